@@ -1,0 +1,1 @@
+//! iothub: send, sign, explain and emulate Azure IoT Hub from a terminal

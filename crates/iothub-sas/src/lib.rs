@@ -1,0 +1,1 @@
+//! SAS tokens of Azure IoT Hub: sign, parse, verify, explain, derive; no I/O

@@ -1,0 +1,1 @@
+//! The harness that the tests across crates share.
