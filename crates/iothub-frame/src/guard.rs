@@ -61,14 +61,16 @@ impl FrameGuard {
     /// [`FrameLimits::max_frame`] bytes.
     ///
     /// # Errors
-    /// A [`Violation`] in the first frame that is not sound, whatever sound ones stand before it. The stream is
-    /// of no more use then.
+    /// A [`Violation`] in the frame at the front. Sound frames before an unsound one pass first, since an
+    /// acknowledgement may be among them; the next call then tells. The stream is of no more use after that.
     pub fn check(&mut self, unread: &[u8]) -> Result<usize, Violation> {
         let mut passed = 0;
         loop {
-            match self.check_one(&unread[passed..])? {
-                0 => return Ok(passed),
-                length => passed += length,
+            match self.check_one(&unread[passed..]) {
+                Ok(0) => return Ok(passed),
+                Ok(length) => passed += length,
+                Err(violation) if passed == 0 => return Err(violation),
+                Err(_) => return Ok(passed),
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Goal: nothing unsound passes the guard, and nothing sound is refused.
 //! Method: frames written by hand from the AMQP 1.0 text, and every truncation of the sound ones.
+#![allow(clippy::unwrap_used, reason = "a test that fails here fails as it should")]
 
 use iothub_frame::walk::{MAX_DEPTH, check_message, check_value};
 use iothub_frame::{FrameGuard, FrameLimits, Violation};
@@ -50,6 +51,15 @@ fn headers_and_whole_frames_pass_and_the_rest_waits() {
     stream.extend(&frame(0, &[0x00, 0x53, 0x18, 0x45])[..11]); // close, cut short
     assert_eq!(guard.check(&stream), Ok(whole));
     assert_eq!(guard.check(&stream[whole..]), Ok(0));
+}
+
+#[test]
+fn sound_frames_before_an_unsound_one_pass_first() {
+    let mut guard = FrameGuard::new(FrameLimits::default());
+    let stream = [AMQP, &disposition(1, None), &[0, 0, 0, 5]].concat();
+    let sound = stream.len() - 4;
+    assert_eq!(guard.check(&stream), Ok(sound));
+    assert_eq!(guard.check(&stream[sound..]), Err(Violation::ShortFrame(5)));
 }
 
 #[test]

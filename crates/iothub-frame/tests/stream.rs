@@ -1,6 +1,7 @@
 //! Goal: the stream ends when it must, tells why, and a peer that does not read stops nothing but the writes.
 //! Method: an in-memory pipe whose other end the test plays, on tokio's paused clock.
 #![cfg(feature = "tokio")]
+#![allow(clippy::unwrap_used, reason = "a test that fails here fails as it should")]
 
 use std::io;
 use std::time::Duration;
