@@ -196,3 +196,74 @@ impl<S> fmt::Debug for Translated<S> {
         f.debug_struct("Translated").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+    use crate::wire::MAX_FRAME_SIZE;
+
+    /// `begin`, an attach with handle 0, and transfers on it that hold more than may be unread.
+    fn flood() -> Vec<u8> {
+        let mut flood = Vec::new();
+        let mut put = |body: &[u8]| {
+            let size = u32::try_from(body.len() + 8).unwrap();
+            flood.extend_from_slice(&size.to_be_bytes());
+            flood.extend_from_slice(&[2, 0, 0, 0]);
+            flood.extend_from_slice(body);
+        };
+        put(&[0x00, 0x53, 0x11, 0xc0, 5, 4, 0x40, 0x43, 0x43, 0x43]);
+        put(&[0x00, 0x53, 0x12, 0xc0, 6, 3, 0xa1, 1, b'n', 0x43, 0x42]);
+        let payload = vec![0; MAX_FRAME_SIZE as usize / 2];
+        let transfer = [&[0x00, 0x53, 0x14, 0xc0, 2, 1, 0x43], &payload[..]].concat();
+        for _ in 0..=MAX_UNREAD / payload.len() {
+            put(&transfer);
+        }
+        flood
+    }
+
+    /// The engine's side, with the flood on its way, read until no more comes.
+    async fn flooded() -> (Translated<tokio::io::DuplexStream>, Intake) {
+        let (ours, mut theirs) = duplex(64 * 1024);
+        let intake = Intake::default();
+        let mut stream = Translated::new(ours, "id".to_owned(), intake.clone());
+        tokio::spawn(async move {
+            theirs.write_all(&flood()).await.unwrap();
+            // And one more, so that there is something to wait for.
+            theirs.write_all(&[0, 0, 0, 8, 2, 0, 0, 0]).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        let mut buffer = vec![0; 64 * 1024];
+        while timeout(Duration::from_secs(1), stream.read(&mut buffer))
+            .await
+            .is_ok()
+        {}
+        assert!(!intake.has_room());
+        (stream, intake)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_no_link_takes_stops_the_reading_and_then_the_connection() {
+        let (mut stream, intake) = flooded().await;
+        let before = Instant::now();
+        let error = stream.read_u8().await.unwrap_err();
+        assert_eq!(error.to_string(), "more was sent than any link took");
+        assert_eq!(intake.fault(), Some(Fault::Unread));
+        // One second of it was spent in `flooded`.
+        assert_eq!(before.elapsed(), UNREAD_TIMEOUT - Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reading_goes_on_when_a_link_has_taken_something() {
+        let (mut stream, intake) = flooded().await;
+        let reading = tokio::spawn(async move { stream.read_u8().await });
+        tokio::task::yield_now().await;
+        intake.taken(MAX_UNREAD);
+        assert!(timeout(Duration::from_secs(1), reading).await.is_ok());
+        assert_eq!(intake.fault(), None);
+    }
+}
