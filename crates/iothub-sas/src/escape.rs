@@ -29,6 +29,17 @@ pub(crate) const JAVA: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'*')
     .remove(b'_');
 
+/// As `encodeURIComponent` of JavaScript.
+pub(crate) const COMPONENT: &AsciiSet = &UNRESERVED
+    .remove(b'!')
+    .remove(b'*')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')');
+
+/// As Python's `quote`: the unreserved characters and the slash stay.
+pub(crate) const SLASH_SAFE: &AsciiSet = &UNRESERVED.remove(b'/');
+
 /// Only what a field of a token cannot hold.
 pub(crate) const RAW: &AsciiSet = &CONTROLS.add(b' ').add(b'&');
 

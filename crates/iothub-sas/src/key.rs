@@ -115,7 +115,13 @@ impl SharedKey {
         mac
     }
 
-    fn prepare(bytes: &[u8]) -> Self {
+    /// The key itself.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0.bytes
+    }
+
+    /// A key of any length.
+    pub(crate) fn prepare(bytes: &[u8]) -> Self {
         let mac = Hmac::new_from_slice(bytes).expect("HMAC takes keys of any length");
         Self(Box::new(Schedule {
             bytes: Zeroizing::new(bytes.to_vec()),

@@ -162,7 +162,8 @@ impl SasToken {
         decode_signature(self.value(Field::Signature)).expect("checked when the token was parsed or signed")
     }
 
-    fn value(&self, field: Field) -> &str {
+    /// The value of a field, as it is written.
+    pub(crate) fn value(&self, field: Field) -> &str {
         &self.text[self.layout[field].clone()]
     }
 }
