@@ -23,6 +23,8 @@ TAIL_LINES = 25
 
 def main():
     options = arguments()
+    if options.check_network:
+        return check_network()
     if options.network == "own":
         bring_loopback_up()
     chosen = {name: run for name, run in all_cases().items() if options.only in name}
@@ -43,11 +45,15 @@ def main():
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--iothub", type=Path, required=True, help="the binary under test")
-    parser.add_argument("--work", type=Path, required=True, help="a folder of this run's own; emptied first")
-    parser.add_argument("--network", choices=["own", "shared"], required=True)
+    parser.add_argument("--iothub", type=Path, help="the binary under test")
+    parser.add_argument("--work", type=Path, help="a folder of this run's own; emptied first")
+    parser.add_argument("--network", choices=["own", "shared"], default="shared", help="own: a new namespace, all ports free")
+    parser.add_argument("--check-network", action="store_true", help="only see whether this is an own network that serves")
     parser.add_argument("--only", default="", metavar="SUBSTRING", help="only the cases whose name has it")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if not options.check_network and not (options.iothub and options.work):
+        parser.error("--iothub and --work are needed")
+    return options
 
 
 def all_cases():
@@ -95,6 +101,13 @@ def show_processes(processes):
         for line in said[-TAIL_LINES:]:
             print(f"       {line[:400]}")
     sys.stdout.flush()
+
+
+def check_network():
+    """In a namespace of one's own nobody listens on 443, and binding it needs no root."""
+    bring_loopback_up()
+    with socket.create_server(("127.0.0.1", 443)), socket.create_connection(("127.0.0.1", 443), timeout=5):
+        return 0
 
 
 def bring_loopback_up():
