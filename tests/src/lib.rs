@@ -1,1 +1,5 @@
 //! The harness that the tests across crates share.
+#![forbid(unsafe_code)]
+
+pub mod frames;
+pub mod scripted;

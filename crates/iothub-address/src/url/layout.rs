@@ -1,0 +1,382 @@
+//! Where the parts of an address are: every way to read it is tried, from the right, and one must remain.
+
+use core::ops::Range;
+
+use crate::error::{AddressError, ErrorKind};
+use crate::escape::{Decoded, has_escape};
+use crate::host::{Authority, PortText};
+use crate::node::{Form, Shape};
+use crate::url::Scheme;
+use crate::url::reading::Reading;
+use crate::user::{self, User, Who};
+
+/// One way to read an address: the places of its parts, and how their escapes are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub(crate) scheme: Scheme,
+    pub(crate) user: Option<Range<usize>>,
+    pub(crate) user_spelling: Spelling,
+    /// `None` without a colon; an empty range for an empty password.
+    pub(crate) password: Option<Range<usize>>,
+    pub(crate) host: Range<usize>,
+    pub(crate) port: PortText,
+    /// With its leading slash; empty at the end if there is none.
+    pub(crate) path: Range<usize>,
+    pub(crate) path_reading: PathReading,
+}
+
+/// How a user name is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spelling {
+    /// As it goes over the wire.
+    Raw,
+    /// Percent-escaped once, wholly or in part.
+    Escaped,
+}
+
+/// What a path is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PathReading {
+    /// A node, after its names' escapes are taken off so many times.
+    Node(u8),
+    /// No link address of a hub.
+    Other,
+}
+
+/// Finds the one way to read an address.
+pub(crate) fn find(text: &str) -> Result<Layout, AddressError> {
+    let (scheme, start) = scheme_of(text)?;
+    if let Some(at) = text.bytes().position(|byte| byte.is_ascii_control()) {
+        return Err(AddressError::new(ErrorKind::ControlCharacter, at..at + 1));
+    }
+    let mut search = Search {
+        text,
+        scheme,
+        start,
+        splits: Splits::of(text, start),
+        found: Found::default(),
+    };
+    search.run();
+    search.finish()
+}
+
+fn scheme_of(text: &str) -> Result<(Scheme, usize), AddressError> {
+    for scheme in [Scheme::Amqps, Scheme::Amqp] {
+        let name = scheme.as_str();
+        if text
+            .get(..name.len())
+            .is_some_and(|head| head.eq_ignore_ascii_case(name))
+            && text.get(name.len()..).is_some_and(|rest| rest.starts_with("://"))
+        {
+            return Ok((scheme, name.len() + "://".len()));
+        }
+    }
+    let end = text.find("://").unwrap_or(0);
+    Err(AddressError::new(ErrorKind::Scheme, 0..end))
+}
+
+/// The search for all readings. Hosts are tried from the right, since a path and an id may hold `@` too; for
+/// each, every end of the user name to its left.
+struct Search<'a> {
+    text: &'a str,
+    scheme: Scheme,
+    /// Where the scheme ends.
+    start: usize,
+    splits: Splits,
+    found: Found,
+}
+
+impl Search<'_> {
+    fn run(&mut self) {
+        let bytes = self.text.as_bytes();
+        let mut path_start = self.text.len();
+        // One pass to the left: the slash that ends a host is the last one passed.
+        for at in (self.start..self.text.len()).rev() {
+            match bytes.get(at) {
+                Some(b'/') => path_start = at,
+                Some(b'@') => self.try_host(at + 1, path_start, Some(at)),
+                _ => {}
+            }
+        }
+        self.try_host(self.start, path_start, None);
+    }
+
+    /// Tries `HOST[:PORT]` between two places; `user_end` is the `@` to its left, if there is one.
+    fn try_host(&mut self, host_start: usize, path_start: usize, user_end: Option<usize>) {
+        let Ok(authority) = Authority::of(&self.text[host_start..path_start]) else {
+            return;
+        };
+        // The post's prose has an empty port before the path. At the very end it is a cut-off port.
+        if authority.port == PortText::Empty && path_start == self.text.len() {
+            return;
+        }
+        self.found.hosts = true;
+        let shifted = |range: Range<usize>| range.start + host_start..range.end + host_start;
+        let candidate = Layout {
+            scheme: self.scheme,
+            user: None,
+            user_spelling: Spelling::Raw,
+            password: None,
+            host: shifted(authority.host),
+            port: match authority.port {
+                PortText::Number(number, span) => PortText::Number(number, shifted(span)),
+                port => port,
+            },
+            path: path_start..self.text.len(),
+            path_reading: PathReading::Other,
+        };
+        match user_end {
+            None => self.try_path(candidate),
+            Some(user_end) => self.try_users(&candidate, user_end),
+        }
+    }
+
+    fn try_users(&mut self, candidate: &Layout, user_end: usize) {
+        self.found.user_end = self.found.user_end.or(Some(user_end));
+        let splits = self.splits.clone();
+        for split in splits.before(user_end) {
+            let password = Some(split.end + 1..user_end);
+            self.try_spellings(candidate, split.end, &split.spellings, password);
+        }
+        let spellings = Spellings::of(&self.text[self.start..user_end]);
+        self.try_spellings(candidate, user_end, &spellings, None);
+    }
+
+    fn try_spellings(
+        &mut self,
+        candidate: &Layout,
+        user_end: usize,
+        spellings: &Spellings,
+        password: Option<Range<usize>>,
+    ) {
+        for (legal, spelling) in [
+            (spellings.raw, Spelling::Raw),
+            (spellings.escaped, Spelling::Escaped),
+        ] {
+            if legal {
+                let mut layout = candidate.clone();
+                layout.user = Some(self.start..user_end);
+                layout.user_spelling = spelling;
+                layout.password.clone_from(&password);
+                self.try_path(layout);
+            }
+        }
+    }
+
+    /// The last choice: how often the names of the path were escaped.
+    fn try_path(&mut self, mut layout: Layout) {
+        let path = &self.text[layout.path.clone()];
+        let shape = path.strip_prefix('/').and_then(Shape::of);
+        let Some(shape) = shape else {
+            return self.found.add(Class::Other, layout);
+        };
+        let decoded_user;
+        let user = match (&layout.user, layout.user_spelling) {
+            (None, _) => None,
+            (Some(user), Spelling::Raw) => Some(&self.text[user.clone()]),
+            (Some(user), Spelling::Escaped) => {
+                decoded_user = Decoded::<MAX_USER>::of(&self.text[user.clone()]);
+                decoded_user.as_ref().and_then(Decoded::as_str)
+            }
+        };
+        let who = user
+            .and_then(|user| user::Shape::of(user).ok())
+            .map(|shape| shape.who);
+        let class = match (&shape.form, &who) {
+            (Form::Identity { .. }, _) => Class::Identity,
+            // Nothing but its own nodes is open to a device or module.
+            (_, Some(Who::Device(_) | Who::Module(..))) => Class::Other,
+            _ => Class::Service,
+        };
+        let legal = [shape.names(0), shape.names(1), shape.names(2)];
+        let [raw, once, twice] = &legal;
+        // A URL whose user name is escaped is one whose path is; so the standard has it.
+        let is_escaped = layout.user.is_none() || layout.user_spelling == Spelling::Escaped;
+        let times = if raw == once || (is_escaped && once.is_none() && raw.is_some()) {
+            raw.is_some().then_some(0)
+        } else if is_escaped {
+            once.is_some().then_some(1)
+        } else if let Some(times) = (0u8..).zip(&legal).find_map(|(times, names)| {
+            let names = names.as_ref()?;
+            who.as_ref().is_some_and(|who| names.are_of(who)).then_some(times)
+        }) {
+            Some(times)
+        } else {
+            // Nothing tells how the path of a raw address was written: all its readings count.
+            for (times, names) in [(0, raw), (1, once)] {
+                if names.is_some() {
+                    layout.path_reading = PathReading::Node(times);
+                    self.found.add(class, layout.clone());
+                }
+            }
+            if twice.is_some() && twice != once {
+                layout.path_reading = PathReading::Node(2);
+                self.found.add(class, layout.clone());
+            }
+            if legal.iter().all(Option::is_none) {
+                self.found.add(Class::Other, layout);
+            }
+            return;
+        };
+        match times {
+            Some(times) => {
+                layout.path_reading = PathReading::Node(times);
+                self.found.add(class, layout);
+            }
+            None => self.found.add(Class::Other, layout),
+        }
+    }
+
+    fn finish(self) -> Result<Layout, AddressError> {
+        let Found {
+            class: _,
+            mut readings,
+            count,
+            hosts,
+            user_end,
+        } = self.found;
+        match (count, readings[0].take()) {
+            (1, Some(layout)) => Ok(layout),
+            (0, _) | (_, None) => Err(match user_end {
+                _ if !hosts => AddressError::new(ErrorKind::NoHost, self.text.len()..self.text.len()),
+                Some(user_end) => no_user(self.text, self.start, user_end),
+                None => AddressError::new(ErrorKind::NoUser, self.start..self.start),
+            }),
+            (_, first) => {
+                readings[0] = first;
+                let readings = Reading::describe(self.text, readings.iter().flatten());
+                Err(AddressError::new(
+                    ErrorKind::Ambiguous { readings },
+                    self.start..self.text.len(),
+                ))
+            }
+        }
+    }
+}
+
+/// Why what stands before a host is no user name: told of the text before the first colon, which is no part
+/// of a password in any reading.
+fn no_user(text: &str, start: usize, user_end: usize) -> AddressError {
+    let end = text[start..user_end].find(':').map_or(user_end, |at| start + at);
+    let user = &text[start..end];
+    match User::check(user) {
+        Err(error) if *error.kind() == ErrorKind::FullHostName => error.shifted(start),
+        _ => AddressError::new(ErrorKind::NoUser, start..end),
+    }
+}
+
+/// The readings found so far: those of the best class.
+#[derive(Default)]
+struct Found {
+    class: Option<Class>,
+    readings: [Option<Layout>; MAX_READINGS],
+    count: usize,
+    /// Whether anything looked like a host.
+    hosts: bool,
+    /// The `@` before the rightmost thing that did.
+    user_end: Option<usize>,
+}
+
+/// How much a path looks like one of a hub. A better one wins: a SAS token does not end in
+/// `@HOST/devices/…`, so that a longer path that is a hub's own is the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Class {
+    Identity,
+    Service,
+    Other,
+}
+
+impl Found {
+    fn add(&mut self, class: Class, layout: Layout) {
+        match self.class {
+            Some(best) if best < class => return,
+            Some(best) if best == class => {}
+            _ => {
+                self.class = Some(class);
+                self.count = 0;
+                self.readings = Default::default();
+            }
+        }
+        if let Some(place) = self.readings.get_mut(self.count) {
+            *place = Some(layout);
+        }
+        self.count += 1;
+    }
+}
+
+/// The places where a user name may end and a password begin.
+#[derive(Clone, Default)]
+struct Splits {
+    list: [Option<Split>; MAX_SPLITS],
+}
+
+#[derive(Clone, Debug)]
+struct Split {
+    /// The colon.
+    end: usize,
+    spellings: Spellings,
+}
+
+impl Splits {
+    fn of(text: &str, start: usize) -> Self {
+        let mut splits = Self::default();
+        let mut places = splits.list.iter_mut();
+        let bytes = text.as_bytes();
+        let limit = text.len().min(start + MAX_ESCAPED_USER + 1);
+        for end in start..limit {
+            // A hub's name ends in a letter or digit, escaped or not: this spares most colons of an id.
+            let is_end = bytes.get(end) == Some(&b':')
+                && end > start
+                && bytes
+                    .get(end - 1)
+                    .is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+            if !is_end {
+                continue;
+            }
+            let spellings = Spellings::of(&text[start..end]);
+            if spellings.raw || spellings.escaped {
+                // More than there is room for are ambiguous anyway.
+                let Some(place) = places.next() else { break };
+                *place = Some(Split { end, spellings });
+            }
+        }
+        splits
+    }
+
+    fn before(&self, limit: usize) -> impl Iterator<Item = &Split> {
+        self.list.iter().flatten().filter(move |split| split.end < limit)
+    }
+}
+
+/// In which spellings a text is a user name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Spellings {
+    raw: bool,
+    escaped: bool,
+}
+
+impl Spellings {
+    fn of(text: &str) -> Self {
+        if text.len() > MAX_ESCAPED_USER {
+            return Self {
+                raw: false,
+                escaped: false,
+            };
+        }
+        let escaped = has_escape(text)
+            && Decoded::<MAX_USER>::of(text)
+                .as_ref()
+                .and_then(Decoded::as_str)
+                .is_some_and(|user| User::check(user).is_ok());
+        Self {
+            raw: User::check(text).is_ok(),
+            escaped,
+        }
+    }
+}
+
+/// The longest user name: two ids of 128, or a policy of 256, with their literals and a hub's name.
+pub(crate) const MAX_USER: usize = 352;
+const MAX_ESCAPED_USER: usize = 3 * MAX_USER;
+const MAX_READINGS: usize = 4;
+const MAX_SPLITS: usize = 4;

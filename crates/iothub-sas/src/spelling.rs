@@ -1,0 +1,54 @@
+//! The ways to write a resource into a token.
+
+use alloc::string::String;
+
+use crate::escape::{self, DOTNET, JAVA, RAW, UNRESERVED};
+
+/// How a token is written: the escapes in `sr`, and with them the order of the fields and the escapes in `sig`.
+///
+/// Since `sr` is signed exactly as it stands in the token, each spelling of one resource has its own signature. The
+/// hub takes all of these for ids of letters and digits. For the other legal characters they differ; here for the id
+/// `a+b!c`:
+///
+/// | | `sr` | fields in order | escapes of `sig` | as written by |
+/// |---|---|---|---|---|
+/// | [`Escaped`](Self::Escaped) | `HUB%2Fdevices%2Fa%2Bb%21c` | `sr` `sig` `skn` `se` | `%2F` | Python's `quote_plus` |
+/// | [`Double`](Self::Double) | `HUB%2Fdevices%2Fa%252Bb!c` | `sr` `sig` `se` `skn` | `%2F` | Azure's SDK for C# |
+/// | [`SlashesRaw`](Self::SlashesRaw) | `HUB/devices/a%2Bb%21c` | `sig` `se` `sr`; with a policy `sr` `sig` `se` `skn` | `%2F` | Azure's SDK for Java |
+/// | [`Raw`](Self::Raw) | `HUB/devices/a+b!c` | `sr` `sig` `se` `skn` | `%2f` | Azure's SDK for C |
+///
+/// The default is `Escaped`: everything but unreserved characters is escaped, once, so that a reader who decodes
+/// once, as a URL's query is decoded, has the id, whatever legal characters it holds. `Raw` cannot be told from an
+/// escaped form if the id itself holds something like `%41`; `Double` needs a reader who decodes twice.
+///
+/// No legal resource holds white space, control characters, `&` or anything but ASCII. If one does they are escaped
+/// in every spelling, since a token cannot hold them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Spelling {
+    /// Escaped once, all but unreserved characters.
+    #[default]
+    Escaped,
+    /// Escaped twice behind the host.
+    Double,
+    /// Each segment behind the host escaped once, the slashes between them raw.
+    SlashesRaw,
+    /// As it is.
+    Raw,
+}
+
+impl Spelling {
+    /// Appends `resource` to `out` as this spelling writes it.
+    pub(crate) fn write(self, resource: &str, out: &mut String) {
+        match self {
+            Self::Escaped => escape::write(resource, UNRESERVED, out),
+            Self::Double => {
+                let mut once = String::with_capacity(3 * resource.len());
+                escape::write_segments(resource, DOTNET, &mut once);
+                escape::write(&once, DOTNET, out);
+            }
+            Self::SlashesRaw => escape::write_segments(resource, JAVA, out),
+            Self::Raw => escape::write(resource, RAW, out),
+        }
+    }
+}
