@@ -294,9 +294,14 @@ END
     #[test]
     fn what_runs_beside_is_ready_before_the_next_block_and_dead_at_the_end() {
         let beside = "```sh background\nsleep 0.2; echo ready $BASHPID\nsleep 1000\necho never\n```\n";
+        let started = Instant::now();
         let (success, printed) = ran(&format!("{beside}```sh\nsleep 1001 & echo job $!\n```\n"));
         assert!(success, "{printed}");
         assert!(!printed.contains("never"));
+        assert!(
+            started.elapsed() < Duration::from_secs(9),
+            "what is asked to end does not wait to be killed"
+        );
         let at = |word| printed.find(word).unwrap();
         assert!(at("ready ") < at("job "), "{printed}");
         for word in ["ready ", "job "] {

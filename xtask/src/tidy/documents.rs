@@ -242,6 +242,7 @@ Keys (`key`) and tokens (token.rs).
         );
         assert_eq!(readme(&format!("```sh\n{send}\n```\n```sh\n{test}\n```\n")), None);
         assert!(readme(&format!("```sh\n{test}\n{send}\n```\n")).is_some());
+        assert!(readme(&format!("```sh\nls\n{send}\n{test}\n```\n")).is_some());
         assert!(readme(&format!("```console\n{send}\n{test}\n```\n")).is_some());
         assert!(readme("").is_some());
     }
@@ -250,6 +251,6 @@ Keys (`key`) and tokens (token.rs).
     fn a_licence_text_is_the_text() {
         let (name, sentence) = LICENSES[0];
         assert_eq!(license(name, sentence, &format!("MIT\n{sentence}, to")), None);
-        assert!(license(name, sentence, "").is_some());
+        assert!(license(name, sentence, "MIT").is_some());
     }
 }
