@@ -12,6 +12,7 @@ use sha2::Sha256;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::KeyError;
+use crate::secret::SecretBytes;
 
 /// A key that the hub and a device, a module or a policy share, ready to sign with HMAC-SHA256.
 ///
@@ -104,6 +105,16 @@ impl SharedKey {
     /// The key in base64, for a connection string. This takes the secret out of its shell.
     pub fn to_base64(&self) -> KeyText {
         KeyText(Zeroizing::new(STANDARD.encode(&*self.0.bytes)))
+    }
+
+    /// The signature of `text`, in base64.
+    pub(crate) fn sign(&self, text: &str) -> SecretBytes<44> {
+        let tag = self.mac(&[text]).finalize();
+        let mut base64 = SecretBytes([0; 44]);
+        STANDARD
+            .encode_slice(tag.as_bytes(), &mut base64)
+            .expect("base64 of 32 bytes has 44 characters");
+        base64
     }
 
     /// The HMAC of the concatenated `parts`, before it is finalized.

@@ -30,7 +30,7 @@ pub(super) fn explain_signature(token: &SasToken, expected: &Expected<'_>) -> Ve
                         }
                         let [after_resource, after_expiry] = ends.tried;
                         let signed = [&*resource.tried, after_resource, &*expiry.tried, after_expiry];
-                        if key.tried.mac(&signed).verify_slice(&*signature).is_ok() {
+                        if key.tried.mac(&signed).verify_slice(&signature).is_ok() {
                             return all.into_iter().flatten().cloned().collect();
                         }
                     }
@@ -137,9 +137,9 @@ fn spellings(resource: &str) -> Vec<String> {
         spelling.write(resource, &mut out);
         all.push(out);
     }
-    for set in [UNRESERVED, DOTNET, JAVA, COMPONENT, SLASH_SAFE] {
+    for kept in [&UNRESERVED, &DOTNET, &JAVA, &COMPONENT, &SLASH_SAFE] {
         let mut out = String::new();
-        escape::write(resource, set, &mut out);
+        escape::write(resource, kept, &mut out);
         // Older .NET (`HttpUtility.UrlEncode`) writes escapes in lower case.
         all.push(lower_escapes(&out));
         // The Node SDK: all in upper case but this one.
