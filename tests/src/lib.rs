@@ -3,3 +3,9 @@
 
 pub mod frames;
 pub mod scripted;
+pub mod tls;
+
+/// The README's programs compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

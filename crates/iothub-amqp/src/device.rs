@@ -14,7 +14,7 @@ use crate::config::{AMQP_PORT, AMQPS_PORT, IDLE_TIMEOUT, OPERATION_TIMEOUT};
 use crate::driver::dial::{Endpoint, dial};
 use crate::driver::engine::{Encoded, Login, Opening, open};
 use crate::driver::owner::{Command, Ended, run};
-use crate::driver::tls::shake_hands;
+use crate::driver::tls::{client_config, shake_hands};
 use crate::error::{Accepted, CloseError, ConnectError, Interruption, Lost, Phase, SendError};
 
 /// A device's or module's connection to its hub, by AMQP 1.0 over TLS with SASL PLAIN.
@@ -253,11 +253,12 @@ impl DeviceClientBuilder {
             idle_timeout: self.idle_timeout,
         };
 
-        let stream = dial(&endpoint, limit).await?;
         let wire = if self.plain_tcp {
-            open(stream, opening).await?
+            open(dial(&endpoint, limit).await?, opening).await?
         } else {
-            open(shake_hands(stream, &endpoint, self.roots, limit).await?, opening).await?
+            let config = client_config(self.roots).await?;
+            let stream = dial(&endpoint, limit).await?;
+            open(shake_hands(stream, &endpoint, config, limit).await?, opening).await?
         };
         let (commands, queue) = mpsc::channel(QUEUE);
         let ended = Ended::default();

@@ -18,7 +18,7 @@ use crate::error::{ConnectError, Phase, TlsFailure};
 pub(crate) async fn shake_hands(
     stream: TcpStream,
     endpoint: &Endpoint,
-    extra_roots: Vec<CertificateDer<'static>>,
+    config: Arc<ClientConfig>,
     limit: Duration,
 ) -> Result<TlsStream<TcpStream>, ConnectError> {
     let failed = |why| ConnectError::Tls {
@@ -26,7 +26,6 @@ pub(crate) async fn shake_hands(
         why,
     };
     let name = ServerName::try_from(endpoint.host.clone()).map_err(|_| failed(TlsFailure::BadName))?;
-    let config = client_config(extra_roots).await?;
     let handshake = TlsConnector::from(config).connect(name, stream);
     match timeout(limit, handshake).await {
         Err(_) => Err(ConnectError::TimedOut {
@@ -38,7 +37,10 @@ pub(crate) async fn shake_hands(
     }
 }
 
-async fn client_config(extra_roots: Vec<CertificateDer<'static>>) -> Result<Arc<ClientConfig>, ConnectError> {
+/// Trusts the platform's roots and these.
+pub(crate) async fn client_config(
+    extra_roots: Vec<CertificateDer<'static>>,
+) -> Result<Arc<ClientConfig>, ConnectError> {
     let mut roots = RootCertStore::empty();
     // Reads files, so not on a thread that drives connections.
     match tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await {

@@ -1,0 +1,378 @@
+//! What an emulator starts with, and starting it.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use iothub_address::{DeviceId, HubHost, HubName, PolicyName};
+use iothub_sas::SharedKey;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::clock::{Clock, SystemClock};
+use crate::emulator::{Emulator, Parts};
+use crate::feed::Feed;
+use crate::http;
+use crate::hub::{Hub, Keys, LogLimits, Names, Policy, RegistryError, Rights, Setup, SharedRing};
+use crate::owner::{self, HubHandle};
+use crate::random::{self, NoRandomness};
+use crate::tls::{Authority, TlsError};
+use crate::wire::{self, Context, Transport};
+
+/// A port of the hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Endpoint {
+    /// AMQP over TLS.
+    Amqps,
+    /// HTTPS.
+    Https,
+    /// AMQP without TLS.
+    Amqp,
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Amqps => "AMQPS",
+            Self::Https => "HTTPS",
+            Self::Amqp => "AMQP",
+        })
+    }
+}
+
+/// Why an emulator did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A port could not be had. The source's kind says why: `AddrInUse`, or `PermissionDenied` for a port below
+    /// 1024. Ask for another, or for 0, which takes a free one.
+    #[error("cannot listen on {address} for {endpoint}")]
+    Listen {
+        /// Whose port.
+        endpoint: Endpoint,
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The certificate authority or the certificate could not be had.
+    #[error("cannot set up TLS")]
+    Tls(#[from] TlsError),
+    /// A device was given twice.
+    #[error("cannot register a device")]
+    Device(#[source] RegistryError),
+    /// There is no randomness to make keys of.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+}
+
+/// Makes an [`Emulator`]. Without a call it is hub `emulator` on free ports of 127.0.0.1, with no device, in
+/// memory.
+#[must_use = "an emulator begins with `start`"]
+pub struct Builder {
+    hub: Option<HubName>,
+    listen: IpAddr,
+    amqps_port: u16,
+    https_port: Option<u16>,
+    amqp_port: Option<u16>,
+    devices: Vec<(DeviceId, Option<Keys>)>,
+    policies: Vec<(PolicyName, PolicyKeys, Rights)>,
+    state_dir: Option<PathBuf>,
+    extra_names: Vec<HubHost>,
+    clock: Arc<dyn Clock>,
+    partitions: u16,
+    journal: LogLimits,
+}
+
+enum PolicyKeys {
+    One(SharedKey),
+    Both(Keys),
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self {
+            hub: None,
+            listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            amqps_port: 0,
+            https_port: Some(0),
+            amqp_port: None,
+            devices: Vec::new(),
+            policies: Vec::new(),
+            state_dir: None,
+            extra_names: Vec::new(),
+            clock: Arc::new(SystemClock),
+            partitions: DEFAULT_PARTITIONS,
+            journal: LogLimits::default(),
+        }
+    }
+
+    /// The hub's name, `HUB` in `HUB.azure-devices.net`. Default `emulator`.
+    pub fn hub(mut self, name: HubName) -> Self {
+        self.hub = Some(name);
+        self
+    }
+
+    /// The address to listen on. Default 127.0.0.1. Any other than a loopback address lets other machines in, to
+    /// a hub that is made for tests; its certificate names that address too.
+    pub fn listen(mut self, address: IpAddr) -> Self {
+        self.listen = address;
+        self
+    }
+
+    /// The port for AMQP over TLS; 0, the default, takes a free one. SDKs look at 5671 unless they are told.
+    pub fn amqps_port(mut self, port: u16) -> Self {
+        self.amqps_port = port;
+        self
+    }
+
+    /// The port for HTTPS; 0, the default, takes a free one, `None` does without.
+    pub fn https_port(mut self, port: impl Into<Option<u16>>) -> Self {
+        self.https_port = port.into();
+        self
+    }
+
+    /// A port for AMQP without TLS, 0 for a free one. Default `None`. It is on a loopback address whatever
+    /// [`listen`](Self::listen) says, since tokens cross it in the clear.
+    pub fn amqp_port(mut self, port: impl Into<Option<u16>>) -> Self {
+        self.amqp_port = port.into();
+        self
+    }
+
+    /// A device that is there from the start; with `None` its keys are made.
+    pub fn device(mut self, id: DeviceId, keys: impl Into<Option<Keys>>) -> Self {
+        self.devices.push((id, keys.into()));
+        self
+    }
+
+    /// A shared access policy by its primary key; a secondary one is made. The hub's five built-in names have the
+    /// rights that they have there; a policy of any other name has all rights.
+    pub fn policy(mut self, name: PolicyName, key: SharedKey) -> Self {
+        let rights = Rights::of_built_in(name.as_str()).unwrap_or(Rights::ALL);
+        self.policies.push((name, PolicyKeys::One(key), rights));
+        self
+    }
+
+    /// A shared access policy with these keys and rights.
+    pub fn policy_with(mut self, name: PolicyName, keys: Keys, rights: Rights) -> Self {
+        self.policies.push((name, PolicyKeys::Both(keys), rights));
+        self
+    }
+
+    /// The directory where the certificate authority is kept: made at the first start, used again at the next.
+    /// Default none: an authority that lives and dies with the emulator.
+    pub fn state_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.state_dir = Some(directory.into());
+        self
+    }
+
+    /// More names or addresses that the hub answers to and that its certificate holds, besides `localhost`,
+    /// `127.0.0.1`, `::1` and `HUB.azure-devices.net`.
+    pub fn extra_names(mut self, names: impl IntoIterator<Item = HubHost>) -> Self {
+        self.extra_names.extend(names);
+        self
+    }
+
+    /// Where the hub takes the time from. Default the machine's clock.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// How many partitions the event log has, at least 1. Default 4.
+    pub fn partitions(mut self, count: u16) -> Self {
+        self.partitions = count.max(1);
+        self
+    }
+
+    /// How many events are kept, and in how much memory.
+    pub fn journal_limits(mut self, limits: LogLimits) -> Self {
+        self.journal = limits;
+        self
+    }
+
+    /// Starts the hub. When this returns its ports are open.
+    ///
+    /// # Errors
+    /// [`StartError`] says which port or file was not to be had, and why. Nothing is left running then.
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves at most the certificate authority's files behind.
+    pub async fn start(self) -> Result<Emulator, StartError> {
+        let hub_name = self.hub.clone().unwrap_or_else(default_hub);
+        let names = self.names(&hub_name);
+        let (authority, tls) = self.tls(&names).await?;
+        let amqps = bind(Endpoint::Amqps, self.listen, self.amqps_port).await?;
+        let https = match self.https_port {
+            Some(port) => Some(bind(Endpoint::Https, self.listen, port).await?),
+            None => None,
+        };
+        let amqp = match self.amqp_port {
+            Some(port) => Some(bind(Endpoint::Amqp, self.loopback(), port).await?),
+            None => None,
+        };
+
+        let events = SharedRing::new(self.journal);
+        let activities = SharedRing::new(ACTIVITY_LIMITS);
+        let (journal, events_grow) = Feed::new(events.clone());
+        let (activity, activities_grow) = Feed::new(activities.clone());
+        let names = Names::new(names);
+        let setup = Setup {
+            names,
+            partitions: self.partitions,
+            events,
+            activities,
+            seed: random::seed()?,
+        };
+        let mut hub = Hub::new(setup);
+        for (id, keys) in self.devices {
+            let keys = keys.map_or_else(Keys::generate, Ok)?;
+            hub.register(&id.into(), keys).map_err(StartError::Device)?;
+        }
+        for (name, keys, rights) in self.policies {
+            let keys = match keys {
+                PolicyKeys::One(key) => Keys::new(key, random::key()?),
+                PolicyKeys::Both(keys) => keys,
+            };
+            hub.set_policy(name, Policy { keys, rights });
+        }
+
+        let (handle, requests) = HubHandle::new();
+        let owner = tokio::spawn(owner::run(
+            hub,
+            requests,
+            self.clock,
+            events_grow,
+            activities_grow,
+        ));
+        let (stop, stopping) = watch::channel(false);
+        let permits = Arc::new(Semaphore::new(wire::MAX_CONNECTIONS));
+        let parts = Parts {
+            listen: self.listen,
+            amqps: amqps.1,
+            https: https.as_ref().map(|bound| bound.1),
+            amqp: amqp.as_ref().map(|bound| bound.1),
+            hub_name,
+            authority,
+            hub: handle.clone(),
+            journal,
+            activity,
+            stop,
+            owner,
+        };
+
+        let context = Context {
+            hub: handle.clone(),
+            container_id: format!("DeviceGateway_{}", hex(&random::bytes::<16>()?)),
+            stopping: stopping.clone(),
+        };
+        let mut listeners = JoinSet::new();
+        let transports = [
+            (Some(amqps), Transport::Tls(Arc::clone(&tls))),
+            (amqp, Transport::Plain),
+        ];
+        for (bound, transport) in transports {
+            let Some((listener, _)) = bound else { continue };
+            let context = context.clone();
+            let serve = move |stream, peer| context.clone().serve_amqp(stream, peer, transport.clone());
+            listeners.spawn(wire::serve(
+                listener,
+                Arc::clone(&permits),
+                stopping.clone(),
+                serve,
+            ));
+        }
+        if let Some((listener, _)) = https {
+            let about = http::About::new(&parts);
+            let site = http::Site::new(handle, tls, about, stopping.clone());
+            let serve = move |stream, peer| site.clone().serve(stream, peer);
+            listeners.spawn(wire::serve(listener, permits, stopping, serve));
+        }
+        Ok(Emulator::new(parts, listeners))
+    }
+
+    fn names(&self, hub: &HubName) -> Vec<HubHost> {
+        let fixed = [
+            "localhost",
+            "127.0.0.1",
+            "::1",
+            &format!("{hub}.azure-devices.net"),
+        ]
+        .map(|name| HubHost::parse(name).expect("these are hosts, and a hub's name is a label of one"));
+        let mut names = fixed.to_vec();
+        if !self.listen.is_unspecified() && !self.listen.is_loopback() {
+            names.extend(HubHost::parse(&self.listen.to_string()));
+        }
+        for name in &self.extra_names {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        names
+    }
+
+    async fn tls(&self, names: &[HubHost]) -> Result<(Authority, Arc<rustls::ServerConfig>), TlsError> {
+        let directory = self.state_dir.clone();
+        let made = tokio::task::spawn_blocking(move || match directory {
+            Some(directory) => Authority::in_directory(&directory),
+            None => Authority::in_memory(),
+        });
+        // It can only fail by a panic, which goes on here.
+        let authority = made
+            .await
+            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        let addresses: Vec<IpAddr> = names.iter().filter_map(HubHost::ip).collect();
+        let names: Vec<String> = names
+            .iter()
+            .filter(|name| name.ip().is_none())
+            .map(ToString::to_string)
+            .collect();
+        let config = authority.server_config(&names, &addresses)?;
+        Ok((authority, config))
+    }
+
+    fn loopback(&self) -> IpAddr {
+        match self.listen {
+            IpAddr::V6(address) if address.is_loopback() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            _ => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        }
+    }
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder")
+            .field("hub", &self.hub)
+            .field("listen", &self.listen)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn bind(endpoint: Endpoint, ip: IpAddr, port: u16) -> Result<(TcpListener, SocketAddr), StartError> {
+    let address = SocketAddr::new(ip, port);
+    let failed = |source| StartError::Listen {
+        endpoint,
+        address,
+        source,
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+fn default_hub() -> HubName {
+    HubName::parse("emulator").expect("it is a hub's name")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What a new hub has unless more are asked for.
+const DEFAULT_PARTITIONS: u16 = 4;
+/// How much of what happened at the door is kept.
+const ACTIVITY_LIMITS: LogLimits = LogLimits::new(10_000, 16 * 1024 * 1024);

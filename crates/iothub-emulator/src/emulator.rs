@@ -1,0 +1,276 @@
+//! A running hub.
+
+use std::net::{IpAddr, SocketAddr};
+
+use iothub_address::{ConnectionString, DeviceId, HubHost, HubName, Identity, ModuleId, PolicyName, Secret};
+use iothub_sas::SharedKey;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::builder::Builder;
+use crate::feed::Feed;
+use crate::hub::{Activity, Event, Hub, Keys, RegistryError, Status};
+use crate::owner::{HubHandle, HubStopped};
+use crate::random::NoRandomness;
+use crate::tls::Authority;
+
+/// An IoT Hub in this process. Any number of them live side by side.
+///
+/// Dropping it stops it too, but does not wait until all its tasks have ended; [`stop`](Self::stop) does.
+///
+/// # Examples
+///
+/// ```
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use iothub_emulator::Emulator;
+///
+/// let hub = Emulator::builder().device("myFirstDevice".parse()?, None).start().await?;
+/// let device = hub.connection_string(&"myFirstDevice".parse()?).await?;
+/// // … let a device client connect with `device.expose()` and trust `hub.root_certificate_pem()` …
+/// for event in hub.journal().snapshot() {
+///     println!("{} sent {:?}", event.device(), event.message.body);
+/// }
+/// hub.stop().await;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Emulator {
+    parts: Parts,
+    listeners: JoinSet<()>,
+}
+
+/// All of an emulator but its listeners, which need to know of it.
+pub(crate) struct Parts {
+    pub(crate) listen: IpAddr,
+    pub(crate) amqps: SocketAddr,
+    pub(crate) https: Option<SocketAddr>,
+    pub(crate) amqp: Option<SocketAddr>,
+    pub(crate) hub_name: HubName,
+    pub(crate) authority: Authority,
+    pub(crate) hub: HubHandle,
+    pub(crate) journal: Feed<Event>,
+    pub(crate) activity: Feed<Activity>,
+    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) owner: JoinHandle<()>,
+}
+
+/// Why a change to the registry, or a connection string, was not to be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HubError {
+    /// The registry would not do it.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// There is no such policy.
+    #[error("there is no policy {0}")]
+    NoPolicy(PolicyName),
+    /// There is no randomness to make keys of.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+    /// The hub has stopped.
+    #[error("the hub has stopped")]
+    Stopped,
+}
+
+impl From<HubStopped> for HubError {
+    fn from(HubStopped: HubStopped) -> Self {
+        Self::Stopped
+    }
+}
+
+impl Emulator {
+    /// Begins to make one.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    pub(crate) const fn new(parts: Parts, listeners: JoinSet<()>) -> Self {
+        Self { parts, listeners }
+    }
+
+    /// The hub's name.
+    pub const fn hub(&self) -> &HubName {
+        &self.parts.hub_name
+    }
+
+    /// Where it listens for AMQP over TLS.
+    pub const fn amqps_address(&self) -> SocketAddr {
+        self.parts.amqps
+    }
+
+    /// Where it listens for HTTPS, if it does.
+    pub const fn https_address(&self) -> Option<SocketAddr> {
+        self.parts.https
+    }
+
+    /// Where it listens for AMQP without TLS, if it does.
+    pub const fn amqp_address(&self) -> Option<SocketAddr> {
+        self.parts.amqp
+    }
+
+    /// The certificate that clients must trust, PEM.
+    pub fn root_certificate_pem(&self) -> &str {
+        self.parts.authority.pem()
+    }
+
+    /// The certificate that clients must trust, DER.
+    pub fn root_certificate_der(&self) -> &[u8] {
+        self.parts.authority.der()
+    }
+
+    /// Registers a device; with `None` its keys are made.
+    ///
+    /// # Errors
+    /// [`RegistryError::Exists`] if it is registered already.
+    pub async fn register_device(&self, id: DeviceId, keys: impl Into<Option<Keys>>) -> Result<(), HubError> {
+        self.register(Identity::Device(id), keys.into()).await
+    }
+
+    /// Registers a module of a registered device; with `None` its keys are made.
+    ///
+    /// # Errors
+    /// [`RegistryError`] if there is no such device, if it has such a module, or as many as one may have.
+    pub async fn register_module(
+        &self,
+        device: DeviceId,
+        module: ModuleId,
+        keys: impl Into<Option<Keys>>,
+    ) -> Result<(), HubError> {
+        self.register(Identity::Module(device, module), keys.into()).await
+    }
+
+    /// Removes a device with its modules, or a module. Who is connected as it is sent away.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotFound`].
+    pub async fn remove(&self, identity: &Identity) -> Result<(), HubError> {
+        let identity = identity.clone();
+        Ok(self
+            .parts
+            .hub
+            .run(move |hub, now| hub.remove(&identity, now))
+            .await??)
+    }
+
+    /// Enables or disables a device and its modules. Who is connected as a disabled one is sent away.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotFound`].
+    pub async fn set_status(&self, device: &DeviceId, status: Status) -> Result<(), HubError> {
+        let device = device.clone();
+        Ok(self
+            .parts
+            .hub
+            .run(move |hub, now| hub.set_status(&device, status, now))
+            .await??)
+    }
+
+    /// What a device or module connects with: its primary key, and `localhost` (or the address that the hub
+    /// listens on, if that is another machine's way in) with the AMQPS port unless that is 5671.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotFound`].
+    pub async fn connection_string(&self, identity: &Identity) -> Result<ConnectionString, HubError> {
+        let wanted = identity.clone();
+        let keys = self
+            .parts
+            .hub
+            .run(move |hub, _| hub.keys(&wanted).cloned())
+            .await?;
+        let keys = keys.ok_or_else(|| RegistryError::NotFound(identity.clone()))?;
+        let string = self
+            .connection()
+            .identity(identity.clone())
+            .key(secret(keys.primary()));
+        Ok(string
+            .build()
+            .expect("host, identity and key make a connection string"))
+    }
+
+    /// What a back end connects with: a policy's primary key.
+    ///
+    /// # Errors
+    /// [`HubError::NoPolicy`].
+    pub async fn policy_connection_string(&self, policy: &PolicyName) -> Result<ConnectionString, HubError> {
+        let wanted = policy.clone();
+        let find = move |hub: &mut Hub, _| {
+            hub.policies()
+                .find(|(name, _)| **name == wanted)
+                .map(|(_, policy)| policy.keys.clone())
+        };
+        let keys = self
+            .parts
+            .hub
+            .run(find)
+            .await?
+            .ok_or_else(|| HubError::NoPolicy(policy.clone()))?;
+        let string = self
+            .connection()
+            .policy(policy.clone())
+            .key(secret(keys.primary()));
+        Ok(string
+            .build()
+            .expect("host, policy and key make a connection string"))
+    }
+
+    /// The events that the hub took, and those to come.
+    pub fn journal(&self) -> Feed<Event> {
+        self.parts.journal.clone()
+    }
+
+    /// What happened at the hub's door: who came, who was let in, who was refused and why.
+    pub fn activity(&self) -> Feed<Activity> {
+        self.parts.activity.clone()
+    }
+
+    /// Stops: ports closed, connections closed with `amqp:connection:forced`, all tasks ended. It takes a few
+    /// seconds at most, however clients behave.
+    ///
+    /// # Cancel safety
+    /// The hub stops even if this is dropped, but nobody waits for it.
+    pub async fn stop(mut self) {
+        self.parts.stop.send_replace(true);
+        while self.listeners.join_next().await.is_some() {}
+        drop(self.parts.hub);
+        // A panic of the owner has been reported where it happened.
+        let _ = self.parts.owner.await;
+    }
+
+    async fn register(&self, identity: Identity, keys: Option<Keys>) -> Result<(), HubError> {
+        let keys = keys.map_or_else(Keys::generate, Ok)?;
+        Ok(self
+            .parts
+            .hub
+            .run(move |hub, _| hub.register(&identity, keys))
+            .await??)
+    }
+
+    fn connection(&self) -> iothub_address::ConnectionStringBuilder {
+        let ip = self.parts.listen;
+        let host = if ip.is_loopback() || ip.is_unspecified() {
+            "localhost".to_owned()
+        } else {
+            ip.to_string()
+        };
+        let host = HubHost::parse(&host).expect("an address, or localhost, is a host");
+        let port = self.parts.amqps.port();
+        ConnectionString::builder(host).port((port != AMQPS_PORT).then_some(port))
+    }
+}
+
+impl std::fmt::Debug for Emulator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Emulator")
+            .field("hub", &self.parts.hub_name)
+            .field("amqps", &self.parts.amqps)
+            .field("https", &self.parts.https)
+            .finish_non_exhaustive()
+    }
+}
+
+fn secret(key: &SharedKey) -> Secret {
+    Secret::new(key.to_base64().expose())
+}
+
+/// Where SDKs look for AMQP over TLS.
+const AMQPS_PORT: u16 = 5671;

@@ -1,0 +1,153 @@
+//! The HTTPS port. It says what the hub is; the REST API and WebSocket have their place here.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use crate::emulator::Parts;
+use crate::owner::HubHandle;
+
+/// What `GET /` answers with: a JSON text.
+pub(crate) struct About(Bytes);
+
+impl About {
+    pub(crate) fn new(parts: &Parts) -> Self {
+        let about = serde_json::json!({
+            "product": env!("CARGO_PKG_NAME"),
+            "version": env!("CARGO_PKG_VERSION"),
+            "hub": parts.hub_name.as_str(),
+            "amqps_port": parts.amqps.port(),
+            "https_port": parts.https.map(|address| address.port()),
+            "amqp_port": parts.amqp.map(|address| address.port()),
+        });
+        Self(about.to_string().into())
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Site {
+    hub: HubHandle,
+    tls: Arc<ServerConfig>,
+    about: Bytes,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Site {
+    pub(crate) fn new(
+        hub: HubHandle,
+        tls: Arc<ServerConfig>,
+        about: About,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            hub,
+            tls,
+            about: about.0,
+            stopping,
+        }
+    }
+
+    /// Serves a connection to its end.
+    pub(crate) async fn serve(mut self, stream: TcpStream, peer: SocketAddr) {
+        let mut stopping = self.stopping.clone();
+        let accepting = timeout(
+            TLS_TIMEOUT,
+            TlsAcceptor::from(Arc::clone(&self.tls)).accept(stream),
+        );
+        let accepted = tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+            accepted = accepting => accepted,
+        };
+        let Ok(Ok(stream)) = accepted else {
+            tracing::debug!(%peer, "no TLS on the HTTPS port");
+            return;
+        };
+        let service = {
+            let site = self.clone();
+            service_fn(move |request| {
+                let site = site.clone();
+                async move { Ok::<_, Infallible>(site.answer(&request).await) }
+            })
+        };
+        let mut connection = std::pin::pin!(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .max_buf_size(MAX_BUFFER)
+                .serve_connection(TokioIo::new(stream), service)
+        );
+        let ended = tokio::select! {
+            biased;
+            _ = self.stopping.wait_for(|stopping| *stopping) => None,
+            ended = timeout(CONNECTION_TIMEOUT, connection.as_mut()) => Some(ended),
+        };
+        if ended.is_none_or(|ended| ended.is_err()) {
+            connection.as_mut().graceful_shutdown();
+            let _ = timeout(ANSWER_TIMEOUT, connection).await;
+        }
+    }
+
+    /// Bodies are not read: nothing here takes one. The connection is closed behind an answer to one that was not
+    /// read to its end.
+    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        match (request.method(), request.uri().path()) {
+            (&Method::GET, "/") => json(StatusCode::OK, self.about.clone()),
+            _ => self.not_found().await,
+        }
+    }
+
+    /// In the shape that the hub's REST API gives its errors.
+    async fn not_found(&self) -> Response<Full<Bytes>> {
+        let tracking_id = self
+            .hub
+            .run(|hub, now| hub.tracking_id(now))
+            .await
+            .unwrap_or_default();
+        let error = serde_json::json!({
+            "Message": format!("ErrorCode:{NOT_FOUND};There is no such resource."),
+            "ExceptionMessage": format!("Tracking ID:{tracking_id}"),
+        });
+        let mut response = json(StatusCode::NOT_FOUND, error.to_string().into());
+        response
+            .headers_mut()
+            .insert("iothub-errorcode", HeaderValue::from_static(NOT_FOUND));
+        response
+    }
+}
+
+fn json(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/json; charset=utf-8"),
+    );
+    response
+}
+
+const NOT_FOUND: &str = "ResourceNotFound";
+const TLS_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a request's head may take, and how long a connection may wait for the next one.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// The longest life of a connection.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long an answer may still take when the connection is to end.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// The most bytes of a request's head.
+const MAX_BUFFER: usize = 64 * 1024;

@@ -1,0 +1,79 @@
+//! What happened at the hub's door: for tests, for `-v`, for whoever asks why a client does not get in.
+
+use std::fmt;
+
+use super::authentication::AuthFailure;
+use crate::clock::Timestamp;
+
+/// One thing that happened to a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Activity {
+    /// When.
+    pub time: Timestamp,
+    /// The connection's number in this hub's life, from 1.
+    pub connection: u64,
+    /// What.
+    pub what: What,
+}
+
+impl Activity {
+    pub(crate) const fn new(time: Timestamp, connection: u64, what: What) -> Self {
+        Self {
+            time,
+            connection,
+            what,
+        }
+    }
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum What {
+    /// A client came to a port.
+    Came {
+        /// Its address.
+        peer: std::net::SocketAddr,
+    },
+    /// It was let in as this device, module or policy.
+    Authenticated {
+        /// The identity, or `policy NAME`.
+        principal: String,
+    },
+    /// It was let in without credentials; it has no right to anything.
+    Anonymous,
+    /// It was not let in. The client learns only that it was refused.
+    Refused(AuthFailure),
+    /// It may not use a link.
+    LinkRefused {
+        /// The address of the node, as it wrote it.
+        address: String,
+        /// The AMQP error condition.
+        condition: &'static str,
+    },
+    /// It went, or was sent away.
+    Gone {
+        /// Why, in words.
+        why: String,
+    },
+}
+
+impl fmt::Display for Activity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} #{} {}", self.time, self.connection, self.what)
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Came { peer } => write!(f, "came from {peer}"),
+            Self::Authenticated { principal } => write!(f, "is {principal}"),
+            Self::Anonymous => f.write_str("showed no credentials"),
+            Self::Refused(why) => write!(f, "was refused: {why}"),
+            Self::LinkRefused { address, condition } => write!(f, "was refused {address:?}: {condition}"),
+            Self::Gone { why } => write!(f, "is gone: {why}"),
+        }
+    }
+}

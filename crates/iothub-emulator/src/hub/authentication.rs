@@ -1,0 +1,210 @@
+//! Who is there: checks what a client shows against the registry.
+
+use std::fmt;
+
+use iothub_address::{HubHost, HubName, Identity, PolicyName, Principal as Claimed, Resource, User};
+use iothub_sas::{SasToken, SharedKey, UnixTime, VerifyError};
+
+use super::event::{AuthMethod, Scope};
+use super::registry::{Keys, Registry, Rights};
+
+/// Someone whom the hub let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Principal {
+    /// One device or module, and nobody else.
+    Identity { identity: Identity, method: AuthMethod },
+    /// The holder of a policy's key.
+    Policy { name: PolicyName, rights: Rights },
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Identity { identity, .. } => identity.fmt(f),
+            Self::Policy { name, .. } => write!(f, "policy {name}"),
+        }
+    }
+}
+
+/// Why a client was not let in. It is told nothing of this: all look alike on the wire.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthFailure {
+    /// The SASL mechanism is none that was offered.
+    #[error("the mechanism was not offered")]
+    Mechanism,
+    /// The initial response is not `\0user\0password` in UTF-8.
+    #[error("the response is not that of PLAIN")]
+    Response,
+    /// The user name has none of the three forms that a hub takes.
+    #[error("the user name has no form that a hub takes")]
+    User,
+    /// The user name is for another hub.
+    #[error("the user name is for hub {0}")]
+    OtherHub(HubName),
+    /// The password is no SAS token.
+    #[error("the password is no SAS token")]
+    Token,
+    /// No such device or module is registered.
+    #[error("{0} is not registered")]
+    NotRegistered(Identity),
+    /// The device is disabled.
+    #[error("{0} is disabled")]
+    Disabled(Identity),
+    /// The hub has no such policy.
+    #[error("there is no policy {0:?}")]
+    NoPolicy(String),
+    /// The token was signed for another policy than the one in the user name.
+    #[error("the token is not one of policy {0}")]
+    OtherPolicy(PolicyName),
+    /// The policy may not act for devices.
+    #[error("policy {0} may not act for devices")]
+    NoRight(PolicyName),
+    /// Neither key of the identity or policy made the signature.
+    #[error("the signature was made with another key")]
+    Signature,
+    /// The token has expired.
+    #[error("the token expired {seconds} s ago")]
+    Expired {
+        /// How long ago, in seconds.
+        seconds: u64,
+    },
+    /// The token's `sr` names another hub or another identity.
+    #[error("the token is not for {0}")]
+    OutOfScope(String),
+}
+
+/// The names that the hub answers to.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    hosts: Vec<HubHost>,
+    labels: Vec<HubName>,
+}
+
+impl Names {
+    pub(crate) fn new(hosts: Vec<HubHost>) -> Self {
+        let mut labels = Vec::new();
+        for host in &hosts {
+            // SDKs make the user name from the host's text up to the first dot, whatever kind of host it is.
+            let first = host
+                .as_str()
+                .split('.')
+                .next()
+                .and_then(|label| HubName::parse(label).ok());
+            labels.extend(host.hub_name().into_iter().chain(first));
+        }
+        Self { hosts, labels }
+    }
+}
+
+/// SASL PLAIN: `user` as sent, `password` a SAS token.
+pub(crate) fn plain(
+    registry: &Registry,
+    names: &Names,
+    user: &str,
+    password: &str,
+    now: UnixTime,
+) -> Result<Principal, AuthFailure> {
+    let user = User::parse(user).map_err(|_| AuthFailure::User)?;
+    if !names.labels.contains(user.hub()) {
+        return Err(AuthFailure::OtherHub(user.hub().clone()));
+    }
+    let token = SasToken::parse(password).map_err(|_| AuthFailure::Token)?;
+    match user.principal() {
+        Claimed::Identity(identity) => as_identity(registry, names, identity, &token, now),
+        Claimed::Policy(policy) => as_policy(registry, names, policy, &token, now),
+        // No form of user name that we do not know yet.
+        _ => Err(AuthFailure::User),
+    }
+}
+
+/// A device or module, with its own key or with that of a policy that may act for devices.
+fn as_identity(
+    registry: &Registry,
+    names: &Names,
+    identity: &Identity,
+    token: &SasToken,
+    now: UnixTime,
+) -> Result<Principal, AuthFailure> {
+    let entry = registry
+        .get(identity)
+        .ok_or_else(|| AuthFailure::NotRegistered(identity.clone()))?;
+    let (keys, method) = match token.policy() {
+        None => {
+            let scope = if identity.module().is_some() {
+                Scope::Module
+            } else {
+                Scope::Device
+            };
+            (&entry.keys, AuthMethod::OwnKey(scope))
+        }
+        Some(name) => {
+            let (name, policy) = registry
+                .policy(name)
+                .ok_or_else(|| AuthFailure::NoPolicy(name.to_owned()))?;
+            if !policy.rights.device_connect {
+                return Err(AuthFailure::NoRight(name.clone()));
+            }
+            (&policy.keys, AuthMethod::Policy)
+        }
+    };
+    check(token, keys, now)?;
+    if !covers(
+        token,
+        names.hosts.iter().map(|host| Resource::identity(host, identity)),
+    ) {
+        return Err(AuthFailure::OutOfScope(identity.to_string()));
+    }
+    // Last, so that only one who has the key can learn by the log's reason that it is disabled.
+    if !registry.is_enabled(identity) {
+        return Err(AuthFailure::Disabled(identity.clone()));
+    }
+    Ok(Principal::Identity {
+        identity: identity.clone(),
+        method,
+    })
+}
+
+/// The holder of a policy's key. What it may do is decided link by link.
+fn as_policy(
+    registry: &Registry,
+    names: &Names,
+    name: &PolicyName,
+    token: &SasToken,
+    now: UnixTime,
+) -> Result<Principal, AuthFailure> {
+    let (name, policy) = registry
+        .policy(name.as_str())
+        .ok_or_else(|| AuthFailure::NoPolicy(name.to_string()))?;
+    if token.policy() != Some(name.as_str()) {
+        return Err(AuthFailure::OtherPolicy(name.clone()));
+    }
+    check(token, &policy.keys, now)?;
+    if !covers(token, names.hosts.iter().map(Resource::hub)) {
+        return Err(AuthFailure::OutOfScope("the hub".to_owned()));
+    }
+    Ok(Principal::Policy {
+        name: name.clone(),
+        rights: policy.rights,
+    })
+}
+
+/// The signature by either key, then the time: an expired token of a stranger is a stranger's token.
+fn check(token: &SasToken, keys: &Keys, now: UnixTime) -> Result<(), AuthFailure> {
+    let verify = |key: &SharedKey| token.verify(key, token.policy(), now);
+    let outcome = match verify(&keys.primary) {
+        Err(VerifyError::WrongSignature) => verify(&keys.secondary),
+        outcome => outcome,
+    };
+    outcome.map_err(|error| match error {
+        VerifyError::Expired { by } => AuthFailure::Expired {
+            seconds: by.as_secs(),
+        },
+        VerifyError::ExpiryOutOfRange => AuthFailure::Token,
+        _ => AuthFailure::Signature,
+    })
+}
+
+fn covers(token: &SasToken, mut resources: impl Iterator<Item = Resource>) -> bool {
+    resources.any(|resource| token.covers(resource.as_str()))
+}

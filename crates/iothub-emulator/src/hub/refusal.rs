@@ -1,0 +1,94 @@
+//! What the hub answers when it will not.
+
+use crate::clock::Timestamp;
+
+/// A refusal, in the terms of AMQP's `error` and of the hub's own error codes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) condition: Condition,
+    /// The hub's number for it (the SDKs' error code tables).
+    pub(crate) code: u32,
+    pub(crate) message: String,
+    pub(crate) tracking_id: String,
+    at: Timestamp,
+}
+
+/// The AMQP error conditions that the hub uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Condition {
+    UnauthorizedAccess,
+    NotFound,
+    ConnectionForced,
+}
+
+impl Condition {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::UnauthorizedAccess => "amqp:unauthorized-access",
+            Self::NotFound => "amqp:not-found",
+            Self::ConnectionForced => "amqp:connection:forced",
+        }
+    }
+}
+
+impl Refusal {
+    /// The JSON text that the real hub puts into `error.description`, as traces of it show.
+    pub(crate) fn description(&self) -> String {
+        serde_json::json!({
+            "errorCode": self.code,
+            "trackingId": self.tracking_id,
+            "message": self.message,
+            "timestampUtc": self.at.to_string(),
+        })
+        .to_string()
+    }
+}
+
+/// Makes refusals, each with a tracking id of its own.
+#[derive(Debug)]
+pub(crate) struct Refusals {
+    seed: u64,
+    count: u64,
+}
+
+impl Refusals {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self { seed, count: 0 }
+    }
+
+    pub(crate) fn refuse(
+        &mut self,
+        condition: Condition,
+        code: u32,
+        message: impl Into<String>,
+        now: Timestamp,
+    ) -> Refusal {
+        let tracking_id = self.tracking_id(now);
+        Refusal {
+            condition,
+            code,
+            message: message.into(),
+            tracking_id,
+            at: now,
+        }
+    }
+
+    /// `<32 hex>-G:<gateway>-TimeStamp:<MM/dd/yyyy HH:mm:ss>`, as the real hub writes it.
+    pub(crate) fn tracking_id(&mut self, now: Timestamp) -> String {
+        self.count += 1;
+        format!(
+            "{:016x}{:016x}-G:0-TimeStamp:{}",
+            self.seed,
+            self.count,
+            now.as_tracking_time()
+        )
+    }
+}
+
+/// The hub's error codes, by the names that the SDKs give them.
+pub(crate) mod code {
+    pub(crate) const UNAUTHORIZED_ACCESS: u32 = 401_002;
+    pub(crate) const DEVICE_DISABLED: u32 = 403_012;
+    pub(crate) const DEVICE_NOT_FOUND: u32 = 404_001;
+    pub(crate) const ADDRESS_NOT_FOUND: u32 = 404_006;
+}

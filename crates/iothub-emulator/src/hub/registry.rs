@@ -1,0 +1,257 @@
+//! Who the hub knows: devices, their modules, and the shared access policies.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use iothub_address::{DeviceId, Identity, ModuleId, PolicyName};
+use iothub_sas::SharedKey;
+
+/// The two keys of an identity or a policy. Either signs; two let an owner change one at a time.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    pub(crate) primary: SharedKey,
+    pub(crate) secondary: SharedKey,
+}
+
+impl Keys {
+    /// A primary and a secondary key.
+    pub const fn new(primary: SharedKey, secondary: SharedKey) -> Self {
+        Self { primary, secondary }
+    }
+
+    /// The primary key.
+    pub const fn primary(&self) -> &SharedKey {
+        &self.primary
+    }
+
+    /// The secondary key.
+    pub const fn secondary(&self) -> &SharedKey {
+        &self.secondary
+    }
+}
+
+/// Whether an identity may connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Status {
+    /// It may.
+    Enabled,
+    /// It may not; its open connections are closed.
+    Disabled,
+}
+
+/// What the holder of a policy's key may do. The names are IoT Hub's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rights {
+    /// Read the identity registry.
+    pub registry_read: bool,
+    /// Write the identity registry.
+    pub registry_write: bool,
+    /// Use the service endpoints: events, cloud-to-device messages, methods, twins.
+    pub service_connect: bool,
+    /// Use the device endpoints, as any device.
+    pub device_connect: bool,
+}
+
+impl Rights {
+    /// No right at all.
+    pub const NONE: Self = Self {
+        registry_read: false,
+        registry_write: false,
+        service_connect: false,
+        device_connect: false,
+    };
+    /// Every right: what `iothubowner` has.
+    pub const ALL: Self = Self {
+        registry_read: true,
+        registry_write: true,
+        service_connect: true,
+        device_connect: true,
+    };
+
+    /// The rights of one of the hub's five built-in policies, by its name (Azure docs, "Control access to IoT Hub
+    /// by using shared access signatures").
+    pub fn of_built_in(policy: &str) -> Option<Self> {
+        Some(match policy {
+            "iothubowner" => Self::ALL,
+            "service" => Self {
+                service_connect: true,
+                ..Self::NONE
+            },
+            "device" => Self {
+                device_connect: true,
+                ..Self::NONE
+            },
+            "registryRead" => Self {
+                registry_read: true,
+                ..Self::NONE
+            },
+            "registryReadWrite" => Self {
+                registry_read: true,
+                registry_write: true,
+                ..Self::NONE
+            },
+            _ => return None,
+        })
+    }
+}
+
+/// Why the registry would not do it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// There is an identity of that name.
+    #[error("{0} is registered already")]
+    Exists(Identity),
+    /// There is no such identity.
+    #[error("{0} is not registered")]
+    NotFound(Identity),
+    /// The device has as many modules as one may have.
+    #[error("{0} has {MAX_MODULES} modules, and no device may have more")]
+    TooManyModules(DeviceId),
+}
+
+/// An identity as the registry holds it.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) keys: Keys,
+    pub(crate) status: Status,
+    pub(crate) generation_id: Arc<str>,
+}
+
+struct Device {
+    entry: Entry,
+    modules: BTreeMap<ModuleId, Entry>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    pub(crate) keys: Keys,
+    pub(crate) rights: Rights,
+}
+
+/// All identities and policies. Ids compare case-sensitively, as the hub's do.
+#[derive(Default)]
+pub(crate) struct Registry {
+    devices: BTreeMap<DeviceId, Device>,
+    policies: BTreeMap<PolicyName, Policy>,
+    generations: u64,
+}
+
+impl Registry {
+    pub(crate) fn register(
+        &mut self,
+        identity: &Identity,
+        keys: Keys,
+        nonce: u64,
+    ) -> Result<(), RegistryError> {
+        self.generations += 1;
+        // The real one is a number in text, unique among all identities of one name.
+        let generation_id = (nonce.wrapping_add(self.generations) % GENERATIONS)
+            .to_string()
+            .into();
+        let entry = Entry {
+            keys,
+            status: Status::Enabled,
+            generation_id,
+        };
+        match identity {
+            Identity::Device(device) => {
+                if self.devices.contains_key(device) {
+                    return Err(RegistryError::Exists(identity.clone()));
+                }
+                self.devices.insert(
+                    device.clone(),
+                    Device {
+                        entry,
+                        modules: BTreeMap::new(),
+                    },
+                );
+            }
+            Identity::Module(device, module) => {
+                let owner = self
+                    .devices
+                    .get_mut(device)
+                    .ok_or_else(|| RegistryError::NotFound(Identity::Device(device.clone())))?;
+                if owner.modules.contains_key(module) {
+                    return Err(RegistryError::Exists(identity.clone()));
+                }
+                if owner.modules.len() >= MAX_MODULES {
+                    return Err(RegistryError::TooManyModules(device.clone()));
+                }
+                owner.modules.insert(module.clone(), entry);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes it, a device with all its modules.
+    pub(crate) fn remove(&mut self, identity: &Identity) -> Result<(), RegistryError> {
+        let removed = match identity {
+            Identity::Device(device) => self.devices.remove(device).is_some(),
+            Identity::Module(device, module) => self
+                .devices
+                .get_mut(device)
+                .is_some_and(|device| device.modules.remove(module).is_some()),
+        };
+        if removed {
+            Ok(())
+        } else {
+            Err(RegistryError::NotFound(identity.clone()))
+        }
+    }
+
+    pub(crate) fn set_status(&mut self, device: &DeviceId, status: Status) -> Result<(), RegistryError> {
+        match self.devices.get_mut(device) {
+            Some(found) => {
+                found.entry.status = status;
+                Ok(())
+            }
+            None => Err(RegistryError::NotFound(Identity::Device(device.clone()))),
+        }
+    }
+
+    pub(crate) fn set_policy(&mut self, name: PolicyName, policy: Policy) {
+        self.policies.insert(name, policy);
+    }
+
+    pub(crate) fn get(&self, identity: &Identity) -> Option<&Entry> {
+        let device = self.devices.get(identity.device())?;
+        match identity {
+            Identity::Device(_) => Some(&device.entry),
+            Identity::Module(_, module) => device.modules.get(module),
+        }
+    }
+
+    /// Whether it may connect: a module only if its device may.
+    pub(crate) fn is_enabled(&self, identity: &Identity) -> bool {
+        let device = Identity::Device(identity.device().clone());
+        [&device, identity].into_iter().all(|identity| {
+            self.get(identity)
+                .is_some_and(|entry| entry.status == Status::Enabled)
+        })
+    }
+
+    pub(crate) fn policy(&self, name: &str) -> Option<(&PolicyName, &Policy)> {
+        self.policies.iter().find(|(known, _)| known.as_str() == name)
+    }
+
+    pub(crate) fn policies(&self) -> impl Iterator<Item = (&PolicyName, &Policy)> {
+        self.policies.iter()
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("devices", &self.devices.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The most modules of one device (Azure docs, "IoT Hub quotas and throttling": 50).
+const MAX_MODULES: usize = 50;
+/// The real hub's generation ids have 18 digits.
+const GENERATIONS: u64 = 1_000_000_000_000_000_000;

@@ -1,0 +1,307 @@
+//! One connection, from its first byte to its last.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use fe2o3_amqp::acceptor::{ConnectionAcceptor, ListenerConnectionHandle, SessionAcceptor};
+use fe2o3_amqp_types::definitions;
+use iothub_frame::{Blown, FrameLimits, Fuse, Guarded, Limits};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::stream::{Translated, Unread};
+use super::translate::ENGINE_FRAME_SIZE;
+use super::{
+    AMQP_HEADER, AMQP_HEADER_LEN, ANSWER_TIMEOUT, CHANNEL_MAX, ENGINE_TIMEOUT, FIRST_OUTGOING_ID, HANDLE_MAX,
+    HANDSHAKE_TIMEOUT, IDLE_TIME_OUT_MS, INCOMING_WINDOW, MAX_FRAME_SIZE, OUTGOING_WINDOW, link, sasl,
+    session,
+};
+use crate::hub::{Claim, Refusal};
+use crate::owner::{Client, HubHandle, HubStopped};
+
+/// What all connections share.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) hub: HubHandle,
+    pub(crate) container_id: String,
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+/// How bytes come.
+#[derive(Clone)]
+pub(crate) enum Transport {
+    /// As they are: on loopback only.
+    Plain,
+    Tls(Arc<ServerConfig>),
+}
+
+/// Why a connection is over.
+#[derive(Debug, thiserror::Error)]
+enum Ending {
+    #[error("the client took too long to open")]
+    Slow,
+    #[error("TLS failed: {0}")]
+    Tls(io::Error),
+    #[error("the client speaks no AMQP 1.0")]
+    NotAmqp,
+    #[error("the credentials were refused")]
+    Refused,
+    #[error("the connection broke before it was open: {0}")]
+    Unopened(String),
+    #[error("{0}")]
+    Stream(Blown),
+    #[error("the client closed")]
+    Closed,
+    #[error("closed by the hub: {0}")]
+    Ordered(String),
+    #[error("the hub stopped")]
+    Stopped,
+}
+
+impl From<HubStopped> for Ending {
+    fn from(HubStopped: HubStopped) -> Self {
+        Self::Stopped
+    }
+}
+
+impl Context {
+    /// Serves a connection to its end.
+    pub(crate) async fn serve_amqp(self, stream: TcpStream, peer: SocketAddr, transport: Transport) {
+        let Ok((client, orders)) = self.hub.connect(peer).await else {
+            return;
+        };
+        let served = match transport {
+            Transport::Plain => Box::pin(self.serve(stream, None, &client, orders)).await,
+            Transport::Tls(config) => Box::pin(self.serve(stream, Some(config), &client, orders)).await,
+        };
+        client.gone(served.to_string()).await;
+    }
+
+    async fn serve(
+        mut self,
+        stream: TcpStream,
+        tls: Option<Arc<ServerConfig>>,
+        client: &Client,
+        orders: oneshot::Receiver<Refusal>,
+    ) -> Ending {
+        let mut stopping = self.stopping.clone();
+        let opening = timeout(HANDSHAKE_TIMEOUT, async {
+            match tls {
+                None => self.open(stream, client).await,
+                Some(config) => {
+                    let stream = TlsAcceptor::from(config)
+                        .accept(stream)
+                        .await
+                        .map_err(Ending::Tls)?;
+                    self.open(stream, client).await
+                }
+            }
+        });
+        let opened = tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stopping| *stopping) => return Ending::Stopped,
+            opened = opening => opened,
+        };
+        match opened {
+            Ok(Ok(open)) => open.run(client, orders, &mut self.stopping).await,
+            Ok(Err(ending)) => ending,
+            Err(_) => Ending::Slow,
+        }
+    }
+
+    /// Protocol headers, SASL if the client begins with it, `open`.
+    async fn open<S>(&self, mut stream: S, client: &Client) -> Result<Open, Ending>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let mut header = [0; AMQP_HEADER_LEN];
+        stream.read_exact(&mut header).await.map_err(unopened)?;
+        if header != AMQP_HEADER && header != sasl::SASL_HEADER {
+            // §2.2: who is asked for what it does not speak answers with what it does, and closes.
+            let answer = if header[4] == sasl::SASL_HEADER[4] {
+                sasl::SASL_HEADER
+            } else {
+                AMQP_HEADER
+            };
+            let _ = stream.write_all(&answer).await;
+            let _ = stream.shutdown().await;
+            return Err(Ending::NotAmqp);
+        }
+
+        let (mut guarded, fuse) = Guarded::with_prefix(stream, &header, LIMITS);
+        let fuse = FuseGuard(fuse);
+        guarded
+            .read_exact(&mut header)
+            .await
+            .map_err(|error| fuse.why(error))?;
+        if header == sasl::SASL_HEADER {
+            let claim = sasl::ask(&mut guarded).await.map_err(|error| fuse.why(error))?;
+            let admitted = client.authenticate(claim).await?.is_ok();
+            sasl::answer(&mut guarded, admitted)
+                .await
+                .map_err(|error| fuse.why(error))?;
+            if !admitted {
+                return Err(fuse.drain(guarded, Ending::Refused).await);
+            }
+            guarded
+                .read_exact(&mut header)
+                .await
+                .map_err(|error| fuse.why(error))?;
+            if header != AMQP_HEADER {
+                guarded
+                    .write_all(&AMQP_HEADER)
+                    .await
+                    .map_err(|error| fuse.why(error))?;
+                return Err(fuse.drain(guarded, Ending::NotAmqp).await);
+            }
+        } else if client.authenticate(Claim::Nothing).await?.is_err() {
+            return Err(Ending::Refused);
+        }
+
+        let unread = Unread::default();
+        let stream = Translated::new(guarded, self.container_id.clone(), unread.clone());
+        let acceptor = ConnectionAcceptor::builder()
+            .container_id(self.container_id.clone())
+            .max_frame_size(ENGINE_FRAME_SIZE)
+            .channel_max(CHANNEL_MAX)
+            .idle_time_out(IDLE_TIME_OUT_MS)
+            .build();
+        let opened = Box::pin(acceptor.accept(stream)).await;
+        let handle = opened.map_err(|error| fuse.why(io::Error::other(error)))?;
+        Ok(Open { handle, fuse, unread })
+    }
+}
+
+/// A connection after `open`.
+struct Open {
+    handle: ListenerConnectionHandle,
+    fuse: FuseGuard,
+    unread: Unread,
+}
+
+impl Open {
+    async fn run(
+        mut self,
+        client: &Client,
+        orders: oneshot::Receiver<Refusal>,
+        stopping: &mut watch::Receiver<bool>,
+    ) -> Ending {
+        let mut sessions = JoinSet::new();
+        let (ending, error) = tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stopping| *stopping) => (Ending::Stopped, Some(shutting_down())),
+            Ok(refusal) = orders => {
+                let error = link::error(refusal.condition.as_str(), refusal.description());
+                (Ending::Ordered(refusal.message), Some(error))
+            }
+            () = accept_sessions(&mut self.handle, &mut sessions, client, &self.unread) => (Ending::Closed, None),
+        };
+        let outcome = match error {
+            Some(error) => timeout(ANSWER_TIMEOUT, self.handle.close_with_error(error))
+                .await
+                .is_ok(),
+            None => timeout(ENGINE_TIMEOUT, self.handle.on_close()).await.is_ok(),
+        };
+        let why = self.fuse.0.why();
+        // From here on nothing that the engine waits for can come. A `close` that waits for a silent client's
+        // answer would otherwise keep the engine busy for ever.
+        self.fuse.0.blow(Blown::Stopped);
+        if !outcome {
+            let _ = timeout(ENGINE_TIMEOUT, self.handle.on_close()).await;
+        }
+        drop(self.handle);
+        while sessions.join_next().await.is_some() {}
+        match (ending, why) {
+            (Ending::Closed, Some(why)) if why != Blown::PeerClosed => Ending::Stream(why),
+            (ending, _) => ending,
+        }
+    }
+}
+
+/// Takes sessions until the connection is over.
+async fn accept_sessions(
+    handle: &mut ListenerConnectionHandle,
+    sessions: &mut JoinSet<()>,
+    client: &Client,
+    unread: &Unread,
+) {
+    let acceptor = SessionAcceptor::builder()
+        .next_outgoing_id(FIRST_OUTGOING_ID)
+        .incoming_window(INCOMING_WINDOW)
+        .outgoing_window(OUTGOING_WINDOW)
+        .handle_max(HANDLE_MAX)
+        .build();
+    loop {
+        let incoming = tokio::select! {
+            Some(_) = sessions.join_next() => continue,
+            incoming = handle.next_incoming_session() => incoming,
+        };
+        let Some(incoming) = incoming else { return };
+        match Box::pin(acceptor.accept_incoming_session(incoming, handle)).await {
+            Ok(session) => {
+                sessions.spawn(session::serve(session, client.clone(), unread.clone()));
+            }
+            Err(error) => {
+                tracing::debug!(connection = client.connection(), "no session: {error}");
+                return;
+            }
+        }
+    }
+}
+
+/// Blows the fuse when the connection is given up, wherever that is.
+struct FuseGuard(Fuse);
+
+impl FuseGuard {
+    /// What really ended the stream: an engine or a codec that sits on it only sees that something did.
+    fn why(&self, seen: io::Error) -> Ending {
+        match self.0.why() {
+            Some(why) => Ending::Stream(why),
+            None => unopened(seen),
+        }
+    }
+
+    /// Lets the last words go out before the stream ends.
+    async fn drain<S>(&self, mut guarded: Guarded<S>, ending: Ending) -> Ending
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let _ = timeout(ANSWER_TIMEOUT, guarded.shutdown()).await;
+        ending
+    }
+}
+
+impl Drop for FuseGuard {
+    fn drop(&mut self) {
+        self.0.blow(Blown::Stopped);
+    }
+}
+
+fn unopened(error: impl ToString) -> Ending {
+    Ending::Unopened(error.to_string())
+}
+
+fn shutting_down() -> definitions::Error {
+    link::error("amqp:connection:forced", "The hub is shutting down.".to_owned())
+}
+
+const LIMITS: Limits = Limits {
+    frames: FrameLimits {
+        max_frame: MAX_FRAME_SIZE,
+        disposition_width: DISPOSITION_WIDTH,
+    },
+    out_high: OUT_HIGH,
+    stall: STALL,
+};
+/// No client has more deliveries in flight; the engine looks each of a disposition's ids up.
+const DISPOSITION_WIDTH: u32 = 65_536;
+/// The most bytes that may wait to be written; the engine stops there.
+const OUT_HIGH: usize = 16 * 1024 * 1024;
+/// How long a client may take no byte while some wait.
+const STALL: std::time::Duration = std::time::Duration::from_secs(30);

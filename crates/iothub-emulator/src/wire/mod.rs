@@ -1,0 +1,63 @@
+//! AMQP on the wire: listener, TLS, SASL, and the engine's connections, sessions and links. It translates; what is
+//! allowed is the hub's to say.
+//!
+//! A connection is: one task that owns the stream's fuse and the engine's handle; a task for each session; a task
+//! for each link. The engine adds one for the connection and one a session. Each ends when the fuse is blown.
+
+mod connection;
+mod decode;
+mod link;
+mod listener;
+mod performative;
+mod sasl;
+mod session;
+mod stream;
+mod translate;
+
+use std::time::Duration;
+
+pub(crate) use connection::{Context, Transport};
+pub(crate) use listener::serve;
+
+/// A protocol header and a frame header are both this long, in bytes.
+const AMQP_HEADER_LEN: usize = 8;
+/// Protocol id 0, version 1.0.0.
+const AMQP_HEADER: [u8; AMQP_HEADER_LEN] = *b"AMQP\x00\x01\x00\x00";
+
+// What the real hub says in `open` and `begin`, as traces of it show.
+const MAX_FRAME_SIZE: u32 = 65_536;
+const CHANNEL_MAX: u16 = 8191;
+const IDLE_TIME_OUT_MS: u32 = 240_000;
+const FIRST_OUTGOING_ID: u32 = 1;
+const INCOMING_WINDOW: u32 = 5000;
+const OUTGOING_WINDOW: u32 = u32::MAX;
+const HANDLE_MAX: u32 = 262_143;
+
+/// The largest message on a telemetry link, in bytes: above it the link is detached (`max-message-size`).
+const MAX_MESSAGE_SIZE: u64 = 1024 * 1024;
+/// The largest message, or batch of messages, that the hub takes, in bytes: above it the message is rejected
+/// (Azure docs, "IoT Hub quotas and throttling": 256 KB).
+const MAX_TELEMETRY_SIZE: usize = 256 * 1024;
+
+/// The most connections at once, of all ports together; one more is closed as it comes.
+pub(crate) const MAX_CONNECTIONS: usize = 10_000;
+/// The most sessions on one connection. The real hub's `channel-max` would allow 8,192.
+const MAX_SESSIONS: usize = 1024;
+/// The most links on one connection, of all its sessions.
+const MAX_LINKS: usize = 4096;
+/// The most deliveries that a link takes in one go, and so the most that one command to the hub holds.
+const MAX_TAKEN: usize = 64;
+/// The most payload bytes of one connection that no link has taken yet; above it the connection is not read.
+/// Well above it is what arrives in one read.
+const MAX_UNREAD: usize = 16 * 1024 * 1024;
+/// How long a connection is left unread before it is given up.
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How much is read at once, in bytes.
+const READ_CHUNK: usize = 16 * 1024;
+
+/// How long a client may take from its first packet to `open`: TLS, SASL and all.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a client may take to answer our `detach`, `end` or `close`.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the engine's task may take to end once its stream has.
+const ENGINE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,0 +1,92 @@
+//! Looks into a frame that the guard has passed, without decoding it.
+
+use iothub_frame::walk;
+
+/// The body of an AMQP frame: a performative, and for a transfer a payload behind it.
+pub(crate) struct Performative<'a> {
+    pub(crate) kind: Kind,
+    /// The described list without its descriptor.
+    list: &'a [u8],
+    /// Where the performative ends and the payload begins.
+    pub(crate) end: usize,
+}
+
+/// The nine performatives (§2.7), by the low byte of their descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Open,
+    Begin,
+    Attach,
+    Flow,
+    Transfer,
+    Disposition,
+    Detach,
+    End,
+    Close,
+}
+
+impl<'a> Performative<'a> {
+    /// `None` for what is no performative; the engine refuses that.
+    pub(crate) fn of(body: &'a [u8]) -> Option<Self> {
+        if body.first() != Some(&DESCRIBED) {
+            return None;
+        }
+        let end = walk::check_value(body, 0).ok()?;
+        let descriptor_end = walk::check_value(body, 1).ok()?;
+        let kind = Kind::of(body.get(1..descriptor_end)?)?;
+        Some(Self {
+            kind,
+            list: body.get(descriptor_end..end)?,
+            end,
+        })
+    }
+
+    /// A field that is a uint or a handle, by its place from 0; `None` if it is absent, null or of another type.
+    pub(crate) fn uint(&self, place: usize) -> Option<u32> {
+        let mut at = match self.list.first()? {
+            0xc0 => 3,        // list8: constructor, size, count
+            0xd0 => 9,        // list32
+            _ => return None, // list0
+        };
+        for _ in 0..place {
+            at = walk::check_value(self.list, at).ok()?;
+        }
+        let (constructor, rest) = self.list.get(at..)?.split_first()?;
+        match constructor {
+            0x43 => Some(0),
+            0x52 => rest.first().map(|byte| u32::from(*byte)),
+            0x70 => rest.first_chunk().map(|word| u32::from_be_bytes(*word)),
+            _ => None,
+        }
+    }
+}
+
+impl Kind {
+    fn of(descriptor: &[u8]) -> Option<Self> {
+        let found = match descriptor {
+            [0x53, code] => KINDS.iter().find(|kind| kind.0 == *code),
+            [0x80, high @ .., code] if high.iter().all(|byte| *byte == 0) => {
+                KINDS.iter().find(|kind| kind.0 == *code)
+            }
+            [0xa3, _, name @ ..] | [0xb3, _, _, _, _, name @ ..] => {
+                KINDS.iter().find(|kind| kind.1.as_bytes() == name)
+            }
+            _ => None,
+        };
+        found.map(|kind| kind.2)
+    }
+}
+
+const DESCRIBED: u8 = 0x00;
+
+const KINDS: [(u8, &str, Kind); 9] = [
+    (0x10, "amqp:open:list", Kind::Open),
+    (0x11, "amqp:begin:list", Kind::Begin),
+    (0x12, "amqp:attach:list", Kind::Attach),
+    (0x13, "amqp:flow:list", Kind::Flow),
+    (0x14, "amqp:transfer:list", Kind::Transfer),
+    (0x15, "amqp:disposition:list", Kind::Disposition),
+    (0x16, "amqp:detach:list", Kind::Detach),
+    (0x17, "amqp:end:list", Kind::End),
+    (0x18, "amqp:close:list", Kind::Close),
+];

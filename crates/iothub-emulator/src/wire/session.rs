@@ -1,0 +1,156 @@
+//! One session: takes links.
+
+use fe2o3_amqp::acceptor::error::AcceptorAttachError;
+use fe2o3_amqp::acceptor::{LinkAcceptor, LinkEndpoint, ListenerSessionHandle};
+use fe2o3_amqp::acceptor::{SupportedReceiverSettleModes, SupportedSenderSettleModes};
+use fe2o3_amqp_types::definitions::{ReceiverSettleMode, Role};
+use fe2o3_amqp_types::messaging::{Source, Target, TargetArchetype};
+use fe2o3_amqp_types::performatives::Attach;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::stream::Unread;
+use super::{ANSWER_TIMEOUT, MAX_MESSAGE_SIZE, link};
+use crate::hub::{Grant, Side};
+use crate::owner::{Client, HubStopped};
+
+/// Serves a session to its end.
+pub(crate) async fn serve(mut session: ListenerSessionHandle, client: Client, unread: Unread) {
+    let mut links = JoinSet::new();
+    loop {
+        let attach = tokio::select! {
+            Some(_) = links.join_next() => continue,
+            attach = session.next_incoming_attach() => attach,
+        };
+        let Some(attach) = attach else { break };
+        if let Err(over) = accept(attach, &mut session, &mut links, &client, &unread).await {
+            if let Over::Refused {
+                condition,
+                description,
+            } = over
+            {
+                let end = session.end_with_error(link::error(condition, description));
+                let _ = timeout(ANSWER_TIMEOUT, end).await;
+            }
+            break;
+        }
+    }
+    drop(session);
+    // The links' channels are closed: each ends by itself.
+    while links.join_next().await.is_some() {}
+}
+
+/// Why there will be no more links.
+enum Over {
+    Stopped,
+    Refused {
+        condition: &'static str,
+        description: String,
+    },
+}
+
+impl From<HubStopped> for Over {
+    fn from(HubStopped: HubStopped) -> Self {
+        Self::Stopped
+    }
+}
+
+async fn accept(
+    mut attach: Attach,
+    session: &mut ListenerSessionHandle,
+    links: &mut JoinSet<()>,
+    client: &Client,
+    unread: &Unread,
+) -> Result<(), Over> {
+    let (side, address) = node_of(&attach);
+    let grant = client.open_link(address, side).await?;
+    settle_terms(&mut attach);
+
+    // The engine's future is a large one.
+    match (
+        Box::pin(acceptor().accept_incoming_attach(attach, session)).await,
+        grant,
+    ) {
+        (Ok(LinkEndpoint::Receiver(receiver)), Ok(Grant::Telemetry(identity))) => {
+            links.spawn(link::telemetry(
+                receiver,
+                identity,
+                client.clone(),
+                unread.clone(),
+            ));
+        }
+        (Ok(endpoint), Err(refusal)) => {
+            let error = link::error(refusal.condition.as_str(), refusal.description());
+            links.spawn(link::refuse(endpoint, error));
+        }
+        // The hub grants telemetry only to senders.
+        (Ok(endpoint @ LinkEndpoint::Sender(_)), Ok(Grant::Telemetry(_))) => {
+            links.spawn(link::refuse(
+                endpoint,
+                link::error("amqp:internal-error", String::new()),
+            ));
+        }
+        (Err(error), _) => return refused(&error),
+    }
+    Ok(())
+}
+
+/// What the engine could not accept. It has answered most such attaches with a detach by itself.
+fn refused(error: &AcceptorAttachError) -> Result<(), Over> {
+    use fe2o3_amqp::link::{ReceiverAttachError, SenderAttachError};
+    match error {
+        AcceptorAttachError::SessionStopped(_) => Err(Over::Stopped),
+        // The engine says nothing to the client here, which would wait for ever.
+        AcceptorAttachError::LocalReceiver(ReceiverAttachError::DuplicatedLinkName)
+        | AcceptorAttachError::LocalSender(SenderAttachError::DuplicatedLinkName) => Err(Over::Refused {
+            condition: "amqp:session:handle-in-use",
+            description: "A link of this name is attached already.".to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Which end the client is, and the node it wants: where it sends to or receives from.
+fn node_of(attach: &Attach) -> (Side, String) {
+    let (side, address) = match attach.role {
+        Role::Sender => {
+            let target = attach.target.as_deref();
+            let address = target.and_then(|TargetArchetype::Target(target)| target.address.clone());
+            (Side::Sender, address)
+        }
+        Role::Receiver => {
+            let address = attach.source.as_deref().and_then(|source| source.address.clone());
+            (Side::Receiver, address)
+        }
+    };
+    (side, address.unwrap_or_default())
+}
+
+/// The client's source and target go back to it as they came; SDKs compare them. What it left out and the engine
+/// insists on is filled in.
+fn settle_terms(attach: &mut Attach) {
+    attach.source.get_or_insert_with(|| Box::new(Source::default()));
+    attach
+        .target
+        .get_or_insert_with(|| Box::new(Target::default().into()));
+    if attach.role == Role::Sender {
+        attach.initial_delivery_count.get_or_insert(0);
+    }
+    // Ours counts, not the smaller of the two: SDKs send 0 or all ones here, or what they can receive.
+    attach.max_message_size = None;
+    // No delivery outlives its link at this hub.
+    attach.unsettled = None;
+    attach.incomplete_unsettled = false;
+}
+
+type Acceptor = LinkAcceptor<fn(Source) -> Option<Source>, fn(Target) -> Option<Target>>;
+
+/// Settles at once, and with an outcome: the Node SDK stops when dispositions stay unsettled.
+fn acceptor() -> Acceptor {
+    LinkAcceptor::builder()
+        .max_message_size(MAX_MESSAGE_SIZE)
+        .supported_sender_settle_modes(SupportedSenderSettleModes::All)
+        .supported_receiver_settle_modes(SupportedReceiverSettleModes::First)
+        .fallback_receiver_settle_mode(ReceiverSettleMode::First)
+        .build()
+}

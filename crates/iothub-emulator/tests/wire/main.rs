@@ -1,0 +1,5 @@
+//! The hub as its clients meet it: over sockets, from outside.
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+mod common;
+mod telemetry;
