@@ -1,6 +1,7 @@
 """Telemetry with Qpid Proton at the other end: the 2016 post's job, and its mirror image."""
 
 import re
+from datetime import datetime, timezone
 
 import sas
 from cases import case
@@ -151,6 +152,10 @@ def sasl_codes(trace):
 
 
 def expect_event(event, body, properties):
+    enqueued = datetime.fromisoformat(event["enqueued"])
+    age_s = (datetime.now(timezone.utc) - enqueued).total_seconds()
+    expect("received within the last minute", -1 < age_s < 60, True)
+    expect("the kind of event", event["source"], "Telemetry")
     expect("the device", (event["device"], event["module"]), (DEVICE, None))
     expect("the body", (event["body_kind"], event["body"]), ("text", body))
     expect("the properties", event["properties"], properties)
