@@ -12,11 +12,11 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::engine::{Encoded, HandError, Life, Link, Wire};
 use crate::config::{WINDOW, WINDOW_BYTES};
-use crate::error::{Accepted, CloseError, Interruption, Phase, SendError};
+use crate::error::{Accepted, CloseError, Interruption, Lost, Phase, SendError};
 
 pub(crate) type SendResult = Result<Accepted, SendError>;
 
@@ -48,8 +48,7 @@ pub(crate) async fn run(wire: Wire, mut commands: mpsc::Receiver<Command>, ended
         ledger: Ledger::default(),
         flying: FuturesUnordered::new(),
     };
-    let end = owner.serve(&mut commands).await;
-    match end {
+    match owner.serve(&mut commands).await {
         End::Asked(reply) => {
             let _ = ended.set(Interruption::Stopped);
             refuse(&mut commands, &Interruption::Stopped);
@@ -60,11 +59,15 @@ pub(crate) async fn run(wire: Wire, mut commands: mpsc::Receiver<Command>, ended
                 let _ = reply.send(closed);
             }
         }
-        End::Interrupted(why) => {
+        End::Interrupted { why, unsent } => {
+            let why = owner.reason(why).await;
             tracing::debug!(%why, "connection ended");
             let _ = ended.set(why.clone());
             owner.sweep();
             owner.ledger.fail(&why);
+            if let Some(reply) = unsent {
+                let _ = reply.send(Err(SendError::NotSent(why.clone())));
+            }
             refuse(&mut commands, &why);
             owner.life.abandon(owner.link);
         }
@@ -74,7 +77,17 @@ pub(crate) async fn run(wire: Wire, mut commands: mpsc::Receiver<Command>, ended
 enum End {
     /// A handle asked for it, or the last handle is gone.
     Asked(Option<oneshot::Sender<Result<(), CloseError>>>),
-    Interrupted(Interruption),
+    /// It came of itself; `unsent` waits for a message that was being handed over.
+    Interrupted {
+        why: Interruption,
+        unsent: Option<oneshot::Sender<SendResult>>,
+    },
+}
+
+impl From<Interruption> for End {
+    fn from(why: Interruption) -> Self {
+        Self::Interrupted { why, unsent: None }
+    }
 }
 
 struct Owner {
@@ -86,7 +99,11 @@ struct Owner {
     flying: FuturesUnordered<BoxFuture<'static, Landing>>,
 }
 
-type Landing = (u64, SendResult);
+/// What came of a message that was handed over.
+struct Landing {
+    ticket: u64,
+    outcome: Result<SendResult, Interruption>,
+}
 
 impl Owner {
     async fn serve(&mut self, commands: &mut mpsc::Receiver<Command>) -> End {
@@ -94,15 +111,17 @@ impl Owner {
             let room = self.ledger.waiting.len() < WINDOW && self.ledger.bytes < WINDOW_BYTES;
             tokio::select! {
                 biased;
-                Some((ticket, result)) = self.flying.next() => self.ledger.complete(ticket, result),
-                why = self.life.ended() => return End::Interrupted(why),
-                why = self.link.detached() => return End::Interrupted(why),
+                Some(landing) = self.flying.next() => if let Err(why) = self.ledger.land(landing) {
+                    return why.into();
+                },
+                why = self.life.ended() => return why.into(),
+                why = self.link.detached() => return why.into(),
                 command = commands.recv(), if room => match command {
                     None => return End::Asked(None),
                     Some(Command::Close { reply }) => return End::Asked(Some(reply)),
                     Some(Command::Send { message, weight, deadline, reply }) => {
-                        if let Some(why) = self.send(&message, weight, deadline, reply).await {
-                            return End::Interrupted(why);
+                        if let Err(end) = self.send(&message, weight, deadline, reply).await {
+                            return end;
                         }
                     }
                 },
@@ -110,79 +129,93 @@ impl Owner {
         }
     }
 
-    /// Hands one message over while outcomes go on landing. Gives the reason if the connection ended meanwhile.
+    /// Hands one message over while outcomes go on landing.
     async fn send(
         &mut self,
         message: &Encoded,
         weight: usize,
         deadline: Instant,
         reply: oneshot::Sender<SendResult>,
-    ) -> Option<Interruption> {
+    ) -> Result<(), End> {
         let mut handing = pin!(timeout_at(deadline, self.link.hand(message)));
         let handed = loop {
             tokio::select! {
                 biased;
-                Some((ticket, result)) = self.flying.next() => self.ledger.complete(ticket, result),
-                why = self.life.ended() => {
-                    let _ = reply.send(Err(SendError::NotSent(why.clone())));
-                    return Some(why);
-                }
+                Some(landing) = self.flying.next() => if let Err(why) = self.ledger.land(landing) {
+                    break Ok(Err(HandError::Interrupted(why)));
+                },
+                why = self.life.ended() => break Ok(Err(HandError::Interrupted(why))),
                 handed = &mut handing => break handed,
             }
         };
-        match handed {
+        let refused = match handed {
             Ok(Ok(outcome)) => {
                 let ticket = self.ledger.enter(weight, reply);
-                let (until, after) = (Instant::now() + self.limit, self.limit);
-                self.flying.push(Box::pin(async move {
-                    let late = SendError::Unknown(Interruption::TimedOut {
-                        phase: Phase::Settle,
-                        after,
-                    });
-                    let result = timeout_at(until, outcome).await.unwrap_or(Err(late));
-                    (ticket, result)
-                }));
-                None
-            }
-            Ok(Err(HandError::TooLarge { size, limit })) => {
-                let _ = reply.send(Err(SendError::TooLarge { size, limit }));
-                None
+                self.flying.push(Box::pin(land(ticket, outcome, self.limit)));
+                return Ok(());
             }
             Ok(Err(HandError::Interrupted(why))) => {
-                let _ = reply.send(Err(SendError::NotSent(why.clone())));
-                Some(why)
+                return Err(End::Interrupted {
+                    why,
+                    unsent: Some(reply),
+                });
             }
-            Err(_) => {
-                let why = Interruption::TimedOut {
-                    phase: Phase::Credit,
-                    after: self.limit,
-                };
-                let _ = reply.send(Err(SendError::NotSent(why)));
-                None
-            }
-        }
+            Ok(Err(HandError::TooLarge { size, limit })) => SendError::TooLarge { size, limit },
+            Err(_) => SendError::NotSent(Interruption::TimedOut {
+                phase: Phase::Credit,
+                after: self.limit,
+            }),
+        };
+        let _ = reply.send(Err(refused));
+        Ok(())
     }
 
     /// Waits for everything that flies, or for the connection's end.
     async fn drain(&mut self) {
         while !self.ledger.waiting.is_empty() {
-            tokio::select! {
+            let landed = tokio::select! {
                 biased;
-                Some((ticket, result)) = self.flying.next() => self.ledger.complete(ticket, result),
-                why = self.life.ended() => {
-                    self.sweep();
-                    return self.ledger.fail(&why);
-                }
+                Some(landing) = self.flying.next() => self.ledger.land(landing),
+                why = self.life.ended() => Err(why),
+            };
+            if let Err(why) = landed {
+                let why = self.reason(why).await;
+                self.sweep();
+                self.ledger.fail(&why);
             }
+        }
+    }
+
+    /// The reason as the connection knows it, where a link only knows that it stopped.
+    async fn reason(&mut self, why: Interruption) -> Interruption {
+        match why {
+            Interruption::Lost(Lost::Protocol) => {
+                timeout(REASON_TIMEOUT, self.life.ended()).await.unwrap_or(why)
+            }
+            known => known,
         }
     }
 
     /// Takes the outcomes that had come before the end: they are true.
     fn sweep(&mut self) {
-        while let Some(Some((ticket, result))) = self.flying.next().now_or_never() {
-            self.ledger.complete(ticket, result);
+        while let Some(Some(landing)) = self.flying.next().now_or_never() {
+            let _ = self.ledger.land(landing); // that it was interrupted is known
         }
     }
+}
+
+/// Waits for an outcome until it is too late for one.
+async fn land(
+    ticket: u64,
+    outcome: impl Future<Output = Result<SendResult, Interruption>>,
+    limit: Duration,
+) -> Landing {
+    let late = SendError::Unknown(Interruption::TimedOut {
+        phase: Phase::Settle,
+        after: limit,
+    });
+    let outcome = timeout(limit, outcome).await.unwrap_or(Ok(Err(late)));
+    Landing { ticket, outcome }
 }
 
 /// Who waits for which message's outcome.
@@ -207,11 +240,15 @@ impl Ledger {
         ticket
     }
 
-    fn complete(&mut self, ticket: u64, result: SendResult) {
-        if let Some(waiting) = self.waiting.remove(&ticket) {
+    /// Completes what has an outcome. An interruption completes nothing: it says that the connection ends, and
+    /// that end completes all that is left, with one reason.
+    fn land(&mut self, landing: Landing) -> Result<(), Interruption> {
+        let result = landing.outcome?;
+        if let Some(waiting) = self.waiting.remove(&landing.ticket) {
             self.bytes -= waiting.weight;
             let _ = waiting.reply.send(result); // whoever asked may have gone
         }
+        Ok(())
     }
 
     /// All that still waits was handed over and will never be heard of.
@@ -233,3 +270,6 @@ fn refuse(commands: &mut mpsc::Receiver<Command>, why: &Interruption) {
         }
     }
 }
+
+/// How long the connection's own word on why it ended is waited for, once a link has stopped.
+const REASON_TIMEOUT: Duration = Duration::from_secs(1);

@@ -8,6 +8,7 @@ use iothub_frame::Fuse;
 
 use super::conditions::{condition, detached, link_state};
 use crate::Message;
+use crate::driver::owner::SendResult;
 use crate::error::{Accepted, Condition, Interruption, SendError};
 
 /// A message as the engine takes it; boxed, since it is large and is moved from queue to queue.
@@ -42,7 +43,7 @@ impl Link {
     pub(crate) async fn hand(
         &mut self,
         message: &Encoded,
-    ) -> Result<impl Future<Output = Result<Accepted, SendError>> + Send + 'static, HandError> {
+    ) -> Result<impl Future<Output = Result<SendResult, Interruption>> + Send + use<>, HandError> {
         match self.sender.send_batchable_ref(&message.0).await {
             Ok(delivery) => Ok(outcome(delivery, self.fuse.clone())),
             Err(error) => Err(self.not_handed(error)),
@@ -72,25 +73,27 @@ impl Link {
     }
 }
 
+/// The peer's word on a message, or that none will come.
 async fn outcome(
     delivery: DeliveryFut<Result<Outcome, EngineSendError>>,
     fuse: Fuse,
-) -> Result<Accepted, SendError> {
-    match delivery.await {
-        Ok(Outcome::Accepted(_)) => Ok(Accepted {}),
-        Ok(Outcome::Rejected(rejected)) => Err(SendError::Rejected(rejected.error.map_or_else(
-            || {
-                Condition::new(
-                    "amqp:internal-error",
-                    Some("rejected without a reason".to_owned()),
-                )
-            },
-            condition,
-        ))),
-        // `modified` asks for another attempt, as `released` does (§3.4.5); a hub sends neither today.
-        Ok(Outcome::Released(_) | Outcome::Modified(_)) => Err(SendError::Released),
-        Err(error) => Err(SendError::Unknown(interruption(error, &fuse))),
-    }
+) -> Result<SendResult, Interruption> {
+    Ok(
+        match delivery.await.map_err(|error| interruption(error, &fuse))? {
+            Outcome::Accepted(_) => Ok(Accepted {}),
+            Outcome::Rejected(rejected) => Err(SendError::Rejected(rejected.error.map_or_else(
+                || {
+                    Condition::new(
+                        "amqp:internal-error",
+                        Some("rejected without a reason".to_owned()),
+                    )
+                },
+                condition,
+            ))),
+            // `modified` asks for another attempt, as `released` does (§3.4.5); a hub sends neither today.
+            Outcome::Released(_) | Outcome::Modified(_) => Err(SendError::Released),
+        },
+    )
 }
 
 fn interruption(error: EngineSendError, fuse: &Fuse) -> Interruption {
