@@ -1,5 +1,6 @@
 """Telemetry with Qpid Proton at the other end: the 2016 post's job, and its mirror image."""
 
+import json
 import re
 from datetime import datetime, timezone
 
@@ -157,5 +158,11 @@ def expect_event(event, body, properties):
     expect("received within the last minute", -1 < age_s < 60, True)
     expect("the kind of event", event["source"], "Telemetry")
     expect("the device", (event["device"], event["module"]), (DEVICE, None))
+    # What the hub stamps on a message (Azure IoT Hub, "System properties of device-to-cloud messages").
+    stamp = event["system"]
+    expect("the stamped device", stamp["iothub-connection-device-id"], DEVICE)
+    expect("the stamped source", stamp["iothub-message-source"], "Telemetry")
+    method = json.loads(stamp["iothub-connection-auth-method"])
+    expect("the stamped authentication", (method["scope"], method["type"]), ("device", "sas"))
     expect("the body", (event["body_kind"], event["body"]), ("text", body))
     expect("the properties", event["properties"], properties)
