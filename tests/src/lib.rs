@@ -1,1 +1,11 @@
 //! The harness that the tests across crates share.
+#![forbid(unsafe_code)]
+
+pub mod frames;
+pub mod scripted;
+pub mod tls;
+
+/// The README's programs compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -76,3 +76,18 @@ impl<const N: usize> PartialEq for Decoded<N> {
 }
 
 impl<const N: usize> Eq for Decoded<N> {}
+
+/// Where in an escaped text its decoded byte `index` starts.
+pub(crate) fn raw_offset(text: &str, index: usize) -> usize {
+    let bytes = text.as_bytes();
+    let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_hexdigit);
+    let mut at = 0;
+    for _ in 0..index {
+        at += if bytes.get(at) == Some(&b'%') && digit(at + 1) && digit(at + 2) {
+            3
+        } else {
+            1
+        };
+    }
+    at
+}

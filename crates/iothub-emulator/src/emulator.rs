@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use iothub_address::{ConnectionString, DeviceId, HubHost, HubName, Identity, ModuleId, PolicyName, Secret};
+use iothub_address::{
+    AddressError, ConnectionString, DeviceId, HubHost, HubName, Identity, ModuleId, PolicyName, Secret,
+};
 use iothub_sas::SharedKey;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -64,6 +66,9 @@ pub enum HubError {
     /// There is no such policy.
     #[error("there is no policy {0}")]
     NoPolicy(PolicyName),
+    /// No connection string can hold the identity: an id with a `;` is legal, and ends a field there.
+    #[error(transparent)]
+    NoConnectionString(#[from] AddressError),
     /// There is no randomness to make keys of.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
@@ -169,7 +174,7 @@ impl Emulator {
     /// listens on, if that is another machine's way in) with the AMQPS port unless that is 5671.
     ///
     /// # Errors
-    /// [`RegistryError::NotFound`].
+    /// [`RegistryError::NotFound`], or [`HubError::NoConnectionString`] for an id with a `;`.
     pub async fn connection_string(&self, identity: &Identity) -> Result<ConnectionString, HubError> {
         let wanted = identity.clone();
         let keys = self
@@ -182,9 +187,7 @@ impl Emulator {
             .connection()
             .identity(identity.clone())
             .key(secret(keys.primary()));
-        Ok(string
-            .build()
-            .expect("host, identity and key make a connection string"))
+        Ok(string.build()?)
     }
 
     /// What a back end connects with: a policy's primary key.
@@ -208,9 +211,7 @@ impl Emulator {
             .connection()
             .policy(policy.clone())
             .key(secret(keys.primary()));
-        Ok(string
-            .build()
-            .expect("host, policy and key make a connection string"))
+        Ok(string.build()?)
     }
 
     /// The events that the hub took, and those to come.

@@ -12,6 +12,7 @@ use sha2::Sha256;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::KeyError;
+use crate::secret::SecretBytes;
 
 /// A key that the hub and a device, a module or a policy share, ready to sign with HMAC-SHA256.
 ///
@@ -106,6 +107,16 @@ impl SharedKey {
         KeyText(Zeroizing::new(STANDARD.encode(&*self.0.bytes)))
     }
 
+    /// The signature of `text`, in base64.
+    pub(crate) fn sign(&self, text: &str) -> SecretBytes<44> {
+        let tag = self.mac(&[text]).finalize();
+        let mut base64 = SecretBytes([0; 44]);
+        STANDARD
+            .encode_slice(tag.as_bytes(), &mut base64)
+            .expect("base64 of 32 bytes has 44 characters");
+        base64
+    }
+
     /// The HMAC of the concatenated `parts`, before it is finalized.
     pub(crate) fn mac(&self, parts: &[&str]) -> Hmac<Sha256> {
         let mut mac = self.0.mac.clone();
@@ -115,7 +126,13 @@ impl SharedKey {
         mac
     }
 
-    fn prepare(bytes: &[u8]) -> Self {
+    /// The key itself.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0.bytes
+    }
+
+    /// A key of any length.
+    pub(crate) fn prepare(bytes: &[u8]) -> Self {
         let mac = Hmac::new_from_slice(bytes).expect("HMAC takes keys of any length");
         Self(Box::new(Schedule {
             bytes: Zeroizing::new(bytes.to_vec()),

@@ -6,10 +6,14 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+mod derive;
+mod diagnose;
 mod error;
 mod escape;
 mod key;
+mod renewal;
 mod resource;
+mod secret;
 mod signer;
 mod spelling;
 mod time;
@@ -17,8 +21,11 @@ mod token;
 mod verify;
 
 // The public interface:
+pub use derive::derive_device_key;
+pub use diagnose::{Expected, Newline, Reason};
 pub use error::{Field, KeyError, TokenError, VerifyError};
 pub use key::{KeyText, SharedKey};
+pub use renewal::Renewal;
 pub use signer::Signer;
 pub use spelling::Spelling;
 pub use time::UnixTime;

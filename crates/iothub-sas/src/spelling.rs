@@ -4,18 +4,20 @@ use alloc::string::String;
 
 use crate::escape::{self, DOTNET, JAVA, RAW, UNRESERVED};
 
-/// How a token is written: the escapes in `sr`, and with them the order of the fields and the escapes in `sig`.
+/// How `sr` is escaped in a token, and with it whether the escapes of `sig` are in upper or lower case.
 ///
 /// Since `sr` is signed exactly as it stands in the token, each spelling of one resource has its own signature. The
 /// hub takes all of these for ids of letters and digits. For the other legal characters they differ; here for the id
 /// `a+b!c`:
 ///
-/// | | `sr` | fields in order | escapes of `sig` | as written by |
-/// |---|---|---|---|---|
-/// | [`Escaped`](Self::Escaped) | `HUB%2Fdevices%2Fa%2Bb%21c` | `sr` `sig` `skn` `se` | `%2F` | Python's `quote_plus` |
-/// | [`Double`](Self::Double) | `HUB%2Fdevices%2Fa%252Bb!c` | `sr` `sig` `se` `skn` | `%2F` | Azure's SDK for C# |
-/// | [`SlashesRaw`](Self::SlashesRaw) | `HUB/devices/a%2Bb%21c` | `sig` `se` `sr`; with a policy `sr` `sig` `se` `skn` | `%2F` | Azure's SDK for Java |
-/// | [`Raw`](Self::Raw) | `HUB/devices/a+b!c` | `sr` `sig` `se` `skn` | `%2f` | Azure's SDK for C |
+/// | | `sr` | escapes of `sig` | as written by |
+/// |---|---|---|---|
+/// | [`Escaped`](Self::Escaped) | `HUB%2Fdevices%2Fa%2Bb%21c` | `%2F` | Python's `quote_plus` |
+/// | [`Double`](Self::Double) | `HUB%2Fdevices%2Fa%252Bb!c` | `%2F` | Azure's SDK for C# |
+/// | [`SlashesRaw`](Self::SlashesRaw) | `HUB/devices/a%2Bb%21c` | `%2F` | Azure's SDK for Java |
+/// | [`Raw`](Self::Raw) | `HUB/devices/a+b!c` | `%2f` | Azure's SDK for C |
+///
+/// The fields stand in the order `sr`, `sig`, `skn`, `se`; it has no meaning.
 ///
 /// The default is `Escaped`: everything but unreserved characters is escaped, once, so that a reader who decodes
 /// once, as a URL's query is decoded, has the id, whatever legal characters it holds. `Raw` cannot be told from an
@@ -41,14 +43,14 @@ impl Spelling {
     /// Appends `resource` to `out` as this spelling writes it.
     pub(crate) fn write(self, resource: &str, out: &mut String) {
         match self {
-            Self::Escaped => escape::write(resource, UNRESERVED, out),
+            Self::Escaped => escape::write(resource, &UNRESERVED, out),
             Self::Double => {
                 let mut once = String::with_capacity(3 * resource.len());
-                escape::write_segments(resource, DOTNET, &mut once);
-                escape::write(&once, DOTNET, out);
+                escape::write_segments(resource, &DOTNET, &mut once);
+                escape::write(&once, &DOTNET, out);
             }
-            Self::SlashesRaw => escape::write_segments(resource, JAVA, out),
-            Self::Raw => escape::write(resource, RAW, out),
+            Self::SlashesRaw => escape::write_segments(resource, &JAVA, out),
+            Self::Raw => escape::write(resource, &RAW, out),
         }
     }
 }

@@ -5,11 +5,10 @@ use alloc::string::String;
 use core::fmt;
 use core::ops::{Index, IndexMut, Range};
 
+use crate::secret::{SecretBytes, SecretText};
+use crate::{Field, TokenError, UnixTime, escape, resource};
 use base64::engine::{Engine, general_purpose::STANDARD};
 use percent_encoding::percent_decode_str;
-use zeroize::Zeroizing;
-
-use crate::{Field, TokenError, UnixTime, escape, resource};
 
 /// A SAS token: what it opens, until when, and who signed it, with the text exactly as it was signed or received.
 ///
@@ -19,7 +18,7 @@ use crate::{Field, TokenError, UnixTime, escape, resource};
 /// A parsed token is well-formed, nothing more: [`SasToken::verify`] says whether it holds.
 #[derive(Clone)]
 pub struct SasToken {
-    text: Zeroizing<String>,
+    text: SecretText,
     layout: Layout,
     expires: UnixTime,
     policy: Policy,
@@ -65,7 +64,7 @@ impl SasToken {
             at: layout[Field::Policy].start,
         })?;
         Ok(Self {
-            text: Zeroizing::new(String::from(text)),
+            text: SecretText(String::from(text)),
             layout,
             expires,
             policy,
@@ -73,7 +72,8 @@ impl SasToken {
     }
 
     /// A token just signed: each field well-formed, the policy as the caller named it.
-    pub(crate) fn from_parts(text: Zeroizing<String>, layout: Layout, expires: UnixTime) -> Self {
+    #[inline]
+    pub(crate) fn from_parts(text: SecretText, layout: Layout, expires: UnixTime) -> Self {
         let policy = Policy::of(&text[layout[Field::Policy].clone()]).unwrap_or(Policy::AsWritten);
         Self {
             text,
@@ -158,11 +158,12 @@ impl SasToken {
     }
 
     /// The 32 bytes of `sig`.
-    pub(crate) fn signature(&self) -> Zeroizing<[u8; 32]> {
+    pub(crate) fn signature(&self) -> SecretBytes<32> {
         decode_signature(self.value(Field::Signature)).expect("checked when the token was parsed or signed")
     }
 
-    fn value(&self, field: Field) -> &str {
+    /// The value of a field, as it is written.
+    pub(crate) fn value(&self, field: Field) -> &str {
         &self.text[self.layout[field].clone()]
     }
 }
@@ -256,16 +257,17 @@ impl IndexMut<Field> for Layout {
 }
 
 /// The bytes of a signature that is percent-encoded or not. A `+` is base64, never a space.
-fn decode_signature(raw: &str) -> Option<Zeroizing<[u8; 32]>> {
-    let mut base64 = Zeroizing::new([0; 44]);
+fn decode_signature(raw: &str) -> Option<SecretBytes<32>> {
+    let mut base64 = SecretBytes([0; 44]);
     let mut len = 0;
     for byte in percent_decode_str(raw) {
         *base64.get_mut(len)? = byte;
         len += 1;
     }
-    let mut bytes = Zeroizing::new([0; 33]);
-    match STANDARD.decode_slice(&base64[..len], &mut *bytes) {
-        Ok(32) => bytes.first_chunk().map(|bytes| Zeroizing::new(*bytes)),
+    // One byte more than a signature has, since 44 characters may hold 33.
+    let mut bytes = SecretBytes([0; 33]);
+    match STANDARD.decode_slice(&base64[..len], &mut bytes) {
+        Ok(32) => bytes.first_chunk().map(|bytes| SecretBytes(*bytes)),
         _ => None,
     }
 }
@@ -280,6 +282,6 @@ fn parse_expiry(raw: &str) -> Option<UnixTime> {
 }
 
 /// How every token begins.
-pub(crate) const PREFIX: &str = "SharedAccessSignature ";
+const PREFIX: &str = "SharedAccessSignature ";
 
 const FIELDS: [Field; 4] = [Field::Resource, Field::Signature, Field::Expiry, Field::Policy];

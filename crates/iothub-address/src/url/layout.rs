@@ -190,67 +190,76 @@ impl Search<'_> {
         };
         let legal = [shape.names(0), shape.names(1), shape.names(2)];
         let [raw, once, twice] = &legal;
+        if legal.iter().all(Option::is_none) {
+            self.found.misnamed = Some(layout.path);
+            return;
+        }
         // A URL whose user name is escaped is one whose path is; so the standard has it.
         let is_escaped = layout.user.is_none() || layout.user_spelling == Spelling::Escaped;
-        let times = if raw == once || (is_escaped && once.is_none() && raw.is_some()) {
-            raw.is_some().then_some(0)
+        let own = || {
+            (0..).zip(&legal).find_map(|(times, names)| {
+                let is_own = names.as_ref()?.are_of(who.as_ref()?);
+                is_own.then_some(times)
+            })
+        };
+        let known = if raw == once {
+            Some(0)
         } else if is_escaped {
-            once.is_some().then_some(1)
-        } else if let Some(times) = (0u8..).zip(&legal).find_map(|(times, names)| {
-            let names = names.as_ref()?;
-            who.as_ref().is_some_and(|who| names.are_of(who)).then_some(times)
-        }) {
-            Some(times)
+            // No id can be meant by escapes of what is in no id.
+            Some(if once.is_some() { 1 } else { 0 })
         } else {
-            // Nothing tells how the path of a raw address was written: all its readings count.
-            for (times, names) in [(0, raw), (1, once)] {
-                if names.is_some() {
-                    layout.path_reading = PathReading::Node(times);
-                    self.found.add(class, layout.clone());
-                }
-            }
-            if twice.is_some() && twice != once {
-                layout.path_reading = PathReading::Node(2);
+            own()
+        };
+        if let Some(times) = known {
+            layout.path_reading = PathReading::Node(times);
+            return self.found.add(class, layout);
+        }
+        // Nothing tells how the path of a raw address was written: all its readings count.
+        for (times, is_reading) in [
+            (0, raw.is_some()),
+            (1, once.is_some()),
+            (2, twice.is_some() && twice != once),
+        ] {
+            if is_reading {
+                layout.path_reading = PathReading::Node(times);
                 self.found.add(class, layout.clone());
             }
-            if legal.iter().all(Option::is_none) {
-                self.found.add(Class::Other, layout);
-            }
-            return;
-        };
-        match times {
-            Some(times) => {
-                layout.path_reading = PathReading::Node(times);
-                self.found.add(class, layout);
-            }
-            None => self.found.add(Class::Other, layout),
         }
     }
 
     fn finish(self) -> Result<Layout, AddressError> {
-        let Found {
-            class: _,
-            mut readings,
-            count,
-            hosts,
-            user_end,
-        } = self.found;
-        match (count, readings[0].take()) {
-            (1, Some(layout)) => Ok(layout),
-            (0, _) | (_, None) => Err(match user_end {
-                _ if !hosts => AddressError::new(ErrorKind::NoHost, self.text.len()..self.text.len()),
-                Some(user_end) => no_user(self.text, self.start, user_end),
-                None => AddressError::new(ErrorKind::NoUser, self.start..self.start),
-            }),
-            (_, first) => {
-                readings[0] = first;
-                let readings = Reading::describe(self.text, readings.iter().flatten());
-                Err(AddressError::new(
-                    ErrorKind::Ambiguous { readings },
-                    self.start..self.text.len(),
-                ))
-            }
+        let (text, start) = (self.text, self.start);
+        let mut found = self.found;
+        if found.count > 1 {
+            let readings = Reading::describe(text, found.readings.iter().flatten());
+            return Err(AddressError::new(
+                ErrorKind::Ambiguous { readings },
+                start..text.len(),
+            ));
         }
+        if let Some(layout) = found.readings.first_mut().and_then(Option::take) {
+            return Ok(layout);
+        }
+        Err(match found {
+            Found { hosts: false, .. } => AddressError::new(ErrorKind::NoHost, text.len()..text.len()),
+            Found {
+                misnamed: Some(path), ..
+            } => misnamed_node(text, path),
+            Found {
+                user_end: Some(user_end),
+                ..
+            } => no_user(text, start, user_end),
+            _ => AddressError::new(ErrorKind::NoUser, start..start),
+        })
+    }
+}
+
+/// Why a path that has the form of a node is none.
+fn misnamed_node(text: &str, path: Range<usize>) -> AddressError {
+    let shape = text.get(path.start + 1..path.end).and_then(Shape::of);
+    match shape.and_then(|shape| shape.node(1).err()) {
+        Some(error) => error.shifted(path.start + 1),
+        None => AddressError::new(ErrorKind::UnknownNode, path),
     }
 }
 
@@ -275,6 +284,8 @@ struct Found {
     hosts: bool,
     /// The `@` before the rightmost thing that did.
     user_end: Option<usize>,
+    /// A path that has the form of a node and names that no node has.
+    misnamed: Option<Range<usize>>,
 }
 
 /// How much a path looks like one of a hub. A better one wins: a SAS token does not end in

@@ -1,9 +1,11 @@
 //! The double-"@" URL.
 
+mod borrowed;
 mod layout;
 mod owned;
 mod reading;
 
+pub use borrowed::{AmqpUrlRef, Piece};
 pub use owned::AmqpUrl;
 pub use reading::Reading;
 

@@ -145,9 +145,7 @@ impl AmqpUrl {
         };
         let path = match node {
             Some(node) => Path::Node(node.map_err(|error| error.shifted(layout.path.start + 1))?),
-            None => Path::Other(
-                read_path(path_text).map_err(|kind| AddressError::new(kind, layout.path.clone()))?,
-            ),
+            None => read_path(path_text).map_err(|kind| AddressError::new(kind, layout.path.clone()))?,
         };
         Ok(Self {
             scheme: layout.scheme,
@@ -325,19 +323,26 @@ fn read_password(text: &str) -> Option<Secret> {
     }
 }
 
-/// Takes the escapes of a path off that is no node's.
-fn read_path(text: &str) -> Result<String, ErrorKind> {
+/// Takes the escapes of a path off that is no node's as it is written.
+fn read_path(text: &str) -> Result<Path, ErrorKind> {
     if has_stray_percent(text) {
         return Err(ErrorKind::Escape(Part::Path));
     }
     let path = percent_decode_str(text)
         .decode_utf8()
         .map_err(|_| ErrorKind::Escape(Part::Path))?;
+    // A literal of the path was escaped.
+    if let Some(shape) = path.strip_prefix('/').and_then(Shape::of) {
+        return shape
+            .node(0)
+            .map(Path::Node)
+            .map_err(|error| error.kind().clone());
+    }
     // Other parsers walk up at a dot segment, and so would read another path from what we print.
     if path.split('/').any(|segment| segment == "." || segment == "..") {
         return Err(ErrorKind::Malformed(Part::Path));
     }
-    Ok(path.into_owned())
+    Ok(Path::Other(path.into_owned()))
 }
 
 /// Writes with percent escapes.

@@ -1,0 +1,27 @@
+//! What may be set on a connection, and what stands when nothing is.
+
+use std::time::Duration;
+
+/// How long each step that waits for the peer may take. Default 30 s.
+///
+/// It bounds looking the host up and connecting, the TLS handshake, each step of opening, a message's way from its
+/// credit to its outcome, and closing, each on its own. Shorter finds a silent peer sooner and gives up on a slow one
+/// sooner.
+pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// After how long without a frame the peer counts as gone. Default 120 s, which is what Microsoft's C# SDK sets; the
+/// peer is asked for a frame in half of it.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The most messages of one client whose outcome is awaited at once.
+pub const WINDOW: usize = 256;
+
+/// The most bytes of such messages. It stays below half of what the guarded stream lets wait, so that a write never
+/// blocks the engine.
+pub const WINDOW_BYTES: usize = 4 * 1024 * 1024;
+
+/// The port of AMQP over TLS.
+pub const AMQPS_PORT: u16 = 5671;
+
+/// The port of AMQP without TLS.
+pub const AMQP_PORT: u16 = 5672;

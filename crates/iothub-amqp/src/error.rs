@@ -1,0 +1,319 @@
+//! What can go wrong, one enum an operation.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use iothub_frame::{Blown, Violation};
+use iothub_sas::TokenError;
+
+/// An AMQP error condition with the text that the peer gave for it.
+///
+/// IoT Hub's text is usually a JSON object with an error code and a tracking id; it is for people, not for decisions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Condition {
+    /// The condition's symbol, such as `amqp:unauthorized-access`.
+    pub name: String,
+    /// The peer's own words.
+    pub description: Option<String>,
+}
+
+impl Condition {
+    pub(crate) fn new(name: impl Into<String>, description: Option<String>) -> Self {
+        Self {
+            name: name.into(),
+            description,
+        }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.description {
+            // The peer's text is shown on one line, whatever it holds.
+            Some(text) => write!(f, "{}: {}", self.name, text.escape_debug()),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+/// A step of a connection's life, as errors and logs name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Looking the host's addresses up.
+    Resolve,
+    /// Opening the TCP connection.
+    Connect,
+    /// The TLS handshake.
+    Tls,
+    /// The protocol headers, SASL, and AMQP's open.
+    Open,
+    /// Beginning the session.
+    Begin,
+    /// Attaching the link.
+    Attach,
+    /// Waiting for the link's credit.
+    Credit,
+    /// Waiting for the outcome of a message that was handed over.
+    Settle,
+    /// Detaching, ending and closing.
+    Close,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resolve => "looking up the host's addresses",
+            Self::Connect => "opening the TCP connection",
+            Self::Tls => "the TLS handshake",
+            Self::Open => "opening the AMQP connection",
+            Self::Begin => "beginning the session",
+            Self::Attach => "attaching the link",
+            Self::Credit => "waiting for credit to send",
+            Self::Settle => "waiting for the message's outcome",
+            Self::Close => "closing",
+        })
+    }
+}
+
+/// Why a connection could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The URL holds no token. Sign one, or take an address that has one.
+    #[error("the address holds no token")]
+    NoToken,
+    /// The URL's password is no token.
+    #[error("the address's password is not a token")]
+    BadToken(#[source] TokenError),
+    /// The host is an IP address, which does not tell the hub's name. Say it with
+    /// [`DeviceClientBuilder::hub`](crate::DeviceClientBuilder::hub).
+    #[error("the hub's name does not follow from the host {0}")]
+    NoHubName(String),
+    /// The URL names something that a device does not send to.
+    #[error("the address is not a device's or module's own: {0}")]
+    NotADevice(String),
+    /// The user and the token make a SASL frame of more than 512 bytes, which AMQP forbids (§5.3.1). Long ids, escaped
+    /// in the token, come to that. Such a device signs in by claims-based security (CBS) in place of SASL PLAIN.
+    #[error(
+        "user and token make a SASL frame of {size} bytes, over AMQP's limit of {limit}: too long for SASL PLAIN, use CBS"
+    )]
+    TokenTooLong {
+        /// The frame's size, in bytes.
+        size: usize,
+        /// AMQP's limit, in bytes.
+        limit: usize,
+    },
+    /// Plain TCP was asked for towards a host that is not this machine. Use TLS.
+    #[error("plain TCP is for this machine only, and {0} is not")]
+    NotLoopback(String),
+    /// A root certificate that was added is not one.
+    #[error("a root certificate can't be read: {0}")]
+    BadRoot(String),
+    /// The host has no address. Check its name and the network.
+    #[error("can't resolve {host}")]
+    Resolve {
+        /// The name that was looked up.
+        host: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// No address of the host took the TCP connection: nobody listens there, or a firewall is between.
+    #[error("can't connect to {endpoint}")]
+    Connect {
+        /// Host and port.
+        endpoint: String,
+        /// What the last address said.
+        source: io::Error,
+    },
+    /// The TLS handshake failed.
+    #[error("TLS with {endpoint} failed: {why}")]
+    Tls {
+        /// Host and port.
+        endpoint: String,
+        /// What is wrong.
+        why: TlsFailure,
+    },
+    /// The hub refused user and token. It tells a wrong key, an expired token and an unknown device alike.
+    #[error("the hub refused the credentials (SASL outcome {code})")]
+    Refused {
+        /// The code of the SASL outcome; IoT Hub says 2 (sys).
+        code: u8,
+    },
+    /// The peer offers no SASL PLAIN.
+    #[error("the peer does not offer SASL PLAIN")]
+    PlainNotOffered,
+    /// The peer speaks AMQP, but not version 1.0 with SASL.
+    #[error("the peer speaks another AMQP: it answered with the header {0:02x?}")]
+    WrongHeader(Vec<u8>),
+    /// The peer sent what no sound AMQP peer sends, or it speaks another protocol.
+    #[error("{0}")]
+    PeerMisbehaved(Violation),
+    /// The peer closed the connection, the session or the link, and said why.
+    #[error("the peer refused {phase}: {condition}")]
+    RefusedWith {
+        /// What was going on.
+        phase: Phase,
+        /// The peer's reason.
+        condition: Condition,
+    },
+    /// The connection was lost.
+    #[error("the connection was lost while {phase}: {why}")]
+    Lost {
+        /// What was going on.
+        phase: Phase,
+        /// What is known of it.
+        why: Lost,
+    },
+    /// The peer did not answer in time.
+    #[error("no answer within {} while {phase}", seconds(.after))]
+    TimedOut {
+        /// What was going on.
+        phase: Phase,
+        /// How long it was waited for.
+        after: Duration,
+    },
+}
+
+/// What is wrong with the TLS handshake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TlsFailure {
+    /// The certificate's issuer is not among the trusted roots. For a private CA, add its certificate.
+    UnknownIssuer,
+    /// The certificate is for other names.
+    NameMismatch,
+    /// The certificate is not valid at this time: it has expired, or the clock is wrong.
+    NotNow,
+    /// The peer speaks no TLS on this port.
+    NotTls,
+    /// The peer ended the connection, with the reason if there is one.
+    Ended(String),
+    /// The host is no name that a certificate could hold.
+    BadName,
+    /// Something else, in the TLS library's words.
+    Other(String),
+}
+
+impl fmt::Display for TlsFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownIssuer => f.write_str("the server's certificate was issued by an unknown CA"),
+            Self::NameMismatch => f.write_str("the server's certificate is for another name"),
+            Self::NotNow => f.write_str("the server's certificate is not valid now"),
+            Self::NotTls => f.write_str("the server speaks no TLS on this port"),
+            Self::Ended(reason) => write!(f, "the server ended the connection ({reason})"),
+            Self::BadName => f.write_str("the host is not a valid server name"),
+            Self::Other(text) => f.write_str(text),
+        }
+    }
+}
+
+/// What is known of a connection that was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Lost {
+    /// The stream ended for this reason.
+    Stream(Blown),
+    /// The peer sent nothing, not even a heartbeat, for the idle timeout.
+    Idle,
+    /// The engine gave up on a frame that the peer sent out of turn.
+    Protocol,
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stream(why) => why.fmt(f),
+            Self::Idle => f.write_str("the peer fell silent"),
+            Self::Protocol => f.write_str("the peer sent a frame out of turn"),
+        }
+    }
+}
+
+/// That the hub has the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Accepted {}
+
+/// Why a message is not known to be accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The hub refused the message for good; the same message would be refused again.
+    #[error("the hub rejected the message: {0}")]
+    Rejected(Condition),
+    /// The hub gave the message back untouched: it may be sent again.
+    #[error("the hub released the message")]
+    Released,
+    /// The message is larger than the link takes; it never left.
+    #[error("the message has {size} bytes, the link takes {limit}")]
+    TooLarge {
+        /// The encoded message's size, in bytes.
+        size: u64,
+        /// The link's limit, in bytes.
+        limit: u64,
+    },
+    /// The message never left this machine: it may be sent again without fear of a duplicate.
+    #[error("the message was not sent: {0}")]
+    NotSent(Interruption),
+    /// The message was handed over and its outcome is not known: the hub may have it. Sending it again may make a
+    /// duplicate.
+    #[error("the message's outcome is unknown: {0}")]
+    Unknown(Interruption),
+}
+
+/// What came between a message and its outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Interruption {
+    /// The deadline passed.
+    TimedOut {
+        /// What was going on.
+        phase: Phase,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// The peer closed the link, the session or the connection, and said why.
+    Refused(Condition),
+    /// The peer closed the link, the session or the connection without a reason.
+    Closed,
+    /// The connection was lost.
+    Lost(Lost),
+    /// This client was closed.
+    Stopped,
+}
+
+impl fmt::Display for Interruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut { phase, after } => write!(f, "no answer within {} while {phase}", seconds(after)),
+            Self::Refused(condition) => condition.fmt(f),
+            Self::Closed => f.write_str("the peer closed the link"),
+            Self::Lost(why) => why.fmt(f),
+            Self::Stopped => f.write_str("the client was closed"),
+        }
+    }
+}
+
+/// Why a connection did not end cleanly. It has ended all the same.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseError {
+    /// The peer did not answer in time.
+    #[error("no answer within {} while closing", seconds(.after))]
+    TimedOut {
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// The connection was gone already.
+    #[error("the connection had ended before: {0}")]
+    Ended(Interruption),
+}
+
+/// A duration as people read it: whole seconds, or a fraction.
+fn seconds(duration: &Duration) -> String {
+    format!("{} s", duration.as_secs_f64())
+}
