@@ -20,7 +20,9 @@ pub struct Condition {
 }
 
 impl Condition {
-    pub(crate) fn new(name: impl Into<String>, description: Option<String>) -> Self {
+    /// A condition by its symbol, as a program that tests its own handling of errors makes one.
+    #[must_use]
+    pub fn new(name: impl Into<String>, description: Option<String>) -> Self {
         Self {
             name: name.into(),
             description,
