@@ -99,3 +99,8 @@ pub(crate) fn raw_offset(text: &str, index: usize) -> usize {
     }
     at
 }
+
+/// The characters that [`ESCAPED`] leaves as they are.
+pub(crate) const fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}

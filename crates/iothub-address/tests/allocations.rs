@@ -11,7 +11,7 @@ fn reading_in_place_allocates_nothing_for_any_spelling() {
     for text in [
         RAW,
         canonical.as_str(),
-        "amqps://a#b@c:1%zz@sas.hub:to/k@host:/devices/a%23b@c:1%25zz/modules/m/twin",
+        "amqps://a#b@c:1%zz@sas.hub:to/k@host:/devices/a%23b@c:1%25zz/twin",
         "amqps://a%23b%2Fmodules%2Fm%40sas.hub:t@[::1]:443/devices/a%23b/modules/m/messages/events",
         "amqps://p@sas.root.hub:t@host/messages/events/ConsumerGroups/%24Default/Partitions/1",
         "amqps://host/x",
