@@ -27,5 +27,5 @@ pub use name::{
 pub use node::Node;
 pub use resource::Resource;
 pub use secret::Secret;
-pub use url::{AmqpUrl, AmqpUrlRef, Piece, Reading, Scheme};
+pub use url::{AmqpUrl, AmqpUrlRef, Oddity, OddityKind, Piece, Reading, Scheme};
 pub use user::{Principal, User};

@@ -306,6 +306,16 @@ impl<'a> Shape<'a> {
         Some(Self { path, form })
     }
 
+    /// Whether its names are legal as they are written.
+    pub(crate) fn is_legal(&self) -> bool {
+        match self.form {
+            Form::Identity { device, module, .. } => {
+                DeviceId::check(device).is_ok() && module.is_none_or(|module| ModuleId::check(module).is_ok())
+            }
+            _ => self.names(0).is_some(),
+        }
+    }
+
     /// Its names with the escapes taken off `times` times, if all of them are legal then.
     pub(crate) fn names(&self, times: u8) -> Option<Names> {
         let name = |text: &str, check: fn(&str) -> Result<(), AddressError>| {

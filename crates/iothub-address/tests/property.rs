@@ -39,6 +39,7 @@ proptest! {
         let url = AmqpUrl::parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
         parts.check(&url)?;
         prop_assert_eq!(&url.expose(), &text);
+        check_any(&text)?;
 
         let url = AmqpUrlRef::parse(&text).unwrap();
         let device = parts.user.identity().map(|identity| identity.device().as_str());
@@ -84,6 +85,7 @@ proptest! {
         let scheme = if empty_port { "AmqpS" } else { "amqps" };
         let text = format!("{scheme}://{user}{password}@{}{port}{path}", parts.host);
         let own = parts.user.identity().is_some() && parts.user.identity() == parts.node.identity();
+        check_any(&text)?;
         match AmqpUrl::parse(&text) {
             // Where the path was raw and the user name escaped, or nothing tells how the path was written,
             // a path has another meaning by the standard.
@@ -244,8 +246,22 @@ fn check_any(text: &str) -> Result<(), TestCaseError> {
         (Ok(url), Ok(borrowed)) => {
             let printed = url.expose();
             let again = AmqpUrl::parse(&printed).unwrap_or_else(|error| panic!("{text}: {printed}: {error}"));
-            prop_assert_eq!(again.expose(), printed);
+            prop_assert_eq!(&again.expose(), &printed);
             prop_assert_eq!(again.path(), url.path());
+            // The strict reading takes what prints back to the byte and is the user's own.
+            let foreign = url
+                .identity()
+                .zip(url.node())
+                .is_some_and(|(own, node)| node.identity() != Some(own));
+            let strict = AmqpUrl::parse_strict(text).is_ok();
+            prop_assert_eq!(
+                strict,
+                printed == text && !foreign,
+                "{}: {:?}",
+                text,
+                borrowed.oddities()
+            );
+            prop_assert_eq!(strict, borrowed.oddities().unwrap().is_empty());
             prop_assert_eq!(again.user(), url.user());
             prop_assert_eq!(
                 again.password().map(Secret::expose),

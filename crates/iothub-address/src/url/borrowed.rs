@@ -1,6 +1,7 @@
 //! The borrowed address.
 
 use alloc::borrow::Cow;
+use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
@@ -11,6 +12,7 @@ use crate::escape::{Decoded, raw_offset};
 use crate::secret::REDACTED;
 use crate::url::Scheme;
 use crate::url::layout::{self, Layout, MAX_USER, PathReading, Spelling};
+use crate::url::oddity::{self, Oddity};
 use crate::url::owned::AmqpUrl;
 use crate::user::{self, Who};
 
@@ -133,6 +135,23 @@ impl<'a> AmqpUrlRef<'a> {
             span,
             escaped,
         }
+    }
+
+    /// What the text has that the canonical form does not have, from left to right; the first of each kind
+    /// in each part. Empty if, and only if, [`AmqpUrl::parse_strict`] takes the text.
+    ///
+    /// # Errors
+    /// As [`to_url`](Self::to_url).
+    pub fn oddities(&self) -> Result<Vec<Oddity>, AddressError> {
+        Ok(oddity::find(self, &self.to_url()?))
+    }
+
+    pub(crate) const fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub(crate) const fn text(&self) -> &'a str {
+        self.text
     }
 
     fn user_piece(&self, span: Range<usize>) -> Option<Piece<'a>> {

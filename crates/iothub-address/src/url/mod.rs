@@ -2,10 +2,12 @@
 
 mod borrowed;
 mod layout;
+mod oddity;
 mod owned;
 mod reading;
 
 pub use borrowed::{AmqpUrlRef, Piece};
+pub use oddity::{Oddity, OddityKind};
 pub use owned::AmqpUrl;
 pub use reading::Reading;
 

@@ -16,8 +16,8 @@ use crate::identity::Identity;
 use crate::name::HubName;
 use crate::node::{Node, Shape};
 use crate::secret::{Length, REDACTED, Secret};
-use crate::url::Scheme;
 use crate::url::layout::{self, Layout, PathReading, Spelling};
+use crate::url::{AmqpUrlRef, Scheme, oddity};
 use crate::user::User;
 
 /// The address of a node on a hub, with the credentials of SASL PLAIN:
@@ -114,6 +114,19 @@ impl AmqpUrl {
     /// `Escape` if the escapes of the password or of a path that is no node's are broken.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         Self::from_layout(text, &layout::find(text)?)
+    }
+
+    /// Reads an address in its canonical form alone, with a path that is the user's own.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), and `Odd` with the first thing that the canonical form does not have.
+    pub fn parse_strict(text: &str) -> Result<Self, AddressError> {
+        let reference = AmqpUrlRef::parse(text)?;
+        let url = reference.to_url()?;
+        match oddity::find(&reference, &url).first() {
+            Some(oddity) => Err(AddressError::new(ErrorKind::Odd(oddity.kind()), oddity.span())),
+            None => Ok(url),
+        }
     }
 
     pub(crate) fn from_layout(text: &str, layout: &Layout) -> Result<Self, AddressError> {
@@ -254,6 +267,11 @@ impl AmqpUrl {
         if let Some(port) = self.port {
             write!(out, ":{port}")?;
         }
+        self.write_path(out)
+    }
+
+    /// The path in its canonical form.
+    pub(crate) fn write_path(&self, out: &mut dyn fmt::Write) -> fmt::Result {
         match &self.path {
             Path::Node(node) => {
                 out.write_char('/')?;
@@ -291,29 +309,45 @@ enum Shown {
     Redacted,
 }
 
-/// Takes a password's escapes off, unless it is a token that was never escaped. `None` if that is no text.
-fn read_password(text: &str) -> Option<Secret> {
-    let (head, tail) = match text.get(..TOKEN_HEAD.len()) {
-        Some(head) if head.eq_ignore_ascii_case(TOKEN_HEAD) => text.split_at(TOKEN_HEAD.len()),
-        _ => ("", text),
-    };
-    // A raw '=' is the end of a field's name: the fields were not escaped, but their values are.
-    let is_raw_token = !head.is_empty() && tail.starts_with(' ') && tail.contains('=');
-    if is_raw_token {
-        return Some(Secret::new(text));
+/// How a password is written.
+pub(crate) enum PasswordSpelling {
+    /// A token that is not escaped.
+    Raw,
+    /// Escaped as HTML forms do: the token's one space is a `+`, which is at this byte.
+    Form(usize),
+    /// Escaped once; anything that is no token is taken so.
+    Escaped,
+}
+
+impl PasswordSpelling {
+    pub(crate) fn of(text: &str) -> Self {
+        match text.split_at_checked(TOKEN_HEAD.len()) {
+            // A raw '=' is the end of a field's name: the fields are not escaped, but their values are.
+            Some((head, tail)) if head.eq_ignore_ascii_case(TOKEN_HEAD) => match tail.as_bytes().first() {
+                Some(b' ') if tail.contains('=') => Self::Raw,
+                // No token has a '+' there.
+                Some(b'+') => Self::Form(head.len()),
+                _ => Self::Escaped,
+            },
+            _ => Self::Escaped,
+        }
     }
+}
+
+/// Takes a password's escapes off. `None` if what comes out is no text.
+fn read_password(text: &str) -> Option<Secret> {
     // Room for all of it at once, so that no outgrown copy of the secret stays behind.
     let mut bytes = Vec::with_capacity(text.len());
-    bytes.extend_from_slice(head.as_bytes());
-    // Form encoding writes the token's one space as '+'; no token has a '+' there.
-    let tail = match tail.strip_prefix('+') {
-        Some(rest) if !head.is_empty() => {
+    let rest = match PasswordSpelling::of(text) {
+        PasswordSpelling::Raw => return Some(Secret::new(text)),
+        PasswordSpelling::Form(plus) => {
+            bytes.extend_from_slice(&text.as_bytes()[..plus]);
             bytes.push(b' ');
-            rest
+            &text[plus + 1..]
         }
-        _ => tail,
+        PasswordSpelling::Escaped => text,
     };
-    bytes.extend(percent_decode_str(tail));
+    bytes.extend(percent_decode_str(rest));
     match String::from_utf8(bytes) {
         Ok(text) => Some(Secret::new(text)),
         Err(error) => {

@@ -13,25 +13,25 @@ use iothub_address::Identity;
 use tokio::time::timeout;
 
 use super::decode::{self, Malformed};
-use super::stream::Unread;
+use super::stream::Intake;
 use super::{ANSWER_TIMEOUT, MAX_TAKEN, MAX_TELEMETRY_SIZE};
 use crate::hub::Message;
 use crate::owner::Client;
 
 /// Takes a device's messages to the hub, until the link or the hub ends.
-pub(crate) async fn telemetry(mut receiver: Receiver, identity: Identity, client: Client, unread: Unread) {
+pub(crate) async fn telemetry(mut receiver: Receiver, identity: Identity, client: Client, intake: Intake) {
     let why = loop {
         let first = match receiver.recv::<Raw>().await {
             Ok(delivery) => delivery,
             Err(error) => break ending(&error),
         };
         let mut taken = Taken::default();
-        taken.add(first, &unread);
+        taken.add(first, &intake);
         // What has arrived meanwhile goes to the hub in the same command, and is settled in runs.
         let mut end = None;
         while taken.deliveries < MAX_TAKEN {
             match receiver.recv::<Raw>().now_or_never() {
-                Some(Ok(delivery)) => taken.add(delivery, &unread),
+                Some(Ok(delivery)) => taken.add(delivery, &intake),
                 Some(Err(error)) => {
                     end = Some(ending(&error));
                     break;
@@ -97,11 +97,11 @@ struct Taken {
 }
 
 impl Taken {
-    fn add(&mut self, delivery: Delivery<Raw>, unread: &Unread) {
+    fn add(&mut self, delivery: Delivery<Raw>, intake: &Intake) {
         let format = delivery.message_format().unwrap_or(0);
         let (info, message) = delivery.into_parts();
         let bytes = join(message.body);
-        unread.taken(bytes.len());
+        intake.taken(bytes.len());
         self.deliveries += 1;
         match read(&bytes, format) {
             Ok(mut messages) => {

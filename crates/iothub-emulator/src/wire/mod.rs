@@ -58,6 +58,6 @@ const READ_CHUNK: usize = 16 * 1024;
 /// How long a client may take from its first packet to `open`: TLS, SASL and all.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a client may take to answer our `detach`, `end` or `close`.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the engine's task may take to end once its stream has.
 const ENGINE_TIMEOUT: Duration = Duration::from_secs(1);

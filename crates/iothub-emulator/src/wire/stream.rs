@@ -5,14 +5,14 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::translate::{Inward, Outward};
+use super::translate::{Inward, Outward, Overstep};
 use super::{AMQP_HEADER, MAX_UNREAD, READ_CHUNK, UNREAD_TIMEOUT};
 
 /// The payload bytes of a connection that went to the engine and have not come out at a link.
@@ -20,17 +20,27 @@ use super::{AMQP_HEADER, MAX_UNREAD, READ_CHUNK, UNREAD_TIMEOUT};
 /// The engine's queues are counted in frames, 65,535 of them, and would hold gigabytes; a client that sends more
 /// than it was asked for is read no further until the links have caught up.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Unread(Arc<Counter>);
+pub(crate) struct Intake(Arc<Counter>);
 
 #[derive(Debug, Default)]
 struct Counter {
-    bytes: AtomicUsize,
+    unread: AtomicUsize,
     reader: Mutex<Option<Waker>>,
+    fault: OnceLock<Fault>,
 }
 
-impl Unread {
+/// Why the stream gave its client up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error(transparent)]
+    Overstep(#[from] Overstep),
+    #[error("more was sent than any link took")]
+    Unread,
+}
+
+impl Intake {
     fn add(&self, bytes: usize) {
-        self.0.bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.0.unread.fetch_add(bytes, Ordering::AcqRel);
     }
 
     /// A link has taken `bytes`.
@@ -38,11 +48,22 @@ impl Unread {
         let all = |unread: usize| Some(unread.saturating_sub(bytes));
         let _ = self
             .0
-            .bytes
+            .unread
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, all);
         if let Some(reader) = self.reader().take() {
             reader.wake();
         }
+    }
+
+    /// Why the stream gave its client up, once it has.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.0.fault.get().copied()
+    }
+
+    fn fail(&self, fault: Fault) -> io::Error {
+        // The first one counts.
+        let _ = self.0.fault.set(fault);
+        io::Error::new(io::ErrorKind::InvalidData, fault)
     }
 
     /// Whether more may be read; else the reader is woken when a link takes something.
@@ -60,7 +81,7 @@ impl Unread {
     }
 
     fn has_room(&self) -> bool {
-        self.0.bytes.load(Ordering::Acquire) < MAX_UNREAD
+        self.0.unread.load(Ordering::Acquire) < MAX_UNREAD
     }
 
     fn reader(&self) -> std::sync::MutexGuard<'_, Option<Waker>> {
@@ -76,19 +97,19 @@ pub(crate) struct Translated<S> {
     ready: BytesMut,
     outward: Outward,
     unwritten: BytesMut,
-    unread: Unread,
+    intake: Intake,
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Translated<S> {
-    pub(crate) fn new(inner: S, container_id: String, unread: Unread) -> Self {
+    pub(crate) fn new(inner: S, container_id: String, intake: Intake) -> Self {
         Self {
             inner,
             inward: Inward::default(),
             ready: BytesMut::from(&AMQP_HEADER[..]),
             outward: Outward::new(container_id),
             unwritten: BytesMut::new(),
-            unread,
+            intake,
             waiting: None,
         }
     }
@@ -96,7 +117,7 @@ impl<S> Translated<S> {
     /// Pending while the links are behind; an error when they have taken nothing for too long, since then they
     /// never will: the client sends to links that are gone.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.unread.poll_room(cx).is_ready() {
+        if self.intake.poll_room(cx).is_ready() {
             self.waiting = None;
             return Poll::Ready(Ok(()));
         }
@@ -104,10 +125,7 @@ impl<S> Translated<S> {
             .waiting
             .get_or_insert_with(|| Box::pin(sleep(UNREAD_TIMEOUT)));
         ready!(waiting.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            "more was sent than any link took",
-        )))
+        Poll::Ready(Err(self.intake.fail(Fault::Unread)))
     }
 }
 
@@ -127,8 +145,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Translated<S> {
             if read == 0 {
                 return Poll::Ready(Ok(())); // the end: the guard has made sure that it is not inside a frame
             }
-            let payload = this.inward.translate(&mut this.ready)?;
-            this.unread.add(payload);
+            let translated = this.inward.translate(&mut this.ready);
+            let payload = translated.map_err(|overstep| this.intake.fail(overstep.into()))?;
+            this.intake.add(payload);
         }
         let taken = this.ready.len().min(buf.remaining());
         buf.put_slice(&this.ready[..taken]);
@@ -175,5 +194,76 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Translated<S> {
 impl<S> fmt::Debug for Translated<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Translated").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+    use crate::wire::MAX_FRAME_SIZE;
+
+    /// `begin`, an attach with handle 0, and transfers on it that hold more than may be unread.
+    fn flood() -> Vec<u8> {
+        let mut flood = Vec::new();
+        let mut put = |body: &[u8]| {
+            let size = u32::try_from(body.len() + 8).unwrap();
+            flood.extend_from_slice(&size.to_be_bytes());
+            flood.extend_from_slice(&[2, 0, 0, 0]);
+            flood.extend_from_slice(body);
+        };
+        put(&[0x00, 0x53, 0x11, 0xc0, 5, 4, 0x40, 0x43, 0x43, 0x43]);
+        put(&[0x00, 0x53, 0x12, 0xc0, 6, 3, 0xa1, 1, b'n', 0x43, 0x42]);
+        let payload = vec![0; MAX_FRAME_SIZE as usize / 2];
+        let transfer = [&[0x00, 0x53, 0x14, 0xc0, 2, 1, 0x43], &payload[..]].concat();
+        for _ in 0..=MAX_UNREAD / payload.len() {
+            put(&transfer);
+        }
+        flood
+    }
+
+    /// The engine's side, with the flood on its way, read until no more comes.
+    async fn flooded() -> (Translated<tokio::io::DuplexStream>, Intake) {
+        let (ours, mut theirs) = duplex(64 * 1024);
+        let intake = Intake::default();
+        let mut stream = Translated::new(ours, "id".to_owned(), intake.clone());
+        tokio::spawn(async move {
+            theirs.write_all(&flood()).await.unwrap();
+            // And one more, so that there is something to wait for.
+            theirs.write_all(&[0, 0, 0, 8, 2, 0, 0, 0]).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        let mut buffer = vec![0; 64 * 1024];
+        while timeout(Duration::from_secs(1), stream.read(&mut buffer))
+            .await
+            .is_ok()
+        {}
+        assert!(!intake.has_room());
+        (stream, intake)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_no_link_takes_stops_the_reading_and_then_the_connection() {
+        let (mut stream, intake) = flooded().await;
+        let before = Instant::now();
+        let error = stream.read_u8().await.unwrap_err();
+        assert_eq!(error.to_string(), "more was sent than any link took");
+        assert_eq!(intake.fault(), Some(Fault::Unread));
+        // One second of it was spent in `flooded`.
+        assert_eq!(before.elapsed(), UNREAD_TIMEOUT - Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reading_goes_on_when_a_link_has_taken_something() {
+        let (mut stream, intake) = flooded().await;
+        let reading = tokio::spawn(async move { stream.read_u8().await });
+        tokio::task::yield_now().await;
+        intake.taken(MAX_UNREAD);
+        assert!(timeout(Duration::from_secs(1), reading).await.is_ok());
+        assert_eq!(intake.fault(), None);
     }
 }

@@ -12,7 +12,6 @@
 //! has to be larger by the section that is put around a payload.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
 
 use bytes::{BufMut, BytesMut};
 
@@ -35,12 +34,6 @@ pub(crate) enum Overstep {
     HandleInUse,
     #[error("a frame for a link that is not attached")]
     UnattachedHandle,
-}
-
-impl From<Overstep> for io::Error {
-    fn from(overstep: Overstep) -> Self {
-        Self::new(io::ErrorKind::InvalidData, overstep)
-    }
 }
 
 /// Translates what comes from the peer. The protocol header has been taken off before.

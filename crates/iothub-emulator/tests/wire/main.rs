@@ -2,4 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod common;
+mod door;
+mod hostile;
+mod https;
+mod links;
+mod raw;
 mod telemetry;
