@@ -33,7 +33,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "NAME", default_value = DEFAULT_HUB)]
     pub(crate) hub: HubName,
 
-    /// Register a device, with a key of 16 to 64 bytes or a new one; an id that holds '=' needs its key
+    /// Register a device, with a key of 16 to 64 bytes or a new one; an id that itself holds '=' needs its key
     /// [default: myFirstDevice]
     #[arg(long, value_name = "ID[=BASE64KEY]", value_parser = secret)]
     pub(crate) device: Vec<Secret>,

@@ -212,6 +212,8 @@ impl Source {
         let token = url
             .password()
             .ok_or_else(|| Failure::usage("the address holds no token"))?;
+        SasToken::parse(token.expose())
+            .map_err(|error| Failure::usage("the address's password is not a token").because(&error))?;
         let builder = ConnectionString::builder(url.host().clone())
             .port(url.port())
             .signature(token.clone());
@@ -232,6 +234,8 @@ fn token_of(
     lifetime: &Lifetime,
 ) -> Result<Option<Secret>, Failure> {
     if let Some(signature) = string.signature() {
+        SasToken::parse(signature.expose())
+            .map_err(|error| Failure::usage("SharedAccessSignature").because(&error))?;
         return Ok(Some(signature.clone()));
     }
     let Some(key) = string.key() else { return Ok(None) };

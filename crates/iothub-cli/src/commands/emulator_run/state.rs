@@ -54,7 +54,7 @@ impl StateDir {
         let run = loop {
             create_private(&base)?;
             attempts += 1;
-            match tempfile::Builder::new().prefix(&prefix).tempdir_in(&base) {
+            match private_builder().prefix(&prefix).tempdir_in(&base) {
                 // Another run that ended has just removed the empty base.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && attempts < ATTEMPTS => {}
                 made => break made?,
@@ -113,6 +113,19 @@ fn create_private(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(path)
+}
+
+#[cfg(unix)]
+fn private_builder<'a>() -> tempfile::Builder<'a, 'a> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut builder = tempfile::Builder::new();
+    builder.permissions(fs::Permissions::from_mode(0o700));
+    builder
+}
+
+#[cfg(not(unix))]
+fn private_builder<'a>() -> tempfile::Builder<'a, 'a> {
+    tempfile::Builder::new()
 }
 
 /// In a temporary directory that all users share, someone else may have made the folder first.
