@@ -1,4 +1,4 @@
-//! Names, hosts, link addresses, the double-"@" URL and connection strings of Azure IoT Hub; no I/O.
+#![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]
 

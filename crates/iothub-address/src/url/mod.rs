@@ -1,6 +1,8 @@
 //! The double-"@" URL.
 
 mod borrowed;
+#[cfg(feature = "url")]
+mod convert;
 mod explain;
 mod layout;
 mod oddity;
