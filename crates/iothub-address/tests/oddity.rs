@@ -1,5 +1,5 @@
 //! What the tolerant reading tells of, and the strict one refuses.
-#![allow(clippy::unwrap_used, reason = "a test that fails here fails as it should")]
+#![allow(clippy::unwrap_used, reason = "an address that is not read fails the test")]
 
 use iothub_address::{AmqpUrl, AmqpUrlRef, ErrorKind, OddityKind, Part};
 
