@@ -1,7 +1,8 @@
 //! `iothub address build`, `parse`, `explain` and `convert`.
 
 use iothub_address::{
-    AmqpUrl, ConnectionString, HubHost, Identity, Node, PolicyName, Principal, Secret, User,
+    AmqpUrl, AmqpUrlRef, ConnectionString, HubHost, Identity, Node, Oddity, PolicyName, Principal, Secret,
+    User,
 };
 use iothub_sas::{SasToken, SharedKey};
 use serde::Serialize;
@@ -112,8 +113,14 @@ pub(crate) fn explain(args: Explain, io: &mut Io) -> Result<Exit, Failure> {
 fn take_apart(given: Vec<Secret>, secrets: Secrets, format: Format, io: &mut Io) -> Result<Exit, Failure> {
     let text = secrets::argument(given, "address", io)?;
     let url = read_url(&text)?;
-    io.print(&Parts::of(&url, Vec::new(), secrets).show(format))?;
+    io.print(&Parts::of(&url, &oddities(&text)?, secrets).show(format))?;
     Ok(Exit::Done)
+}
+
+fn oddities(text: &Secret) -> Result<Vec<Oddity>, Failure> {
+    AmqpUrlRef::parse(text.expose())
+        .and_then(|url| url.oddities())
+        .map_err(|error| Failure::usage("the address").because(&error))
 }
 
 fn read_url(text: &Secret) -> Result<AmqpUrl, Failure> {
@@ -136,7 +143,9 @@ pub(crate) fn convert(args: Convert, io: &mut Io) -> Result<Exit, Failure> {
     io.print(&match (args.to, args.output) {
         (Form::Json, _) => {
             let url = source.to_url(&args.lifetime, args.node)?;
-            Parts::of(&url, Vec::new(), Secrets::of(args.show_secrets)).show(Format::Json)
+            // A connection string has no text of an address that could be odd.
+            let oddities = if is_url { oddities(&text)? } else { Vec::new() };
+            Parts::of(&url, &oddities, Secrets::of(args.show_secrets)).show(Format::Json)
         }
         (Form::Url, Format::Text) => source.to_url(&args.lifetime, args.node)?.expose(),
         (Form::Url, Format::Json) => json::line(&Converted {

@@ -1,6 +1,6 @@
 //! An address in its parts.
 
-use iothub_address::{AmqpUrl, Node, Principal};
+use iothub_address::{AmqpUrl, Node, Oddity, Principal};
 use serde::Serialize;
 
 use super::{human, json};
@@ -34,24 +34,35 @@ pub(crate) struct Parts<'a> {
     port: Option<u16>,
     node: &'static str,
     path: String,
-    oddities: Vec<Oddity>,
+    oddities: Vec<Odd>,
     #[serde(skip)]
     has_password: bool,
     #[serde(skip)]
     default_port: u16,
 }
 
-/// Something about the text of an address that not every program reads as we do.
+/// Something in the text of an address that the canonical form does not have.
 #[derive(Serialize)]
-pub(crate) struct Oddity {
+struct Odd {
     kind: &'static str,
     /// The bytes it spans: start, and end behind it.
     at: [usize; 2],
     text: String,
 }
 
+impl From<&Oddity> for Odd {
+    fn from(oddity: &Oddity) -> Self {
+        let span = oddity.span();
+        Self {
+            kind: oddity.kind().code(),
+            at: [span.start, span.end],
+            text: oddity.kind().to_string(),
+        }
+    }
+}
+
 impl<'a> Parts<'a> {
-    pub(crate) fn of(url: &'a AmqpUrl, oddities: Vec<Oddity>, secrets: Secrets) -> Self {
+    pub(crate) fn of(url: &'a AmqpUrl, oddities: &[Oddity], secrets: Secrets) -> Self {
         let user = url.user();
         let identity = url.identity();
         Self {
@@ -82,7 +93,7 @@ impl<'a> Parts<'a> {
                 _ => "other",
             },
             path: url.path().into_owned(),
-            oddities,
+            oddities: oddities.iter().map(Odd::from).collect(),
             has_password: url.password().is_some(),
             default_port: url.scheme().default_port(),
         }

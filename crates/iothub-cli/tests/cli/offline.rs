@@ -348,6 +348,21 @@ fn parse_gives_an_addresss_parts() {
         (&bare["user"], &bare["kind"], &bare["node"]),
         (&Value::Null, &Value::Null, &json!("commands"))
     );
+
+    // As in the post's prose: a raw user name, and no port behind the colon.
+    let post = "amqps://d@sas.h-1:t@h-1.azure-devices.net:/devices/d/messages/events";
+    let at = |at: usize| json!([at, at + 1]);
+    let oddities = parts(post, &[])["oddities"].clone();
+    assert_eq!(
+        (&oddities[0]["kind"], &oddities[0]["at"]),
+        (&json!("unescaped"), &at(post.find('@').unwrap()))
+    );
+    assert_eq!(
+        (&oddities[1]["kind"], &oddities[1]["at"]),
+        (&json!("empty-port"), &at(post.find(":/d").unwrap()))
+    );
+    assert_eq!(oddities.as_array().unwrap().len(), 2);
+    assert!(oddities[0]["text"].as_str().unwrap().contains("user name"));
     run(&["address", "parse", "http://myhub/"]).expect_error(2, &["amqps://"]);
 }
 
