@@ -108,6 +108,7 @@ impl SharedKey {
     }
 
     /// The signature of `text`, in base64.
+    #[inline]
     pub(crate) fn sign(&self, text: &str) -> SecretBytes<44> {
         let tag = self.mac(&[text]).finalize();
         let mut base64 = SecretBytes([0; 44]);
@@ -118,6 +119,7 @@ impl SharedKey {
     }
 
     /// The HMAC of the concatenated `parts`, before it is finalized.
+    #[inline]
     pub(crate) fn mac(&self, parts: &[&str]) -> Hmac<Sha256> {
         let mut mac = self.0.mac.clone();
         for part in parts {

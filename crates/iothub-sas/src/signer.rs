@@ -6,7 +6,7 @@ use core::ops::Range;
 use crate::escape::{self, UNRESERVED};
 use crate::secret::SecretText;
 use crate::token::Layout;
-use crate::{Field, SasToken, SharedKey, Spelling, UnixTime};
+use crate::{SasToken, SharedKey, Spelling, UnixTime};
 
 /// Signs tokens with one key.
 ///
@@ -83,7 +83,6 @@ impl Signer {
         let mut digits = [0; MAX_DIGITS];
         let expiry = decimal(expires.as_secs(), &mut digits);
         let mut text = String::with_capacity(START.len() + resource.len() + 2 * ESCAPED_SIGNATURE);
-        let mut layout = Layout::default();
         text.push_str(START);
         let resource = append(&mut text, |text| self.spelling.write(resource, text));
         // What is signed stands in the text for a moment, in one piece: the HMAC of pieces takes longer.
@@ -91,18 +90,27 @@ impl Signer {
         text.push_str(expiry);
         let signature = self.key.sign(&text[resource.start..]);
         text.truncate(resource.end);
-        layout[Field::Resource] = resource;
         // From here on the text does not grow, so that no copy of the signature stays behind.
         text.reserve("&sig=&skn=&se=".len() + ESCAPED_SIGNATURE + self.policy.len() + expiry.len());
         text.push_str("&sig=");
-        layout[Field::Signature] = append(&mut text, |text| self.write_signature(&signature.0, text));
+        let signature = append(&mut text, |text| self.write_signature(&signature.0, text));
+        let mut policy = 0..0;
         if !self.policy.is_empty() {
             text.push_str("&skn=");
-            layout[Field::Policy] = append(&mut text, |text| text.push_str(&self.policy));
+            policy = append(&mut text, |text| text.push_str(&self.policy));
         }
         text.push_str("&se=");
-        layout[Field::Expiry] = append(&mut text, |text| text.push_str(expiry));
-        SasToken::from_parts(SecretText(text), layout, expires)
+        let expiry = append(&mut text, |text| text.push_str(expiry));
+        SasToken::from_parts(
+            SecretText(text),
+            Layout {
+                resource,
+                signature,
+                expiry,
+                policy,
+            },
+            expires,
+        )
     }
 
     fn write_signature(&self, base64: &[u8; 44], out: &mut String) {

@@ -132,7 +132,7 @@ impl Context {
                 AMQP_HEADER
             };
             let _ = stream.write_all(&answer).await;
-            let _ = stream.shutdown().await;
+            part(stream).await;
             return Err(Ending::NotAmqp);
         }
 
@@ -149,18 +149,17 @@ impl Context {
                 .await
                 .map_err(|error| fuse.why(error))?;
             if !admitted {
-                return Err(fuse.drain(guarded, Ending::Refused).await);
+                part(guarded).await;
+                return Err(Ending::Refused);
             }
             guarded
                 .read_exact(&mut header)
                 .await
                 .map_err(|error| fuse.why(error))?;
             if header != AMQP_HEADER {
-                guarded
-                    .write_all(&AMQP_HEADER)
-                    .await
-                    .map_err(|error| fuse.why(error))?;
-                return Err(fuse.drain(guarded, Ending::NotAmqp).await);
+                let _ = guarded.write_all(&AMQP_HEADER).await;
+                part(guarded).await;
+                return Err(Ending::NotAmqp);
             }
         } else if client.authenticate(Claim::Nothing).await?.is_err() {
             return Err(Ending::Refused);
@@ -269,21 +268,22 @@ impl FuseGuard {
             None => unopened(seen),
         }
     }
-
-    /// Lets the last words go out before the stream ends.
-    async fn drain<S>(&self, mut guarded: Guarded<S>, ending: Ending) -> Ending
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        let _ = timeout(ANSWER_TIMEOUT, guarded.shutdown()).await;
-        ending
-    }
 }
 
 impl Drop for FuseGuard {
     fn drop(&mut self) {
         self.0.blow(Blown::Stopped);
     }
+}
+
+/// Lets our last words go out, and takes what the client still says: a socket that is closed with something unread
+/// is reset, and then the client may never see them.
+async fn part<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let _ = timeout(ANSWER_TIMEOUT, async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+    })
+    .await;
 }
 
 fn unopened(error: impl ToString) -> Ending {

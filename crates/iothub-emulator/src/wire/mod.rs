@@ -47,8 +47,9 @@ const MAX_SESSIONS: usize = 1024;
 const MAX_LINKS: usize = 4096;
 /// The most deliveries that a link takes in one go, and so the most that one command to the hub holds.
 const MAX_TAKEN: usize = 64;
-/// The most payload bytes of one connection that no link has taken yet; above it the connection is not read.
-/// Well above it is what arrives in one read.
+/// A link takes no more in one go once it has this many bytes.
+const MAX_TAKEN_BYTES: usize = 1024 * 1024;
+/// The most payload bytes of one connection that the hub has not got yet; above it the connection is not read.
 const MAX_UNREAD: usize = 16 * 1024 * 1024;
 /// How long a connection is left unread before it is given up.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);

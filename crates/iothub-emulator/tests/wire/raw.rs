@@ -195,7 +195,12 @@ impl Raw {
     /// Reads to the end of the stream, however it ends.
     pub(crate) async fn drain(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
-        let _ = self.stream.read_to_end(&mut rest).await;
+        // Only so that a test that fails ends.
+        let end = tokio::time::timeout(
+            std::time::Duration::from_secs(20),
+            self.stream.read_to_end(&mut rest),
+        );
+        let _ = end.await.expect("the hub does not end the connection");
         rest
     }
 }

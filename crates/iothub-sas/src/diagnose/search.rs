@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::{Expected, Newline, Reason};
 use crate::escape::{self, COMPONENT, DOTNET, JAVA, SLASH_SAFE, UNRESERVED};
-use crate::{Field, SasToken, SharedKey, Spelling, UnixTime};
+use crate::{SasToken, SharedKey, Spelling, UnixTime};
 
 /// The fewest faults that explain the signature; none if it fits.
 pub(super) fn explain_signature(token: &SasToken, expected: &Expected<'_>) -> Vec<Reason> {
@@ -86,7 +86,7 @@ fn keys(expected: &Expected<'_>) -> Vec<Hypothesis<SharedKey>> {
 fn resources<'a>(token: &'a SasToken, expected: Option<&str>) -> Vec<Hypothesis<Cow<'a, str>>> {
     let raw = token.raw_resource();
     // A signature ends with `=`, which every SDK escapes. Where it stands raw the whole token has been decoded.
-    let decoded = token.value(Field::Signature).contains('=');
+    let decoded = token.raw_signature().contains('=');
     let mut hypotheses = vec![Hypothesis {
         tried: Cow::Borrowed(raw),
         faults: Vec::new(),
@@ -174,7 +174,7 @@ fn expiries(token: &SasToken) -> Vec<Hypothesis<Cow<'_, str>>> {
         }],
     };
     let as_written = Hypothesis {
-        tried: Cow::Borrowed(token.value(Field::Expiry)),
+        tried: Cow::Borrowed(token.raw_expiry()),
         faults: Vec::new(),
     };
     [
