@@ -178,7 +178,10 @@ fn decode_gives_a_tokens_parts() {
     assert_eq!(decoded["policy"], Value::Null);
     for args in [&["sas", "decode"][..], &["sas", "decode", "-"]] {
         let ran = iothub(args.iter().copied()).stdin(format!("{TOKEN}\r\n")).run();
-        assert_eq!(ran.object(), decoded);
+        let mut again = ran.object();
+        // Time goes on.
+        again["expires_in_s"] = decoded["expires_in_s"].clone();
+        assert_eq!(again, decoded);
     }
     let text = ok(&["sas", "decode", TOKEN, "-o", "text"]);
     assert!(text.contains("2023-11-14 22:13:20 UTC"), "{text}");
