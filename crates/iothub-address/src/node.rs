@@ -112,6 +112,24 @@ impl Node {
         }
     }
 
+    /// What the node is for, for people.
+    pub(crate) const fn purpose(&self) -> &'static str {
+        match self {
+            Self::Events(_) => "telemetry",
+            Self::Commands(_) => "cloud-to-device messages",
+            Self::Methods(_) => "direct methods",
+            Self::Twin(_) => "the twin",
+            Self::ServiceCommands => "cloud-to-device messages of a service",
+            Self::Feedback => "feedback on cloud-to-device messages",
+            Self::FileNotifications => "news of uploaded files",
+            Self::HubEvents { .. } | Self::HubEventsManagement => "events, redirected to the event endpoint",
+            Self::EventHub { .. } => "events of a partition",
+            Self::Cbs => "claims-based security",
+            Self::Management => "management of the event endpoint",
+            Self::Registration(..) => "registration at a provisioning service",
+        }
+    }
+
     /// The path with the names escaped for a URL, without the leading slash.
     pub(crate) fn write_escaped(&self, out: &mut dyn fmt::Write) -> fmt::Result {
         self.write(out, Spelled::Escaped)

@@ -11,6 +11,7 @@ use crate::error::AddressError;
 use crate::escape::{Decoded, raw_offset};
 use crate::secret::REDACTED;
 use crate::url::Scheme;
+use crate::url::explain::Explanation;
 use crate::url::layout::{self, Layout, MAX_USER, PathReading, Spelling};
 use crate::url::oddity::{self, Oddity};
 use crate::url::owned::AmqpUrl;
@@ -144,6 +145,14 @@ impl<'a> AmqpUrlRef<'a> {
     /// As [`to_url`](Self::to_url).
     pub fn oddities(&self) -> Result<Vec<Oddity>, AddressError> {
         Ok(oddity::find(self, &self.to_url()?))
+    }
+
+    /// What the address says, for people, and what other parsers would make of it.
+    ///
+    /// # Errors
+    /// As [`to_url`](Self::to_url).
+    pub fn explain(&self) -> Result<Explanation, AddressError> {
+        Ok(Explanation::of(self, &self.to_url()?))
     }
 
     pub(crate) const fn layout(&self) -> &Layout {
