@@ -1,8 +1,8 @@
 //! `iothub address build`, `parse`, `explain` and `convert`.
 
 use iothub_address::{
-    AmqpUrl, AmqpUrlRef, ConnectionString, HubHost, Identity, Node, Oddity, PolicyName, Principal, Secret,
-    User,
+    AmqpUrl, AmqpUrlRef, ConnectionString, Explanation, HubHost, Identity, Node, PolicyName, Principal,
+    Secret, User,
 };
 use iothub_sas::{SasToken, SharedKey};
 use serde::Serialize;
@@ -14,7 +14,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::io::Io;
 use crate::output::address::{Parts, Secrets};
-use crate::output::json;
+use crate::output::{self, json};
 use crate::plan::{secrets, token};
 
 /// Prints an address with a token in it.
@@ -113,13 +113,17 @@ pub(crate) fn explain(args: Explain, io: &mut Io) -> Result<Exit, Failure> {
 fn take_apart(given: Vec<Secret>, secrets: Secrets, format: Format, io: &mut Io) -> Result<Exit, Failure> {
     let text = secrets::argument(given, "address", io)?;
     let url = read_url(&text)?;
-    io.print(&Parts::of(&url, &oddities(&text)?, secrets).show(format))?;
+    let explanation = explanation(&text)?;
+    io.print(&match format {
+        Format::Json => Parts::of(&url, explanation.oddities(), secrets).line(),
+        Format::Text => output::address::explain(&explanation, url.password(), secrets),
+    })?;
     Ok(Exit::Done)
 }
 
-fn oddities(text: &Secret) -> Result<Vec<Oddity>, Failure> {
+fn explanation(text: &Secret) -> Result<Explanation, Failure> {
     AmqpUrlRef::parse(text.expose())
-        .and_then(|url| url.oddities())
+        .and_then(|url| url.explain())
         .map_err(|error| Failure::usage("the address").because(&error))
 }
 
@@ -144,8 +148,9 @@ pub(crate) fn convert(args: Convert, io: &mut Io) -> Result<Exit, Failure> {
         (Form::Json, _) => {
             let url = source.to_url(&args.lifetime, args.node)?;
             // A connection string has no text of an address that could be odd.
-            let oddities = if is_url { oddities(&text)? } else { Vec::new() };
-            Parts::of(&url, &oddities, Secrets::of(args.show_secrets)).show(Format::Json)
+            let explanation = if is_url { Some(explanation(&text)?) } else { None };
+            let oddities = explanation.as_ref().map_or(&[][..], Explanation::oddities);
+            Parts::of(&url, oddities, Secrets::of(args.show_secrets)).line()
         }
         (Form::Url, Format::Text) => source.to_url(&args.lifetime, args.node)?.expose(),
         (Form::Url, Format::Json) => json::line(&Converted {
