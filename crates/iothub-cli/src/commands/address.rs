@@ -1,7 +1,8 @@
 //! `iothub address build`, `parse`, `explain` and `convert`.
 
 use iothub_address::{
-    AmqpUrl, ConnectionString, HubHost, Identity, Node, PolicyName, Principal, Secret, User,
+    AmqpUrl, AmqpUrlRef, ConnectionString, Explanation, HubHost, Identity, Node, PolicyName, Principal,
+    Secret, User,
 };
 use iothub_sas::{SasToken, SharedKey};
 use serde::Serialize;
@@ -13,7 +14,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::io::Io;
 use crate::output::address::{Parts, Secrets};
-use crate::output::json;
+use crate::output::{self, json};
 use crate::plan::{secrets, token};
 
 /// Prints an address with a token in it.
@@ -112,8 +113,18 @@ pub(crate) fn explain(args: Explain, io: &mut Io) -> Result<Exit, Failure> {
 fn take_apart(given: Vec<Secret>, secrets: Secrets, format: Format, io: &mut Io) -> Result<Exit, Failure> {
     let text = secrets::argument(given, "address", io)?;
     let url = read_url(&text)?;
-    io.print(&Parts::of(&url, Vec::new(), secrets).show(format))?;
+    let explanation = explanation(&text)?;
+    io.print(&match format {
+        Format::Json => Parts::of(&url, explanation.oddities(), secrets).line(),
+        Format::Text => output::address::explain(&explanation, url.password(), secrets),
+    })?;
     Ok(Exit::Done)
+}
+
+fn explanation(text: &Secret) -> Result<Explanation, Failure> {
+    AmqpUrlRef::parse(text.expose())
+        .and_then(|url| url.explain())
+        .map_err(|error| Failure::usage("the address").because(&error))
 }
 
 fn read_url(text: &Secret) -> Result<AmqpUrl, Failure> {
@@ -136,7 +147,10 @@ pub(crate) fn convert(args: Convert, io: &mut Io) -> Result<Exit, Failure> {
     io.print(&match (args.to, args.output) {
         (Form::Json, _) => {
             let url = source.to_url(&args.lifetime, args.node)?;
-            Parts::of(&url, Vec::new(), Secrets::of(args.show_secrets)).show(Format::Json)
+            // A connection string has no text of an address that could be odd.
+            let explanation = if is_url { Some(explanation(&text)?) } else { None };
+            let oddities = explanation.as_ref().map_or(&[][..], Explanation::oddities);
+            Parts::of(&url, oddities, Secrets::of(args.show_secrets)).line()
         }
         (Form::Url, Format::Text) => source.to_url(&args.lifetime, args.node)?.expose(),
         (Form::Url, Format::Json) => json::line(&Converted {

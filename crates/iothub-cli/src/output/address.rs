@@ -1,10 +1,9 @@
 //! An address in its parts.
 
-use iothub_address::{AmqpUrl, Node, Principal};
+use iothub_address::{AmqpUrl, Explanation, Node, Oddity, Part, Principal, Secret};
 use serde::Serialize;
 
 use super::{human, json};
-use crate::args::Format;
 
 /// Whether a secret is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,24 +33,31 @@ pub(crate) struct Parts<'a> {
     port: Option<u16>,
     node: &'static str,
     path: String,
-    oddities: Vec<Oddity>,
-    #[serde(skip)]
-    has_password: bool,
-    #[serde(skip)]
-    default_port: u16,
+    oddities: Vec<Odd>,
 }
 
-/// Something about the text of an address that not every program reads as we do.
+/// Something in the text of an address that the canonical form does not have.
 #[derive(Serialize)]
-pub(crate) struct Oddity {
+struct Odd {
     kind: &'static str,
     /// The bytes it spans: start, and end behind it.
     at: [usize; 2],
     text: String,
 }
 
+impl From<&Oddity> for Odd {
+    fn from(oddity: &Oddity) -> Self {
+        let span = oddity.span();
+        Self {
+            kind: oddity.kind().code(),
+            at: [span.start, span.end],
+            text: oddity.kind().to_string(),
+        }
+    }
+}
+
 impl<'a> Parts<'a> {
-    pub(crate) fn of(url: &'a AmqpUrl, oddities: Vec<Oddity>, secrets: Secrets) -> Self {
+    pub(crate) fn of(url: &'a AmqpUrl, oddities: &[Oddity], secrets: Secrets) -> Self {
         let user = url.user();
         let identity = url.identity();
         Self {
@@ -82,83 +88,46 @@ impl<'a> Parts<'a> {
                 _ => "other",
             },
             path: url.path().into_owned(),
-            oddities,
-            has_password: url.password().is_some(),
-            default_port: url.scheme().default_port(),
+            oddities: oddities.iter().map(Odd::from).collect(),
         }
     }
 
-    pub(crate) fn show(&self, format: Format) -> String {
-        match format {
-            Format::Json => json::line(self),
-            Format::Text => self.for_people(),
-        }
+    /// One line, for programs.
+    pub(crate) fn line(&self) -> String {
+        json::line(self)
     }
+}
 
-    fn for_people(&self) -> String {
-        let mut rows = vec![(
-            "scheme",
-            format!(
-                "{} ({})",
-                self.scheme,
-                match self.scheme {
-                    "amqps" => "AMQP 1.0 over TLS",
-                    _ => "AMQP 1.0 without TLS: for this machine only",
-                }
-            ),
-        )];
-        match &self.user {
-            Some(user) => rows.push(("user", format!("{user} ({})", self.principal()))),
-            None => rows.push(("user", "(none)".to_owned())),
+/// The parts with their places and meanings, what is odd, and what other parsers would read: several lines, for
+/// people.
+pub(crate) fn explain(explanation: &Explanation, password: Option<&Secret>, secrets: Secrets) -> String {
+    let mut rows = Vec::new();
+    for part in explanation.parts() {
+        let span = part.span();
+        let mut meaning = part.meaning().to_owned();
+        if part.part() == Part::Password {
+            let shown = match (secrets, password) {
+                (Secrets::Shown, Some(password)) => password.expose(),
+                _ => "--show-secrets shows it",
+            };
+            meaning = format!("{meaning}: {shown}");
         }
         rows.push((
-            "password",
-            match (self.password, self.has_password) {
-                (Some(password), _) => password.to_owned(),
-                (None, true) => "(hidden: --show-secrets shows it)".to_owned(),
-                (None, false) => "(none)".to_owned(),
-            },
+            part.part().to_string(),
+            format!("{meaning} (bytes {}..{})", span.start, span.end),
         ));
-        rows.push(("host", self.host.to_owned()));
-        rows.push((
-            "port",
-            match self.port {
-                Some(port) => port.to_string(),
-                None => format!("{} (by default)", self.default_port),
-            },
-        ));
-        rows.push((
-            "path",
-            format!(
-                "{} ({})",
-                self.path,
-                match self.node {
-                    "events" => "telemetry",
-                    "commands" => "cloud-to-device messages",
-                    "methods" => "direct methods",
-                    "twin" => "the twin",
-                    _ => "no node of a device",
-                }
-            ),
-        ));
-        for oddity in &self.oddities {
-            rows.push((
-                "odd",
-                format!("{} at bytes {}..{}", oddity.text, oddity.at[0], oddity.at[1]),
-            ));
-        }
-        human::columns(&rows)
     }
-
-    fn principal(&self) -> String {
-        let hub = self.hub.unwrap_or_default();
-        match (self.policy, self.device, self.module) {
-            (Some(policy), ..) => format!("policy {policy} of hub {hub}"),
-            (None, device, Some(module)) => format!(
-                "module {module} of device {} of hub {hub}",
-                device.unwrap_or_default()
-            ),
-            (None, device, None) => format!("device {} of hub {hub}", device.unwrap_or_default()),
-        }
-    }
+    rows.extend(
+        explanation
+            .oddities()
+            .iter()
+            .map(|oddity| ("odd".to_owned(), oddity.to_string())),
+    );
+    rows.extend(
+        explanation
+            .others()
+            .iter()
+            .map(|other| ("read by".to_owned(), other.to_string())),
+    );
+    human::columns(&rows)
 }

@@ -49,11 +49,15 @@ pub(crate) fn uuid(bytes: &[u8; 16]) -> String {
 }
 
 /// Lines of two columns, the first as wide as its widest.
-pub(crate) fn columns(rows: &[(&str, String)]) -> String {
-    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+pub(crate) fn columns(rows: &[(impl fmt::Display, String)]) -> String {
+    let width = rows
+        .iter()
+        .map(|(name, _)| name.to_string().len())
+        .max()
+        .unwrap_or_default();
     let lines: Vec<_> = rows
         .iter()
-        .map(|(name, text)| format!("{name:width$}  {}", OneLine(text)))
+        .map(|(name, text)| format!("{:width$}  {}", name.to_string(), OneLine(text)))
         .collect();
     lines.join("\n")
 }

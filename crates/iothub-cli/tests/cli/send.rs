@@ -283,19 +283,23 @@ fn a_body_that_is_a_negative_number_is_no_flag() {
     assert_eq!(bodies(&hub), [b"-5.5"]);
 }
 
-/// Against a scripted hub that has sent its last words after `last`.
-fn scripted(last: Step, last_words: Vec<u8>, args: &[&str]) -> Ran {
+/// Against a scripted hub that answers the messages, once it has them all, with these frames.
+fn scripted(answers: &[Vec<u8>], args: &[&str]) -> Ran {
     let runtime = Runtime::new().unwrap();
     let (listener, address) = runtime.block_on(listen()).unwrap();
+    let (messages, answers) = (answers.len(), answers.concat());
     runtime.spawn(async move {
-        let mut peer = accept_and_play(&listener, last).await.unwrap();
-        peer.send(&last_words).await.unwrap();
-        peer.until_gone().await;
+        let mut peer = accept_and_play(&listener, Step::Credit).await.unwrap();
+        for _ in 0..messages {
+            peer.step(Step::Transfer).await.unwrap();
+        }
+        peer.send(&answers).await.unwrap();
+        for step in [Step::Detach, Step::End, Step::Close] {
+            peer.step(step).await.unwrap();
+        }
     });
     let url = url(Scheme::Amqp, "127.0.0.1", address.port(), "dev", FAR);
-    let send = ["device", "send", "--timeout", "500ms"]
-        .into_iter()
-        .chain(args.iter().copied());
+    let send = ["device", "send"].into_iter().chain(args.iter().copied());
     iothub(send).file("--url-file", url).run()
 }
 
@@ -309,11 +313,7 @@ fn a_rejected_message_exits_by_its_condition() {
         ("com.microsoft:quota-exceeded", 6),
         ("amqp:not-allowed", 7),
     ] {
-        let ran = scripted(
-            Step::Transfer,
-            frames::rejected(0, condition, "why\nso"),
-            &["-o", "json", "a"],
-        );
+        let ran = scripted(&[frames::rejected(0, condition, "why\nso")], &["-o", "json", "a"]);
         let outcome = ran.object();
         assert_eq!(outcome["outcome"], "rejected");
         assert_eq!(
@@ -326,15 +326,15 @@ fn a_rejected_message_exits_by_its_condition() {
 
 #[test]
 fn a_released_message_is_not_accepted() {
-    let ran = scripted(Step::Transfer, frames::released(0), &["-o", "json", "a"]);
+    let ran = scripted(&[frames::released(0)], &["-o", "json", "a"]);
     assert_eq!(ran.object()["outcome"], "released");
     ran.expect_error(7, &["released"]);
 }
 
 #[test]
 fn some_messages_not_accepted_are_partial_with_counts() {
-    let words = [frames::accepted(0), frames::rejected(1, "amqp:not-allowed", "no")].concat();
-    let ran = scripted(Step::Transfer, words, &["-o", "json", "a", "b"]);
+    let answers = [frames::accepted(0), frames::rejected(1, "amqp:not-allowed", "no")];
+    let ran = scripted(&answers, &["-o", "json", "a", "b"]);
     let outcomes: Vec<_> = ran.json().iter().map(|line| line["outcome"].clone()).collect();
     assert_eq!(outcomes, ["accepted", "rejected"]);
     ran.expect_error(9, &["1 of 2 messages not accepted", "1 rejected"]);
@@ -342,11 +342,8 @@ fn some_messages_not_accepted_are_partial_with_counts() {
 
 #[test]
 fn several_messages_that_fail_for_one_reason_exit_with_it() {
-    let words = [0, 1]
-        .map(|id| frames::rejected(id, "com.microsoft:quota-exceeded", "no"))
-        .concat();
-    scripted(Step::Transfer, words, &["a", "b"])
-        .expect_error(6, &["2 of 2 messages not accepted", "2 rejected"]);
+    let answers = [0, 1].map(|id| frames::rejected(id, "com.microsoft:quota-exceeded", "no"));
+    scripted(&answers, &["a", "b"]).expect_error(6, &["2 of 2 messages not accepted", "2 rejected"]);
 }
 
 #[test]

@@ -67,6 +67,8 @@ fn sending_that_is_interrupted_has_printed_what_it_knows() {
     let mut send = hub.send(["--jsonl", "-"]).start();
     send.stdin.as_mut().unwrap().write_all(b"a\n").unwrap();
     assert!(send.line().starts_with("accepted "));
+    // Its end would be the end of the work.
+    let _open = send.stdin.take();
     send.signal("INT");
     let ran = send.end().expect_error(130, &["interrupted"]);
     assert_eq!(ran.stdout, "");
