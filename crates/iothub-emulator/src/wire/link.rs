@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::decode::{self, Malformed};
 use super::stream::Intake;
+use super::translate::FRAME_WEIGHT;
 use super::{ANSWER_TIMEOUT, MAX_TAKEN, MAX_TAKEN_BYTES, MAX_TELEMETRY_SIZE};
 use crate::hub::Message;
 use crate::owner::{Client, HubStopped};
@@ -29,7 +30,7 @@ pub(crate) async fn telemetry(mut receiver: Receiver, identity: Identity, client
             .telemetry(identity.clone(), std::mem::take(&mut taken.messages))
             .await;
         // Not before the hub has them, or what waits for the hub would know no bound.
-        intake.taken(taken.bytes);
+        intake.taken(taken.weight);
         match outcome {
             Ok(Ok(())) => {}
             Ok(Err(refusal)) => break End::Ours(error(refusal.condition.as_str(), refusal.description())),
@@ -37,7 +38,11 @@ pub(crate) async fn telemetry(mut receiver: Receiver, identity: Identity, client
         }
         let end = taken.end.take();
         if taken.settle(&receiver).await.is_err() {
-            return;
+            // The link ends; what has already come in over it is still to be taken, and then receiving says so.
+            tracing::debug!(
+                connection = client.connection(),
+                "no answer to a delivery: the link ends"
+            );
         }
         if let Some(end) = end {
             break end;
@@ -94,7 +99,7 @@ type Raw = Batch<Data>;
 #[derive(Default)]
 struct Taken {
     deliveries: usize,
-    bytes: usize,
+    weight: usize,
     messages: Vec<Message>,
     accepted: Vec<DeliveryInfo>,
     rejected: Vec<(DeliveryInfo, Rejection)>,
@@ -104,15 +109,15 @@ struct Taken {
 
 impl Taken {
     fn has_room(&self) -> bool {
-        self.deliveries < MAX_TAKEN && self.bytes < MAX_TAKEN_BYTES
+        self.deliveries < MAX_TAKEN && self.weight < MAX_TAKEN_BYTES
     }
 
     fn add(&mut self, delivery: Delivery<Raw>) {
         let format = delivery.message_format().unwrap_or(0);
         let (info, message) = delivery.into_parts();
-        let bytes = join(message.body);
         self.deliveries += 1;
-        self.bytes += bytes.len();
+        self.weight += weight(&message.body);
+        let bytes = join(message.body);
         match read(&bytes, format) {
             Ok(mut messages) => {
                 self.messages.append(&mut messages);
@@ -131,6 +136,14 @@ impl Taken {
         }
         receiver.accept_all(self.accepted).await
     }
+}
+
+/// What `translate` counted for the frames of a delivery, each of which became a section.
+fn weight(sections: &Raw) -> usize {
+    sections
+        .iter()
+        .map(|section| section.0.len() + FRAME_WEIGHT)
+        .sum()
 }
 
 fn join(sections: Raw) -> Bytes {

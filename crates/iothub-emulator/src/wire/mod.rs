@@ -47,9 +47,10 @@ const MAX_SESSIONS: usize = 1024;
 const MAX_LINKS: usize = 4096;
 /// The most deliveries that a link takes in one go, and so the most that one command to the hub holds.
 const MAX_TAKEN: usize = 64;
-/// A link takes no more in one go once it has this many bytes.
+/// A link takes no more in one go once it has this much, in bytes.
 const MAX_TAKEN_BYTES: usize = 1024 * 1024;
-/// The most payload bytes of one connection that the hub has not got yet; above it the connection is not read.
+/// The most that one connection's messages may weigh, in bytes, which the hub has not got yet; above it the
+/// connection is not read.
 const MAX_UNREAD: usize = 16 * 1024 * 1024;
 /// How long a connection is left unread before it is given up.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);

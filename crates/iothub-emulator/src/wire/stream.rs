@@ -7,15 +7,16 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::translate::{Inward, Outward, Overstep};
-use super::{AMQP_HEADER, MAX_UNREAD, READ_CHUNK, UNREAD_TIMEOUT};
+use super::{AMQP_HEADER, ANSWER_TIMEOUT, MAX_UNREAD, READ_CHUNK, UNREAD_TIMEOUT};
 
-/// The payload bytes of a connection that went to the engine and have not come out at a link.
+/// The weight of what a connection's frames brought to the engine and has not come out at a link, in bytes.
 ///
 /// The engine's queues are counted in frames, 65,535 of them, and would hold gigabytes; a client that sends more
 /// than it was asked for is read no further until the links have caught up.
@@ -39,13 +40,13 @@ pub(crate) enum Fault {
 }
 
 impl Intake {
-    fn add(&self, bytes: usize) {
-        self.0.unread.fetch_add(bytes, Ordering::AcqRel);
+    fn add(&self, weight: usize) {
+        self.0.unread.fetch_add(weight, Ordering::AcqRel);
     }
 
-    /// A link has taken `bytes`.
-    pub(crate) fn taken(&self, bytes: usize) {
-        let all = |unread: usize| Some(unread.saturating_sub(bytes));
+    /// This much has come out, or never will.
+    pub(crate) fn taken(&self, weight: usize) {
+        let all = |unread: usize| Some(unread.saturating_sub(weight));
         let _ = self
             .0
             .unread
@@ -66,22 +67,22 @@ impl Intake {
         io::Error::new(io::ErrorKind::InvalidData, fault)
     }
 
-    /// Whether more may be read; else the reader is woken when a link takes something.
-    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.has_room() {
+    /// Ready when less than `limit` is on its way; else the reader is woken when something comes out.
+    fn poll_below(&self, limit: usize, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_below(limit) {
             return Poll::Ready(());
         }
         *self.reader() = Some(cx.waker().clone());
-        // Again, since a link may have taken the last byte in between.
-        if self.has_room() {
+        // Again, since the last of it may have come out in between.
+        if self.is_below(limit) {
             Poll::Ready(())
         } else {
             Poll::Pending
         }
     }
 
-    fn has_room(&self) -> bool {
-        self.0.unread.load(Ordering::Acquire) < MAX_UNREAD
+    fn is_below(&self, limit: usize) -> bool {
+        self.0.unread.load(Ordering::Acquire) < limit
     }
 
     fn reader(&self) -> std::sync::MutexGuard<'_, Option<Waker>> {
@@ -99,6 +100,8 @@ pub(crate) struct Translated<S> {
     unwritten: BytesMut,
     intake: Intake,
     waiting: Option<Pin<Box<Sleep>>>,
+    /// The client's side of the stream has ended.
+    ended: bool,
 }
 
 impl<S> Translated<S> {
@@ -111,29 +114,51 @@ impl<S> Translated<S> {
             unwritten: BytesMut::new(),
             intake,
             waiting: None,
+            ended: false,
         }
     }
 
-    /// Pending while the links are behind; an error when they have taken nothing for too long, since then they
-    /// never will: the client sends to links that are gone.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.intake.poll_room(cx).is_ready() {
+    /// Waits until less than `limit` is on its way to the links, or until `patience` is at its end.
+    fn poll_below(&mut self, limit: usize, patience: Duration, cx: &mut Context<'_>) -> Poll<Waited> {
+        if self.intake.poll_below(limit, cx).is_ready() {
             self.waiting = None;
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Waited::Enough);
         }
-        let waiting = self
-            .waiting
-            .get_or_insert_with(|| Box::pin(sleep(UNREAD_TIMEOUT)));
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(patience)));
         ready!(waiting.as_mut().poll(cx));
-        Poll::Ready(Err(self.intake.fail(Fault::Unread)))
+        self.waiting = None;
+        Poll::Ready(Waited::InVain)
     }
+
+    /// Before the engine learns that the connection ends: the links take what came before. They will not take what
+    /// was sent to one that we have ended, hence the limit.
+    fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_below(1, ANSWER_TIMEOUT, cx).map(drop)
+    }
+}
+
+enum Waited {
+    Enough,
+    InVain,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Translated<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         while this.ready.is_empty() {
-            ready!(this.poll_room(cx))?;
+            if this.inward.holds_close() {
+                ready!(this.poll_settled(cx));
+                this.inward.release_close(&mut this.ready);
+                break;
+            }
+            if this.ended {
+                ready!(this.poll_settled(cx));
+                return Poll::Ready(Ok(()));
+            }
+            if let Waited::InVain = ready!(this.poll_below(MAX_UNREAD, UNREAD_TIMEOUT, cx)) {
+                // The links never will take it: the client sends to such as are gone.
+                return Poll::Ready(Err(this.intake.fail(Fault::Unread)));
+            }
             let unread = this.inward.unread();
             let old = unread.len();
             unread.resize(old + READ_CHUNK, 0);
@@ -142,12 +167,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Translated<S> {
             let read = space.filled().len();
             unread.truncate(old + read);
             ready!(outcome)?;
-            if read == 0 {
-                return Poll::Ready(Ok(())); // the end: the guard has made sure that it is not inside a frame
-            }
+            // The guard has made sure that it is not inside a frame.
+            this.ended = read == 0;
             let translated = this.inward.translate(&mut this.ready);
-            let payload = translated.map_err(|overstep| this.intake.fail(overstep.into()))?;
-            this.intake.add(payload);
+            let weight = translated.map_err(|overstep| this.intake.fail(overstep.into()))?;
+            this.intake.add(weight.came);
+            this.intake.taken(weight.gone);
         }
         let taken = this.ready.len().min(buf.remaining());
         buf.put_slice(&this.ready[..taken]);
@@ -199,8 +224,6 @@ impl<S> fmt::Debug for Translated<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
     use tokio::time::{Instant, timeout};
 
@@ -242,7 +265,7 @@ mod tests {
             .await
             .is_ok()
         {}
-        assert!(!intake.has_room());
+        assert!(!intake.is_below(MAX_UNREAD));
         (stream, intake)
     }
 

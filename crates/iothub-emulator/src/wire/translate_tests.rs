@@ -26,11 +26,15 @@ fn transfer(handle: u8, payload: &[u8]) -> Vec<u8> {
     [&[0x00, 0x53, 0x14, 0xc0, 3, 1, 0x52, handle], payload].concat()
 }
 
-fn inward(inward: &mut Inward, frames: &[Vec<u8>]) -> Result<(usize, Vec<u8>), Overstep> {
+fn inward(inward: &mut Inward, frames: &[Vec<u8>]) -> Result<(Weight, Vec<u8>), Overstep> {
     let mut out = BytesMut::new();
     inward.unread().put_slice(&frames.concat());
-    let payload = inward.translate(&mut out)?;
-    Ok((payload, out.to_vec()))
+    let weight = inward.translate(&mut out)?;
+    Ok((weight, out.to_vec()))
+}
+
+const fn came(came: usize) -> Weight {
+    Weight { came, gone: 0 }
 }
 
 /// With a link on channel 0, handle 0.
@@ -45,12 +49,12 @@ fn a_transfers_payload_is_put_into_a_data_section() {
     let expected = frame(0, &transfer(0, &[0x00, 0x53, 0x75, 0xb0, 0, 0, 0, 3, 1, 2, 3]));
     assert_eq!(
         inward(&mut attached(), &[frame(0, &transfer(0, &[1, 2, 3]))]),
-        Ok((3, expected))
+        Ok((came(3 + FRAME_WEIGHT), expected))
     );
     let empty = frame(0, &transfer(0, &[0x00, 0x53, 0x75, 0xb0, 0, 0, 0, 0]));
     assert_eq!(
         inward(&mut attached(), &[frame(0, &transfer(0, &[]))]),
-        Ok((0, empty))
+        Ok((came(FRAME_WEIGHT), empty))
     );
 }
 
@@ -62,8 +66,8 @@ fn a_transfer_is_known_in_each_spelling() {
         b"\xa3\x12amqp:transfer:list",
     ] {
         let body = [&[0x00], descriptor, &[0xc0, 2, 1, 0x43, 9, 9]].concat();
-        let (payload, out) = inward(&mut attached(), &[frame(0, &body)]).unwrap();
-        assert_eq!(payload, 2);
+        let (weight, out) = inward(&mut attached(), &[frame(0, &body)]).unwrap();
+        assert_eq!(weight, came(2 + FRAME_WEIGHT));
         assert!(out.ends_with(&[0x00, 0x53, 0x75, 0xb0, 0, 0, 0, 2, 9, 9]));
     }
 }
@@ -73,11 +77,14 @@ fn other_frames_pass_as_they_are_and_lose_an_extended_header() {
     let heartbeat = frame(0, &[]);
     assert_eq!(
         inward(&mut attached(), std::slice::from_ref(&heartbeat)),
-        Ok((0, heartbeat))
+        Ok((came(0), heartbeat))
     );
     let mut long = frame(0, &[&[9, 9, 9, 9][..], &flow(0)].concat());
     long[4] = 3;
-    assert_eq!(inward(&mut attached(), &[long]), Ok((0, frame(0, &flow(0)))));
+    assert_eq!(
+        inward(&mut attached(), &[long]),
+        Ok((came(0), frame(0, &flow(0))))
+    );
 }
 
 #[test]
@@ -96,6 +103,68 @@ fn bytes_in_any_pieces_give_the_same_frames() {
         piecewise.translate(&mut out).unwrap();
     }
     assert_eq!(out, whole);
+}
+
+/// A transfer with `more` and `aborted` as given, of 10 payload bytes.
+fn piece(more: bool, aborted: bool) -> Vec<u8> {
+    let flag = |set: bool| if set { 0x41 } else { 0x42 };
+    let fields = [
+        0x43,
+        0x40,
+        0x40,
+        0x40,
+        0x40,
+        flag(more),
+        0x40,
+        0x40,
+        0x40,
+        flag(aborted),
+    ];
+    let payload = if aborted { &[][..] } else { &[7; 10] };
+    frame(
+        0,
+        &[&[0x00, 0x53, 0x14, 0xc0, 11, 10], &fields[..], payload].concat(),
+    )
+}
+
+#[test]
+fn the_weight_of_a_delivery_that_is_broken_off_is_given_back() {
+    let full = 10 + FRAME_WEIGHT;
+    for (ending, extra) in [
+        (piece(false, true), FRAME_WEIGHT),
+        (frame(0, &detach(0)), 0),
+        (frame(0, END), 0),
+        (frame(0, &[0x00, 0x53, 0x18, 0x45]), 0),
+    ] {
+        let frames = [
+            piece(true, false),
+            piece(false, false),
+            piece(true, false),
+            piece(true, false),
+            ending,
+        ];
+        let (weight, _) = inward(&mut attached(), &frames).unwrap();
+        assert_eq!(
+            weight,
+            Weight {
+                came: 4 * full + extra,
+                gone: 2 * full + extra
+            }
+        );
+    }
+}
+
+#[test]
+fn close_is_held_until_it_is_released_and_nothing_passes_before_it() {
+    let close = frame(0, &[0x00, 0x53, 0x18, 0x45]);
+    let mut held = attached();
+    let (_, out) = inward(&mut held, &[frame(0, &flow(0)), close.clone(), frame(0, &[])]).unwrap();
+    assert_eq!(out, frame(0, &flow(0)));
+    assert!(held.holds_close());
+    let mut out = BytesMut::new();
+    held.release_close(&mut out);
+    assert_eq!(out, close);
+    assert!(!held.holds_close());
 }
 
 #[test]

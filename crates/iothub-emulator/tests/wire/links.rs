@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use iothub_emulator::{
-    Body, Emulator, Event, Keys, Message, MessageId, Rights, Status, Timestamp, Value, What,
+    Body, Emulator, Event, Keys, Message, MessageId, Notice, Rights, Status, Timestamp, Value, What,
 };
 use serde_amqp::Value as Wire;
 
@@ -104,6 +104,43 @@ async fn a_settled_transfer_is_taken_without_an_answer() {
     let disposition = raw.expect(DISPOSITION).await;
     assert_eq!(disposition.field(1), &Wire::Uint(10));
     assert_eq!(events(&hub).len(), 11);
+}
+
+/// All in one write, up to the last frame, as clients do that send and go. On several threads, where the engine's
+/// tasks end in any order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_sent_settled_before_the_end_is_taken() {
+    let hub = hub().await;
+    let messages = || (0..200).flat_map(|id| transfer(id, true, false, &data(b"settled")));
+    let (detach, end, close) = (
+        frame(0, DETACH, &[uint(0), boolean(true)], b""),
+        frame(0, END, &[], b""),
+        frame(0, CLOSE, &[], b""),
+    );
+    let endings = [
+        vec![],
+        close.clone(),
+        [end.clone(), close.clone()].concat(),
+        [detach, end, close].concat(),
+    ];
+    let mut sent = 0;
+    for ending in endings.iter().cycle().take(40) {
+        let mut raw = Raw::attached(&hub).await;
+        raw.send(&messages().chain(ending.iter().copied()).collect::<Vec<u8>>())
+            .await;
+        raw.finish().await;
+        raw.drain().await;
+        sent += 200;
+    }
+    let mut events = hub.journal().subscribe_from_start();
+    for number in 0..sent {
+        let next = tokio::time::timeout(std::time::Duration::from_secs(10), events.next()).await;
+        assert!(
+            matches!(next, Ok(Some(Notice::Entry(_)))),
+            "{number} of {sent} were taken"
+        );
+    }
+    hub.stop().await;
 }
 
 /// Twice the first credit: it must be topped up, for settled deliveries as for others.

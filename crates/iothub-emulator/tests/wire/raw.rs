@@ -132,6 +132,11 @@ impl Raw {
         let _ = self.stream.flush().await;
     }
 
+    /// Ends our side of the stream.
+    pub(crate) async fn finish(&mut self) {
+        let _ = self.stream.shutdown().await;
+    }
+
     pub(crate) async fn header(&mut self) -> [u8; 8] {
         let mut header = [0; 8];
         self.stream.read_exact(&mut header).await.unwrap();
