@@ -29,9 +29,9 @@ pub(crate) static RAW: Kept = Kept::alphanumeric_and(b"!\"#$%'()*+,-./:;<=>?@[\\
 impl Kept {
     const fn alphanumeric_and(mut marks: &[u8]) -> Self {
         let mut kept = [false; 256];
-        let mut byte = 0u8;
-        while byte < 128 {
-            kept[byte as usize] = byte.is_ascii_alphanumeric();
+        let mut byte = 0;
+        while byte < kept.len() {
+            kept[byte] = (byte as u8).is_ascii_alphanumeric();
             byte += 1;
         }
         while let [mark, rest @ ..] = marks {

@@ -40,6 +40,46 @@ pub enum Spelling {
 }
 
 impl Spelling {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[Self::Escaped, Self::Double, Self::SlashesRaw, Self::Raw];
+
+    /// A word for programs and command lines that stays the same: `escaped`, `double`, `slashes-raw` or `raw`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Escaped => "escaped",
+            Self::Double => "double",
+            Self::SlashesRaw => "slashes-raw",
+            Self::Raw => "raw",
+        }
+    }
+
+    /// The spelling in which `raw` is written: of those that write it so, the one whose resource holds the fewest
+    /// escapes itself, since few ids do.
+    pub(crate) fn of(raw: &str) -> Option<Self> {
+        let once = escape::decode(raw);
+        let twice = once
+            .as_deref()
+            .and_then(escape::decode)
+            .filter(|twice| once.as_ref() != Some(twice));
+        // Without an escape or a slash it cannot be told that nothing is escaped.
+        let unescaped = Some(raw).filter(|raw| raw.contains('/') || !raw.contains('%'));
+        [
+            (Self::Double, twice.as_deref()),
+            (Self::Escaped, once.as_deref()),
+            (Self::SlashesRaw, once.as_deref().filter(|once| *once != raw)),
+            (Self::Raw, unescaped),
+        ]
+        .into_iter()
+        .find(|(spelling, resource)| {
+            resource.is_some_and(|resource| {
+                let mut spelled = String::with_capacity(raw.len());
+                spelling.write(resource, &mut spelled);
+                spelled == raw
+            })
+        })
+        .map(|(spelling, _)| spelling)
+    }
+
     /// Appends `resource` to `out` as this spelling writes it.
     pub(crate) fn write(self, resource: &str, out: &mut String) {
         match self {

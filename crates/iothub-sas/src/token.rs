@@ -6,7 +6,7 @@ use core::fmt;
 use core::ops::Range;
 
 use crate::secret::{SecretBytes, SecretText};
-use crate::{Field, TokenError, UnixTime, escape, resource};
+use crate::{Field, Spelling, TokenError, UnixTime, escape, resource};
 use base64::engine::{Engine, general_purpose::STANDARD};
 use percent_encoding::percent_decode_str;
 
@@ -104,6 +104,15 @@ impl SasToken {
     /// which one exists.
     pub fn resource_readings(&self) -> impl Iterator<Item = Cow<'_, str>> {
         resource::readings(self.raw_resource())
+    }
+
+    /// In which spelling `sr` is written, if it is one of ours.
+    ///
+    /// A resource without characters to escape looks the same in several of them: then it is
+    /// [`Spelling::Escaped`] if slashes are escaped, and [`Spelling::Raw`] if they are not. `Double` and `Escaped`
+    /// cannot be told apart where an id holds something like `%2B` or was escaped to it: then it is `Double`.
+    pub fn spelling(&self) -> Option<Spelling> {
+        Spelling::of(self.raw_resource())
     }
 
     /// Whether the token opens `resource`, such as `HUB.azure-devices.net/devices/DEVICE`, by one of its

@@ -125,14 +125,8 @@ fn resources<'a>(token: &'a SasToken, expected: Option<&str>) -> Vec<Hypothesis<
 
 /// All the ways in which SDKs, samples and hand-written code spell one resource; some may be equal.
 fn spellings(resource: &str) -> Vec<String> {
-    let ours = [
-        Spelling::Escaped,
-        Spelling::Double,
-        Spelling::SlashesRaw,
-        Spelling::Raw,
-    ];
     let mut all: Vec<String> = Vec::new();
-    for spelling in ours {
+    for spelling in Spelling::ALL {
         let mut out = String::new();
         spelling.write(resource, &mut out);
         all.push(out);
