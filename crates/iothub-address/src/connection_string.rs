@@ -83,7 +83,7 @@ impl ConnectionString {
     ///
     /// # Errors
     /// Names the key that is missing, twice there, misspelled, in contradiction or of a wrong value; for an
-    /// id or host that is wrong, what [`DeviceId`] or [`HubHost`] say. Places are bytes of `text`.
+    /// id or host that is wrong, what [`DeviceId`](crate::DeviceId) or [`HubHost`] say. Places are bytes of `text`.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         Fields::parse(text)?.check(text.len()..text.len())
     }
