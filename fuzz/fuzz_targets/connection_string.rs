@@ -1,4 +1,4 @@
-//! See `checks::connection_string`. Run: `cargo +nightly fuzz run connection_string`.
+//! See `checks::connection_string`. Run: `cargo xtask fuzz connection_string`.
 #![no_main]
 
 #[path = "../../crates/iothub-address/tests/common/checks.rs"]

@@ -1,4 +1,4 @@
-//! See `checks::node`. Run: `cargo +nightly fuzz run node`.
+//! See `checks::node`. Run: `cargo xtask fuzz node`.
 #![no_main]
 
 #[path = "../../crates/iothub-address/tests/common/checks.rs"]

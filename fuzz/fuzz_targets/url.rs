@@ -1,4 +1,4 @@
-//! See `checks::url`. Run: `cargo +nightly fuzz run url`.
+//! See `checks::url`. Run: `cargo xtask fuzz url`.
 #![no_main]
 
 #[path = "../../crates/iothub-address/tests/common/checks.rs"]
