@@ -10,6 +10,7 @@
 mod args;
 mod bench;
 mod ci;
+mod fuzz;
 mod interop;
 mod metadata;
 mod prop;
@@ -30,7 +31,7 @@ struct Task {
     run: fn(Args) -> Result<String, Failure>,
 }
 
-const TASKS: [Task; 7] = [
+const TASKS: [Task; 8] = [
     Task {
         name: "test",
         help: test::HELP,
@@ -55,6 +56,11 @@ const TASKS: [Task; 7] = [
         name: "bench",
         help: bench::HELP,
         run: bench::run,
+    },
+    Task {
+        name: "fuzz",
+        help: fuzz::HELP,
+        run: fuzz::run,
     },
     Task {
         name: "interop",

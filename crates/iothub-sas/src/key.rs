@@ -57,8 +57,8 @@ impl SharedKey {
                 len: text.len() / 4 * 3,
             });
         }
-        let mut bytes = Zeroizing::new([0; LONGEST_BASE64 / 4 * 3]);
-        let len = STANDARD.decode_slice(text, &mut *bytes).map_err(key_error)?;
+        let mut bytes = SecretBytes([0; LONGEST_BASE64]);
+        let len = STANDARD.decode_slice(text, &mut bytes).map_err(key_error)?;
         Self::from_bytes(&bytes[..len])
     }
 
@@ -170,7 +170,7 @@ fn key_error(error: DecodeSliceError) -> KeyError {
     match error {
         DecodeSliceError::DecodeError(InvalidByte(at, _)) => KeyError::InvalidByte { at },
         DecodeSliceError::DecodeError(InvalidLastSymbol { .. }) => KeyError::NotCanonical,
-        // The buffer holds whatever LONGEST_BASE64 characters decode to, so that it is never too small.
+        // The buffer is as long as the longest text, so that it is never too small.
         DecodeSliceError::DecodeError(InvalidLength(_) | InvalidPadding)
         | DecodeSliceError::OutputSliceTooSmall => KeyError::Padding,
     }

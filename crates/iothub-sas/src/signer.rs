@@ -91,7 +91,8 @@ impl Signer {
         let signature = self.key.sign(&text[resource.start..]);
         text.truncate(resource.end);
         // From here on the text does not grow, so that no copy of the signature stays behind.
-        text.reserve("&sig=&skn=&se=".len() + ESCAPED_SIGNATURE + self.policy.len() + expiry.len());
+        text.reserve_exact("&sig=&skn=&se=".len() + ESCAPED_SIGNATURE + self.policy.len() + expiry.len());
+        let capacity = text.capacity();
         text.push_str("&sig=");
         let signature = append(&mut text, |text| self.write_signature(&signature.0, text));
         let mut policy = 0..0;
@@ -101,6 +102,11 @@ impl Signer {
         }
         text.push_str("&se=");
         let expiry = append(&mut text, |text| text.push_str(expiry));
+        debug_assert_eq!(
+            text.capacity(),
+            capacity,
+            "the text grew, and left a copy of the signature behind"
+        );
         SasToken::from_parts(
             SecretText(text),
             Layout {

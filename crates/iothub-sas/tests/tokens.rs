@@ -328,3 +328,15 @@ fn a_signed_token_reads_back_as_it_was_signed() {
         }
     }
 }
+
+/// A debug build asserts that the text does not grow once the signature is in it.
+#[test]
+fn a_signature_is_never_copied_however_long_the_rest_is() {
+    for length in 0..600 {
+        let resource = format!("h/devices/{}", "@".repeat(length));
+        for policy in ["", "p", &"p".repeat(300)] {
+            let token = Signer::new(key()).policy(policy).sign(&resource, end());
+            assert_eq!(token.resource(), resource);
+        }
+    }
+}

@@ -6,5 +6,6 @@ mod door;
 mod hostile;
 mod https;
 mod links;
+mod messages;
 mod raw;
 mod telemetry;
