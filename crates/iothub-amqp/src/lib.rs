@@ -2,16 +2,26 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod credential;
 mod device;
 mod driver;
 mod error;
 mod message;
+pub mod recovery;
+#[doc(hidden)]
+#[allow(
+    clippy::exhaustive_enums,
+    reason = "for the simulation in this workspace's tests; no part of the public interface"
+)]
+pub mod supervisor;
 
 // The public interface:
 pub use crate::config::{AMQP_PORT, AMQPS_PORT, IDLE_TIMEOUT, OPERATION_TIMEOUT, WINDOW, WINDOW_BYTES};
+pub use crate::credential::{Credential, CredentialError, Key, TOKEN_LIFE, TokenFuture};
 pub use crate::device::{DeviceClient, DeviceClientBuilder};
 pub use crate::error::{
-    Accepted, CloseError, Condition, ConnectError, Interruption, Lost, Phase, SendError, TlsFailure,
+    Accepted, CloseError, Condition, ConnectError, EnqueueError, Interruption, Lost, Phase, SendError,
+    TlsFailure,
 };
 pub use crate::message::Message;
 pub use iothub_frame::{Blown, Violation};

@@ -255,7 +255,7 @@ fn interrupted(phase: Phase, why: Interruption) -> ConnectError {
         }
         Interruption::Lost(why) => ConnectError::Lost { phase, why },
         Interruption::TimedOut { phase, after } => ConnectError::TimedOut { phase, after },
-        Interruption::Closed | Interruption::Stopped => ConnectError::Lost {
+        _ => ConnectError::Lost {
             phase,
             why: Lost::Stream(Blown::PeerClosed),
         },
