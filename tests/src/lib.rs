@@ -3,6 +3,7 @@
 
 pub mod frames;
 pub mod scripted;
+pub mod sim;
 pub mod tls;
 
 /// The README's programs compile.

@@ -15,6 +15,7 @@ mod metadata;
 mod prop;
 mod readme;
 mod shell;
+mod sim;
 mod test;
 mod tidy;
 
@@ -30,7 +31,7 @@ struct Task {
     run: fn(Args) -> Result<String, Failure>,
 }
 
-const TASKS: [Task; 7] = [
+const TASKS: [Task; 8] = [
     Task {
         name: "test",
         help: test::HELP,
@@ -50,6 +51,11 @@ const TASKS: [Task; 7] = [
         name: "prop",
         help: prop::HELP,
         run: prop::run,
+    },
+    Task {
+        name: "sim",
+        help: sim::HELP,
+        run: sim::run,
     },
     Task {
         name: "bench",

@@ -8,6 +8,7 @@ mod driver;
 mod error;
 mod message;
 pub mod recovery;
+mod status;
 #[doc(hidden)]
 #[allow(
     clippy::exhaustive_enums,
@@ -24,4 +25,7 @@ pub use crate::error::{
     TlsFailure,
 };
 pub use crate::message::Message;
+pub use crate::status::{Statistics, Status};
+pub use crate::supervisor::Batching;
+pub use crate::supervisor::backoff::Schedule;
 pub use iothub_frame::{Blown, Violation};

@@ -130,6 +130,12 @@ impl Backoff {
             _ => at,
         }
     }
+
+    /// A share of `whole`, anywhere between these two, in thousandths.
+    pub(super) fn share(&mut self, whole: Duration, from: u32, to: u32) -> Duration {
+        let thousandth = whole / 1000;
+        thousandth * from + self.dice.up_to(thousandth * (to - from))
+    }
 }
 
 fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
