@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod frames;
+pub mod reactive;
 pub mod scripted;
 pub mod sim;
 pub mod tls;

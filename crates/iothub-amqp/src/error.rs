@@ -202,6 +202,22 @@ pub enum ConnectError {
     },
 }
 
+impl ConnectError {
+    /// What an end in the middle of connecting comes to.
+    pub(crate) fn interrupted(phase: Phase, why: Interruption) -> Self {
+        match why {
+            Interruption::Refused(condition) => Self::RefusedWith { phase, condition },
+            Interruption::Lost(Lost::Stream(Blown::Misbehaved(violation))) => Self::PeerMisbehaved(violation),
+            Interruption::Lost(why) => Self::Lost { phase, why },
+            Interruption::TimedOut { phase, after } => Self::TimedOut { phase, after },
+            _ => Self::Lost {
+                phase,
+                why: Lost::Stream(Blown::PeerClosed),
+            },
+        }
+    }
+}
+
 /// What is wrong with the TLS handshake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

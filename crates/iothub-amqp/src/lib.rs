@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod builder;
 mod config;
 mod credential;
 mod device;
@@ -17,9 +18,13 @@ mod status;
 pub mod supervisor;
 
 // The public interface:
-pub use crate::config::{AMQP_PORT, AMQPS_PORT, IDLE_TIMEOUT, OPERATION_TIMEOUT, WINDOW, WINDOW_BYTES};
+pub use crate::builder::{DeviceClientBuilder, Recover};
+pub use crate::config::{
+    AMQP_PORT, AMQPS_PORT, IDLE_TIMEOUT, OPERATION_TIMEOUT, QUEUE, QUEUE_BYTES, QUEUE_TIMEOUT, WINDOW,
+    WINDOW_BYTES,
+};
 pub use crate::credential::{Credential, CredentialError, Key, TOKEN_LIFE, TokenFuture};
-pub use crate::device::{DeviceClient, DeviceClientBuilder};
+pub use crate::device::{DeviceClient, Ticket};
 pub use crate::error::{
     Accepted, CloseError, Condition, ConnectError, EnqueueError, Interruption, Lost, Phase, SendError,
     TlsFailure,

@@ -4,7 +4,7 @@
 //! they give, in azure-iot-sdk-csharp). Where a row differs, its reason stands beside it. "Node" and "Java" are
 //! azure-iot-sdk-node (`amqp_common_errors`, `retry_error_filter`) and azure-iot-sdk-java (its `exceptions` packages).
 
-use crate::error::{Condition, ConnectError, Interruption, TlsFailure};
+use crate::error::{Condition, ConnectError, Interruption, Phase, TlsFailure};
 
 /// What is to be done after something went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -97,7 +97,14 @@ pub fn classify_end(why: &Interruption, operation: Operation) -> Recovery {
 #[must_use]
 pub fn classify_connect(error: &ConnectError) -> Recovery {
     match error {
-        ConnectError::RefusedWith { condition, .. } => classify(condition, Operation::Connection),
+        ConnectError::RefusedWith { phase, condition } => {
+            let operation = match phase {
+                Phase::Attach => Operation::Link,
+                Phase::Begin => Operation::Session,
+                _ => Operation::Connection,
+            };
+            classify(condition, operation)
+        }
         ConnectError::TokenRefused(condition) => classify(condition, Operation::PutToken),
         ConnectError::Credential(error) if error.is_passing() => Recovery::Reconnect,
         ConnectError::Tls { why, .. } => match why {

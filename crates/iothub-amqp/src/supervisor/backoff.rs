@@ -4,16 +4,46 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// How eagerly connections are made anew.
+///
+/// Whatever it says, no more than six attempts are made within a minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Schedule {
-    /// The first attempt after a loss comes at an even chance within this time.
-    pub spread: Duration,
-    /// The most that the second attempt waits; it doubles with each further one.
-    pub first: Duration,
-    /// The most that any attempt waits.
-    pub longest: Duration,
-    /// After a connection has held this long, the next loss counts as the first.
-    pub healthy: Duration,
+    spread: Duration,
+    first: Duration,
+    longest: Duration,
+    pub(super) healthy: Duration,
+}
+
+impl Schedule {
+    /// The first attempt after a loss comes at an even chance within this time. Default 10 s. Shorter is back sooner;
+    /// with many devices it makes a hub that restarts see all of them at once.
+    #[must_use]
+    pub fn spread(mut self, spread: Duration) -> Self {
+        self.spread = spread;
+        self
+    }
+
+    /// The most that the second attempt waits; it doubles with each further one, and each waits an even chance of it.
+    /// Default 1 s.
+    #[must_use]
+    pub fn first(mut self, first: Duration) -> Self {
+        self.first = first;
+        self
+    }
+
+    /// The most that any attempt waits. Default 60 s.
+    #[must_use]
+    pub fn longest(mut self, longest: Duration) -> Self {
+        self.longest = longest;
+        self
+    }
+
+    /// After a connection has held this long, the next loss counts as the first. Default 60 s.
+    #[must_use]
+    pub fn healthy(mut self, healthy: Duration) -> Self {
+        self.healthy = healthy;
+        self
+    }
 }
 
 impl Default for Schedule {

@@ -95,9 +95,9 @@ impl Supervisor {
         }
         match result {
             Ok(life) => {
-                let renew_at = life
-                    .renews
-                    .then(|| now + self.backoff.share(life.left, RENEW_FROM, RENEW_TO));
+                let share = self.backoff.share(life.left, RENEW_FROM, RENEW_TO);
+                // One that has ended already is no reason to ask without a pause.
+                let renew_at = life.renews.then(|| now + share.max(FETCH_AGAIN));
                 self.token.have = Some(Held { renew_at });
                 match self.line {
                     Line::AwaitingToken => self.dial(now),
