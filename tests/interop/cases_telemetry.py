@@ -1,6 +1,8 @@
 """Telemetry with Qpid Proton at the other end: the 2016 post's job, and its mirror image."""
 
+import json
 import re
+from datetime import datetime, timezone
 
 import sas
 from cases import case
@@ -151,6 +153,16 @@ def sasl_codes(trace):
 
 
 def expect_event(event, body, properties):
+    enqueued = datetime.fromisoformat(event["enqueued"])
+    age_s = (datetime.now(timezone.utc) - enqueued).total_seconds()
+    expect("received within the last minute", -1 < age_s < 60, True)
+    expect("the kind of event", event["source"], "Telemetry")
     expect("the device", (event["device"], event["module"]), (DEVICE, None))
+    # What the hub stamps on a message (Azure IoT Hub, "System properties of device-to-cloud messages").
+    stamp = event["system"]
+    expect("the stamped device", stamp["iothub-connection-device-id"], DEVICE)
+    expect("the stamped source", stamp["iothub-message-source"], "Telemetry")
+    method = json.loads(stamp["iothub-connection-auth-method"])
+    expect("the stamped authentication", (method["scope"], method["type"]), ("device", "sas"))
     expect("the body", (event["body_kind"], event["body"]), ("text", body))
     expect("the properties", event["properties"], properties)

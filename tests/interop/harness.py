@@ -30,7 +30,7 @@ class Failure(Exception):
 
 def expect(what, actual, wanted):
     if actual != wanted:
-        raise Failure(redacted(f"{what} is {actual!r}, not {wanted!r}"))
+        raise Failure(redacted(f"{what}: {actual!r} instead of {wanted!r}"))
 
 
 def redacted(text):

@@ -53,6 +53,11 @@ impl Args {
         std::mem::take(&mut self.trailing)
     }
 
+    /// Takes what is neither a flag nor behind `--`.
+    pub(crate) fn words(&mut self) -> Vec<String> {
+        self.words.extract_if(.., |word| !word.starts_with('-')).collect()
+    }
+
     /// To be called last: what nobody took is an error.
     pub(crate) fn finish(self) -> Result<(), Failure> {
         match self.words.first().or_else(|| self.trailing.first()) {
@@ -78,6 +83,14 @@ mod tests {
         assert_eq!(both.value("--only").unwrap(), None);
         assert!(both.finish().is_ok());
         assert!(args("--cases").value("--cases").is_err());
+    }
+
+    #[test]
+    fn words_are_what_is_no_flag() {
+        let mut mixed = args("url --minutes 3 node -- more");
+        assert_eq!(mixed.value("--minutes").unwrap().as_deref(), Some("3"));
+        assert_eq!(mixed.words(), ["url", "node"]);
+        assert!(args("--surprise").words().is_empty());
     }
 
     #[test]

@@ -10,6 +10,7 @@
 mod args;
 mod bench;
 mod ci;
+mod fuzz;
 mod interop;
 mod metadata;
 mod prop;
@@ -31,7 +32,7 @@ struct Task {
     run: fn(Args) -> Result<String, Failure>,
 }
 
-const TASKS: [Task; 8] = [
+const TASKS: [Task; 9] = [
     Task {
         name: "test",
         help: test::HELP,
@@ -61,6 +62,11 @@ const TASKS: [Task; 8] = [
         name: "bench",
         help: bench::HELP,
         run: bench::run,
+    },
+    Task {
+        name: "fuzz",
+        help: fuzz::HELP,
+        run: fuzz::run,
     },
     Task {
         name: "interop",

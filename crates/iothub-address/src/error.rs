@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
-use crate::url::Reading;
+use crate::url::{OddityKind, Reading};
 
 /// Why a text is no address, and where.
 ///
@@ -131,6 +131,10 @@ pub enum ErrorKind {
     /// A value holds a `;`, which no connection string can say: it is legal in an id, so use an
     /// [`AmqpUrl`](crate::AmqpUrl) or the parts.
     Unwritable(&'static str),
+    /// A segment of the path is `.` or `..`, which `url::Url` walks and so cannot hold.
+    DotSegment,
+    /// Something that the strict reading of an address does not take.
+    Odd(OddityKind),
 }
 
 impl fmt::Display for ErrorKind {
@@ -175,6 +179,8 @@ impl fmt::Display for ErrorKind {
             Self::MisspelledKey(key) => write!(f, "the key is spelled {key}"),
             Self::Contradiction(one, other) => write!(f, "{one} cannot stand beside {other}"),
             Self::Value(key) => write!(f, "the value of {key} is not one that it can have"),
+            Self::DotSegment => f.write_str("a URL of the url crate cannot hold an id of '.' or '..'"),
+            Self::Odd(kind) => kind.fmt(f),
             Self::Unwritable(key) => write!(
                 f,
                 "the value of {key} holds a ';', which no connection string can hold: use an amqps:// address"

@@ -18,11 +18,19 @@ pub(crate) struct Decoded<const N: usize> {
 impl<const N: usize> Decoded<N> {
     /// Takes the escapes off once; a `%` that starts none stays. `None` if more than `N` bytes come out.
     pub(crate) fn of(text: &str) -> Option<Self> {
+        Self::of_legal(text, |_| true)
+    }
+
+    /// The same, and `None` at the first byte that comes out and is not legal.
+    pub(crate) fn of_legal(text: &str, legal: impl Fn(u8) -> bool) -> Option<Self> {
         let mut decoded = Self {
             bytes: [0; N],
             length: 0,
         };
         for byte in percent_decode_str(text) {
+            if !legal(byte) {
+                return None;
+            }
             *decoded.bytes.get_mut(decoded.length)? = byte;
             decoded.length += 1;
         }
@@ -50,7 +58,7 @@ impl<const N: usize> Decoded<N> {
 
 /// Whether the text holds at least one escape: `%` and two hexadecimal digits.
 pub(crate) fn has_escape(text: &str) -> bool {
-    escapes(text).any(|whole| whole)
+    text.contains('%') && escapes(text).any(|whole| whole)
 }
 
 /// Whether the text holds a `%` that starts no escape.
@@ -76,3 +84,23 @@ impl<const N: usize> PartialEq for Decoded<N> {
 }
 
 impl<const N: usize> Eq for Decoded<N> {}
+
+/// Where in an escaped text its decoded byte `index` starts.
+pub(crate) fn raw_offset(text: &str, index: usize) -> usize {
+    let bytes = text.as_bytes();
+    let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_hexdigit);
+    let mut at = 0;
+    for _ in 0..index {
+        at += if bytes.get(at) == Some(&b'%') && digit(at + 1) && digit(at + 2) {
+            3
+        } else {
+            1
+        };
+    }
+    at
+}
+
+/// The characters that [`ESCAPED`] leaves as they are.
+pub(crate) const fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}

@@ -133,21 +133,25 @@ case_insensitive!(HubHost);
 impl Kind {
     /// What kind of host a text is, if it is one.
     pub(crate) fn of(text: &str) -> Result<Self, AddressError> {
-        let malformed = || AddressError::new(ErrorKind::Malformed(Part::Host), 0..text.len());
         if text.is_empty() {
             return Err(AddressError::new(ErrorKind::Empty(Part::Host), 0..0));
         }
-        if text.contains(':') || text.starts_with('[') {
-            let bare = text
-                .strip_prefix('[')
-                .and_then(|rest| rest.strip_suffix(']'))
-                .unwrap_or(text);
-            let address: Ipv6Addr = bare.parse().map_err(|_| malformed())?;
-            return Ok(Self::Ip(IpAddr::V6(address)));
+        let mut label_start = 0;
+        let mut number = true;
+        for (at, byte) in text.bytes().enumerate() {
+            match byte {
+                b'.' => {
+                    check_label(text, label_start, at)?;
+                    label_start = at + 1;
+                    number = true;
+                }
+                b'0'..=b'9' => {}
+                byte if is_label_byte(byte) => number = false,
+                b':' | b'[' => return Self::of_ipv6(text),
+                _ => return Err(foreign_character(text, at, Part::Host)),
+            }
         }
-        if let Some(at) = text.bytes().position(|byte| !is_label_byte(byte) && byte != b'.') {
-            return Err(foreign_character(text, at, Part::Host));
-        }
+        check_label(text, label_start, text.len())?;
         if text.len() > MAX_NAME {
             let kind = ErrorKind::TooLong {
                 part: Part::Host,
@@ -156,28 +160,36 @@ impl Kind {
             };
             return Err(AddressError::new(kind, 0..text.len()));
         }
-        let mut start = 0;
-        let mut number = false;
-        for label in text.split('.') {
-            let bytes = label.as_bytes();
-            let hyphenated = bytes.first() == Some(&b'-') || bytes.last() == Some(&b'-');
-            if bytes.is_empty() || bytes.len() > MAX_LABEL || hyphenated {
-                return Err(AddressError::new(
-                    ErrorKind::Malformed(Part::Host),
-                    start..start + label.len(),
-                ));
-            }
-            number = bytes.iter().all(u8::is_ascii_digit);
-            start += label.len() + 1;
-        }
         if number {
             // A name that ends in a number is an IPv4 address to every resolver, some of which take `10.1`
             // for `10.0.0.1`. Only the full form is the same everywhere.
-            let address: Ipv4Addr = text.parse().map_err(|_| malformed())?;
+            let address: Ipv4Addr = text.parse().map_err(|_| malformed(text))?;
             return Ok(Self::Ip(IpAddr::V4(address)));
         }
         Ok(Self::Name)
     }
+
+    fn of_ipv6(text: &str) -> Result<Self, AddressError> {
+        let bare = text
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .unwrap_or(text);
+        let address: Ipv6Addr = bare.parse().map_err(|_| malformed(text))?;
+        Ok(Self::Ip(IpAddr::V6(address)))
+    }
+}
+
+/// A label has 1 to 63 bytes and no hyphen at either end.
+fn check_label(text: &str, start: usize, end: usize) -> Result<(), AddressError> {
+    let label = &text.as_bytes()[start..end];
+    match (label.first(), label.last()) {
+        (Some(first), Some(last)) if *first != b'-' && *last != b'-' && label.len() <= MAX_LABEL => Ok(()),
+        _ => Err(AddressError::new(ErrorKind::Malformed(Part::Host), start..end)),
+    }
+}
+
+fn malformed(host: &str) -> AddressError {
+    AddressError::new(ErrorKind::Malformed(Part::Host), 0..host.len())
 }
 
 /// `HOST[:PORT]` as places in a text.
@@ -217,7 +229,6 @@ impl Authority {
             None => text.find(':').unwrap_or(text.len()),
         };
         let (host, rest) = text.split_at(host_end);
-        Kind::of(host)?;
         let port = match rest.strip_prefix(':') {
             None if rest.is_empty() => PortText::Absent,
             None => {
@@ -240,6 +251,7 @@ impl Authority {
                 }
             }
         };
+        Kind::of(host)?;
         Ok(Self {
             host: 0..host_end,
             port,

@@ -23,7 +23,7 @@ pub enum Identity {
 }
 
 impl Identity {
-    /// Reads `DEVICE` or `DEVICE/modules/MODULE`, nothing escaped; `modules` in any case.
+    /// Reads `DEVICE` or `DEVICE/modules/MODULE`, nothing escaped.
     ///
     /// # Errors
     /// What is wrong with an id, with the place.
@@ -59,9 +59,7 @@ impl Identity {
 pub(crate) fn split_module(text: &str) -> Option<(&str, &str)> {
     let (device, rest) = text.split_once('/')?;
     let (literal, module) = rest.split_once('/')?;
-    literal
-        .eq_ignore_ascii_case("modules")
-        .then_some((device, module))
+    (literal == "modules").then_some((device, module))
 }
 
 impl fmt::Display for Identity {

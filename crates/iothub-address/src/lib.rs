@@ -1,4 +1,4 @@
-//! Names, hosts, link addresses, the double-"@" URL and connection strings of Azure IoT Hub; no I/O.
+#![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -27,5 +27,6 @@ pub use name::{
 pub use node::Node;
 pub use resource::Resource;
 pub use secret::Secret;
-pub use url::{AmqpUrl, Reading, Scheme};
+pub use url::{AmqpUrl, AmqpUrlRef, Piece, Reading, Scheme};
+pub use url::{Difference, ExplainedPart, Explanation, Oddity, OddityKind, OtherReading, Parser};
 pub use user::{Principal, User};

@@ -256,7 +256,7 @@ impl HubName {
     }
 }
 
-fn check(text: &str, part: Part, limit: usize, legal: fn(u8) -> bool) -> Result<(), AddressError> {
+fn check(text: &str, part: Part, limit: usize, legal: impl Fn(u8) -> bool) -> Result<(), AddressError> {
     if text.is_empty() {
         return Err(AddressError::new(ErrorKind::Empty(part), 0..0));
     }

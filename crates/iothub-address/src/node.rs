@@ -112,6 +112,24 @@ impl Node {
         }
     }
 
+    /// What the node is for, for people.
+    pub(crate) const fn purpose(&self) -> &'static str {
+        match self {
+            Self::Events(_) => "telemetry",
+            Self::Commands(_) => "cloud-to-device messages",
+            Self::Methods(_) => "direct methods",
+            Self::Twin(_) => "the twin",
+            Self::ServiceCommands => "cloud-to-device messages of a service",
+            Self::Feedback => "feedback on cloud-to-device messages",
+            Self::FileNotifications => "news of uploaded files",
+            Self::HubEvents { .. } | Self::HubEventsManagement => "events, redirected to the event endpoint",
+            Self::EventHub { .. } => "events of a partition",
+            Self::Cbs => "claims-based security",
+            Self::Management => "management of the event endpoint",
+            Self::Registration(..) => "registration at a provisioning service",
+        }
+    }
+
     /// The path with the names escaped for a URL, without the leading slash.
     pub(crate) fn write_escaped(&self, out: &mut dyn fmt::Write) -> fmt::Result {
         self.write(out, Spelled::Escaped)
@@ -304,6 +322,16 @@ impl<'a> Shape<'a> {
         }
         let form = Form::of(segments.get(..count)?)?;
         Some(Self { path, form })
+    }
+
+    /// Whether its names are legal as they are written.
+    pub(crate) fn is_legal(&self) -> bool {
+        match self.form {
+            Form::Identity { device, module, .. } => {
+                DeviceId::check(device).is_ok() && module.is_none_or(|module| ModuleId::check(module).is_ok())
+            }
+            _ => self.names(0).is_some(),
+        }
     }
 
     /// Its names with the escapes taken off `times` times, if all of them are legal then.

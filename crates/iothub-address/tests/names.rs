@@ -186,6 +186,7 @@ fn what_is_no_user_name_is_refused() {
         "d@sas.",
         "d@sas.root.",
         "d/m@sas.hub",
+        "d/Modules/m@sas.hub",
         "d/modules/@sas.hub",
         "a/modules/b/c@sas.hub",
         "d@SAS.hub",

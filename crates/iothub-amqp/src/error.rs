@@ -22,7 +22,7 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// A condition of this name, with the words that came with it.
+    /// A condition by its symbol, as a program that tests its own handling of errors makes one.
     #[must_use]
     pub fn new(name: impl Into<String>, description: Option<String>) -> Self {
         Self {

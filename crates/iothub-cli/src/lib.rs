@@ -1,1 +1,63 @@
-//! iothub: send, sign, explain and emulate Azure IoT Hub from a terminal
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod advice;
+mod args;
+mod commands;
+mod exit;
+mod failure;
+mod io;
+mod logging;
+mod output;
+mod plan;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::args::Args;
+use crate::failure::Failure;
+
+// The public interface:
+pub use crate::exit::Exit;
+pub use crate::io::{Environment, Io};
+
+/// Runs one command line, the program's name first, and gives what the process should exit with.
+///
+/// Data goes to `io.stdout` and everything else to `io.stderr`. A reader of standard output that goes away does not
+/// end the work: the rest of the output is dropped without a word.
+pub fn run(args: impl IntoIterator<Item = OsString>, io: &mut Io) -> ExitCode {
+    run_to_exit(args, io).into()
+}
+
+/// As [`run`], with the exit code as a value to look at.
+pub fn run_to_exit(args: impl IntoIterator<Item = OsString>, io: &mut Io) -> Exit {
+    let done = match Args::try_parse_from(args) {
+        Ok(args) => {
+            logging::start(args.verbose);
+            commands::run(args.command, io)
+        }
+        Err(error) => show(&error, io),
+    };
+    done.unwrap_or_else(|failure| {
+        io.note(&failure.to_string());
+        failure.exit()
+    })
+}
+
+/// What clap has to say: help that was asked for is data, all else is an error.
+fn show(error: &clap::Error, io: &mut Io) -> Result<Exit, Failure> {
+    let text = error.render().to_string();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            io.print(text.trim_end())?;
+            Ok(Exit::Done)
+        }
+        _ => {
+            io.note(text.trim_end());
+            Ok(Exit::Usage)
+        }
+    }
+}

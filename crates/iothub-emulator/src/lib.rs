@@ -1,9 +1,4 @@
-//! A local IoT Hub in a process, for tests and for machines with no cloud account.
-//!
-//! Clients of Azure IoT Hub reach it over AMQP 1.0 with TLS as they reach the real one. It has a certificate
-//! authority of its own, checks SAS tokens, and keeps what it is sent where a test can read it: see
-//! [`Emulator::journal`]. Why a client does not get in, which the client itself is not told, is in
-//! [`Emulator::activity`].
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 mod builder;

@@ -18,6 +18,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
 
+use crate::random;
+
 /// The authority's certificate in the state directory, PEM. This is the file that clients are given.
 pub const CA_FILE: &str = "ca.pem";
 /// The authority's private key in the state directory, PEM, readable by its owner only.
@@ -209,9 +211,10 @@ fn read_or_create(
 
 /// Puts the whole file there at once, and only if there is none: a reader never sees half of it.
 fn create(path: &Path, access: Access, text: &str) -> io::Result<()> {
-    let draft = path.with_extension(format!("{}.draft", std::process::id()));
+    let nonce = random::seed().map_err(io::Error::other)?;
+    let draft = path.with_extension(format!("{nonce:016x}.draft"));
     let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
@@ -253,6 +256,22 @@ mod tests {
             fs::read_to_string(dir.path().join("state").join(CA_FILE)).unwrap(),
             first.pem()
         );
+    }
+
+    #[test]
+    fn those_who_start_at_once_get_the_same_authority() {
+        let dir = tempfile::tempdir().unwrap();
+        let authorities: Vec<_> = std::thread::scope(|scope| {
+            let starts: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| Authority::in_directory(dir.path()).unwrap()))
+                .collect();
+            starts.into_iter().map(|start| start.join().unwrap()).collect()
+        });
+        for authority in &authorities {
+            assert_eq!(authority.der(), authorities[0].der());
+            assert_eq!(authority.key.serialize_der(), authorities[0].key.serialize_der());
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "no draft is left");
     }
 
     #[cfg(unix)]

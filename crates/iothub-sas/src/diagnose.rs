@@ -99,10 +99,9 @@ impl SasToken {
         if self.covers(resource) {
             return None;
         }
-        let newline = self.resource_readings().any(|scope| {
-            let trimmed = scope.trim_end_matches(['\r', '\n']);
-            trimmed != scope && crate::resource::covers(trimmed, resource)
-        });
+        let newline = self
+            .resource_readings()
+            .any(|scope| crate::resource::covers(scope.trim_end_matches(['\r', '\n']), resource));
         Some(if newline {
             Reason::TrailingNewline {
                 after: Newline::Resource,

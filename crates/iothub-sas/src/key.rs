@@ -12,6 +12,7 @@ use sha2::Sha256;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::KeyError;
+use crate::secret::SecretBytes;
 
 /// A key that the hub and a device, a module or a policy share, ready to sign with HMAC-SHA256.
 ///
@@ -56,8 +57,8 @@ impl SharedKey {
                 len: text.len() / 4 * 3,
             });
         }
-        let mut bytes = Zeroizing::new([0; LONGEST_BASE64 / 4 * 3]);
-        let len = STANDARD.decode_slice(text, &mut *bytes).map_err(key_error)?;
+        let mut bytes = SecretBytes([0; LONGEST_BASE64]);
+        let len = STANDARD.decode_slice(text, &mut bytes).map_err(key_error)?;
         Self::from_bytes(&bytes[..len])
     }
 
@@ -106,7 +107,19 @@ impl SharedKey {
         KeyText(Zeroizing::new(STANDARD.encode(&*self.0.bytes)))
     }
 
+    /// The signature of `text`, in base64.
+    #[inline]
+    pub(crate) fn sign(&self, text: &str) -> SecretBytes<44> {
+        let tag = self.mac(&[text]).finalize();
+        let mut base64 = SecretBytes([0; 44]);
+        STANDARD
+            .encode_slice(tag.as_bytes(), &mut base64)
+            .expect("base64 of 32 bytes has 44 characters");
+        base64
+    }
+
     /// The HMAC of the concatenated `parts`, before it is finalized.
+    #[inline]
     pub(crate) fn mac(&self, parts: &[&str]) -> Hmac<Sha256> {
         let mut mac = self.0.mac.clone();
         for part in parts {
@@ -157,7 +170,7 @@ fn key_error(error: DecodeSliceError) -> KeyError {
     match error {
         DecodeSliceError::DecodeError(InvalidByte(at, _)) => KeyError::InvalidByte { at },
         DecodeSliceError::DecodeError(InvalidLastSymbol { .. }) => KeyError::NotCanonical,
-        // The buffer holds whatever LONGEST_BASE64 characters decode to, so that it is never too small.
+        // The buffer is as long as the longest text, so that it is never too small.
         DecodeSliceError::DecodeError(InvalidLength(_) | InvalidPadding)
         | DecodeSliceError::OutputSliceTooSmall => KeyError::Padding,
     }

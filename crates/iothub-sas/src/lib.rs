@@ -13,6 +13,7 @@ mod escape;
 mod key;
 mod renewal;
 mod resource;
+mod secret;
 mod signer;
 mod spelling;
 mod time;

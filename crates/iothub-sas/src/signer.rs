@@ -1,14 +1,12 @@
 //! Signing.
 
 use alloc::string::String;
-
-use base64::engine::{Engine, general_purpose::STANDARD};
-use hmac::Mac;
-use zeroize::Zeroizing;
+use core::ops::Range;
 
 use crate::escape::{self, UNRESERVED};
-use crate::token::{Layout, PREFIX};
-use crate::{Field, SasToken, SharedKey, Spelling, UnixTime};
+use crate::secret::SecretText;
+use crate::token::Layout;
+use crate::{SasToken, SharedKey, Spelling, UnixTime};
 
 /// Signs tokens with one key.
 ///
@@ -62,7 +60,7 @@ impl Signer {
     #[must_use]
     pub fn policy(mut self, name: impl AsRef<str>) -> Self {
         self.policy.clear();
-        escape::write(name.as_ref(), UNRESERVED, &mut self.policy);
+        escape::write(name.as_ref(), &UNRESERVED, &mut self.policy);
         self
     }
 
@@ -82,78 +80,93 @@ impl Signer {
     }
 
     fn sign_text(&self, resource: &str, expires: UnixTime) -> SasToken {
-        let mut scope = String::with_capacity(3 * resource.len());
-        self.spelling.write(resource, &mut scope);
         let mut digits = [0; MAX_DIGITS];
         let expiry = decimal(expires.as_secs(), &mut digits);
-
-        let tag = self.key.mac(&[&scope, "\n", expiry]).finalize().into_bytes();
-        let tag: Zeroizing<[u8; 32]> = Zeroizing::new(tag.into());
-        let mut signature = Zeroizing::new([0; 44]);
-        STANDARD
-            .encode_slice(&tag[..], &mut *signature)
-            .expect("base64 of 32 bytes is 44 characters");
-
-        // Never grows, so that no copy of the signature stays behind: each of its characters may take three.
-        let capacity =
-            PREFIX.len() + "sr=&sig=&se=&skn=".len() + scope.len() + 3 * signature.len() + MAX_DIGITS;
-        let mut text = Zeroizing::new(String::with_capacity(capacity + self.policy.len()));
-        let mut layout = Layout::default();
-        text.push_str(PREFIX);
-        for (index, &field) in self.order().iter().enumerate() {
-            if index > 0 {
-                text.push('&');
-            }
-            text.push_str(field.name());
-            text.push('=');
-            let start = text.len();
-            match field {
-                Field::Resource => text.push_str(&scope),
-                Field::Signature => self.write_signature(&*signature, &mut text),
-                Field::Expiry => text.push_str(expiry),
-                Field::Policy => text.push_str(&self.policy),
-            }
-            layout[field] = start..text.len();
+        let mut text = String::with_capacity(START.len() + resource.len() + 2 * ESCAPED_SIGNATURE);
+        text.push_str(START);
+        let resource = append(&mut text, |text| self.spelling.write(resource, text));
+        // What is signed stands in the text for a moment, in one piece: the HMAC of pieces takes longer.
+        text.push('\n');
+        text.push_str(expiry);
+        let signature = self.key.sign(&text[resource.start..]);
+        text.truncate(resource.end);
+        // From here on the text does not grow, so that no copy of the signature stays behind.
+        text.reserve_exact("&sig=&skn=&se=".len() + ESCAPED_SIGNATURE + self.policy.len() + expiry.len());
+        let capacity = text.capacity();
+        text.push_str("&sig=");
+        let signature = append(&mut text, |text| self.write_signature(&signature.0, text));
+        let mut policy = 0..0;
+        if !self.policy.is_empty() {
+            text.push_str("&skn=");
+            policy = append(&mut text, |text| text.push_str(&self.policy));
         }
-        SasToken::from_parts(text, layout, expires)
+        text.push_str("&se=");
+        let expiry = append(&mut text, |text| text.push_str(expiry));
+        debug_assert_eq!(
+            text.capacity(),
+            capacity,
+            "the text grew, and left a copy of the signature behind"
+        );
+        SasToken::from_parts(
+            SecretText(text),
+            Layout {
+                resource,
+                signature,
+                expiry,
+                policy,
+            },
+            expires,
+        )
     }
 
-    fn order(&self) -> &'static [Field] {
-        use Field::{Expiry, Policy, Resource, Signature};
-        match (self.spelling, self.policy.is_empty()) {
-            (Spelling::SlashesRaw, true) => &[Signature, Expiry, Resource],
-            (_, true) => &[Resource, Signature, Expiry],
-            (Spelling::Escaped, false) => &[Resource, Signature, Policy, Expiry],
-            (_, false) => &[Resource, Signature, Expiry, Policy],
+    fn write_signature(&self, base64: &[u8; 44], out: &mut String) {
+        let [plus, slash, padding] = match self.spelling {
+            Spelling::Raw => ["%2b", "%2f", "%3d"],
+            _ => ["%2B", "%2F", "%3D"],
+        };
+        let base64 = core::str::from_utf8(base64).expect("base64 is ASCII");
+        // Nothing but these two sorts before the digits; and 32 bytes have one character of padding.
+        let mut rest = &base64[..43];
+        while let Some(at) = rest.bytes().position(|byte| byte < b'0') {
+            out.push_str(&rest[..at]);
+            out.push_str(if rest.as_bytes()[at] == b'+' { plus } else { slash });
+            rest = &rest[at + 1..];
         }
+        out.push_str(rest);
+        out.push_str(padding);
     }
+}
 
-    fn write_signature(&self, base64: &[u8], out: &mut String) {
-        let lower = self.spelling == Spelling::Raw;
-        for &byte in base64 {
-            match byte {
-                b'+' => out.push_str(if lower { "%2b" } else { "%2B" }),
-                b'/' => out.push_str(if lower { "%2f" } else { "%2F" }),
-                b'=' => out.push_str(if lower { "%3d" } else { "%3D" }),
-                _ => out.push(char::from(byte)),
-            }
-        }
-    }
+/// Where in `text` that stands which `write` appends to it.
+fn append(text: &mut String, write: impl FnOnce(&mut String)) -> Range<usize> {
+    let start = text.len();
+    write(text);
+    start..text.len()
 }
 
 /// `number` in decimal, at the end of `buffer`.
 fn decimal(mut number: u64, buffer: &mut [u8; MAX_DIGITS]) -> &str {
     let mut start = MAX_DIGITS;
-    loop {
+    // Two digits a step, since each step waits for the division of the one before.
+    while number >= 10 {
+        let pair = (number % 100) as u8;
+        start -= 2;
+        buffer[start] = b'0' + pair / 10;
+        buffer[start + 1] = b'0' + pair % 10;
+        number /= 100;
+    }
+    if number > 0 || start == MAX_DIGITS {
         start -= 1;
-        buffer[start] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
+        buffer[start] = b'0' + number as u8;
     }
     core::str::from_utf8(&buffer[start..]).expect("decimal digits are ASCII")
 }
+
+/// How every token of ours begins.
+const START: &str = "SharedAccessSignature sr=";
+
+/// The most that a signature takes: 44 characters, each escaped.
+const ESCAPED_SIGNATURE: usize = 3 * 44;
 
 /// Digits of [`u64::MAX`].
 const MAX_DIGITS: usize = 20;

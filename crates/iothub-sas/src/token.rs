@@ -3,13 +3,12 @@
 use alloc::borrow::Cow;
 use alloc::string::String;
 use core::fmt;
-use core::ops::{Index, IndexMut, Range};
+use core::ops::Range;
 
+use crate::secret::{SecretBytes, SecretText};
+use crate::{Field, Spelling, TokenError, UnixTime, escape, resource};
 use base64::engine::{Engine, general_purpose::STANDARD};
 use percent_encoding::percent_decode_str;
-use zeroize::Zeroizing;
-
-use crate::{Field, TokenError, UnixTime, escape, resource};
 
 /// A SAS token: what it opens, until when, and who signed it, with the text exactly as it was signed or received.
 ///
@@ -19,7 +18,7 @@ use crate::{Field, TokenError, UnixTime, escape, resource};
 /// A parsed token is well-formed, nothing more: [`SasToken::verify`] says whether it holds.
 #[derive(Clone)]
 pub struct SasToken {
-    text: Zeroizing<String>,
+    text: SecretText,
     layout: Layout,
     expires: UnixTime,
     policy: Policy,
@@ -47,34 +46,35 @@ impl SasToken {
     /// ```
     pub fn parse(text: &str) -> Result<Self, TokenError> {
         let layout = Layout::of(text)?;
-        let value = |field| &text[layout[field].clone()];
-        if value(Field::Resource).is_empty() {
+        let value = |range: &Range<usize>| &text[range.clone()];
+        if layout.resource.is_empty() {
             return Err(TokenError::EmptyResource {
-                at: layout[Field::Resource].start,
+                at: layout.resource.start,
             });
         }
-        if decode_signature(value(Field::Signature)).is_none() {
+        if decode_signature(value(&layout.signature)).is_none() {
             return Err(TokenError::Signature {
-                at: layout[Field::Signature].start,
+                at: layout.signature.start,
             });
         }
-        let expires = parse_expiry(value(Field::Expiry)).ok_or(TokenError::Expiry {
-            at: layout[Field::Expiry].start,
+        let expires = parse_expiry(value(&layout.expiry)).ok_or(TokenError::Expiry {
+            at: layout.expiry.start,
         })?;
-        let policy = Policy::of(value(Field::Policy)).ok_or(TokenError::Policy {
-            at: layout[Field::Policy].start,
+        let policy = Policy::of(value(&layout.policy)).ok_or(TokenError::Policy {
+            at: layout.policy.start,
         })?;
         Ok(Self {
-            text: Zeroizing::new(String::from(text)),
+            text: SecretText(String::from(text)),
             layout,
             expires,
             policy,
         })
     }
 
-    /// A token just signed: each field well-formed, the policy as the caller named it.
-    pub(crate) fn from_parts(text: Zeroizing<String>, layout: Layout, expires: UnixTime) -> Self {
-        let policy = Policy::of(&text[layout[Field::Policy].clone()]).unwrap_or(Policy::AsWritten);
+    /// A token just signed, each field well-formed.
+    #[inline]
+    pub(crate) fn from_parts(text: SecretText, layout: Layout, expires: UnixTime) -> Self {
+        let policy = Policy::of(&text[layout.policy.clone()]).unwrap_or(Policy::AsWritten);
         Self {
             text,
             layout,
@@ -94,7 +94,7 @@ impl SasToken {
 
     /// `sr` exactly as it stands in the token: this is what is signed.
     pub fn raw_resource(&self) -> &str {
-        self.value(Field::Resource)
+        &self.text[self.layout.resource.clone()]
     }
 
     /// All that `sr` may mean, each once, the likeliest first: decoded once, decoded twice (the C# SDK escapes ids
@@ -104,6 +104,15 @@ impl SasToken {
     /// which one exists.
     pub fn resource_readings(&self) -> impl Iterator<Item = Cow<'_, str>> {
         resource::readings(self.raw_resource())
+    }
+
+    /// In which spelling `sr` is written, if it is one of ours.
+    ///
+    /// A resource without characters to escape looks the same in several of them: then it is
+    /// [`Spelling::Escaped`] if slashes are escaped, and [`Spelling::Raw`] if they are not. `Double` and `Escaped`
+    /// cannot be told apart where an id holds something like `%2B` or was escaped to it: then it is `Double`.
+    pub fn spelling(&self) -> Option<Spelling> {
+        Spelling::of(self.raw_resource())
     }
 
     /// Whether the token opens `resource`, such as `HUB.azure-devices.net/devices/DEVICE`, by one of its
@@ -142,7 +151,7 @@ impl SasToken {
     pub fn policy(&self) -> Option<&str> {
         match &self.policy {
             Policy::None => None,
-            Policy::AsWritten => Some(self.value(Field::Policy)),
+            Policy::AsWritten => Some(&self.text[self.layout.policy.clone()]),
             Policy::Decoded(name) => Some(name),
         }
     }
@@ -154,17 +163,22 @@ impl SasToken {
 
     /// The two texts that are signed, with a newline between them.
     pub(crate) fn signed(&self) -> [&str; 3] {
-        [self.raw_resource(), "\n", self.value(Field::Expiry)]
+        [self.raw_resource(), "\n", self.raw_expiry()]
     }
 
     /// The 32 bytes of `sig`.
-    pub(crate) fn signature(&self) -> Zeroizing<[u8; 32]> {
-        decode_signature(self.value(Field::Signature)).expect("checked when the token was parsed or signed")
+    pub(crate) fn signature(&self) -> SecretBytes<32> {
+        decode_signature(self.raw_signature()).expect("checked when the token was parsed or signed")
     }
 
-    /// The value of a field, as it is written.
-    pub(crate) fn value(&self, field: Field) -> &str {
-        &self.text[self.layout[field].clone()]
+    /// `se` exactly as it stands in the token.
+    pub(crate) fn raw_expiry(&self) -> &str {
+        &self.text[self.layout.expiry.clone()]
+    }
+
+    /// `sig` exactly as it stands in the token.
+    pub(crate) fn raw_signature(&self) -> &str {
+        &self.text[self.layout.signature.clone()]
     }
 }
 
@@ -201,8 +215,13 @@ impl Policy {
 }
 
 /// Where the value of each field stands in a token's text. That of an absent policy is empty.
-#[derive(Clone, Default)]
-pub(crate) struct Layout([Range<usize>; 4]);
+#[derive(Clone)]
+pub(crate) struct Layout {
+    pub(crate) resource: Range<usize>,
+    pub(crate) signature: Range<usize>,
+    pub(crate) expiry: Range<usize>,
+    pub(crate) policy: Range<usize>,
+}
 
 impl Layout {
     fn of(text: &str) -> Result<Self, TokenError> {
@@ -218,55 +237,48 @@ impl Layout {
                 at: PREFIX.len() + at,
             });
         }
-        let mut found: [Option<Range<usize>>; 4] = Default::default();
+        let (mut resource, mut signature, mut expiry, mut policy) = (None, None, None, None);
         let mut at = PREFIX.len();
         for part in fields.split('&') {
             let (name, value) = part.split_once('=').ok_or(TokenError::NotAField { at })?;
-            let field = FIELDS.into_iter().find(|field| field.name() == name);
-            let field = field.ok_or(TokenError::UnknownField { at })?;
+            let (field, found) = match name {
+                "sr" => (Field::Resource, &mut resource),
+                "sig" => (Field::Signature, &mut signature),
+                "se" => (Field::Expiry, &mut expiry),
+                "skn" => (Field::Policy, &mut policy),
+                _ => return Err(TokenError::UnknownField { at }),
+            };
             let end = at + part.len();
-            if found[field as usize].replace(end - value.len()..end).is_some() {
+            if found.replace(end - value.len()..end).is_some() {
                 return Err(TokenError::Duplicate { field, at });
             }
             at = end + 1;
         }
-        let mut layout = Self::default();
-        for field in FIELDS {
-            layout[field] = match found[field as usize].take() {
-                Some(range) => range,
-                None if field == Field::Policy => 0..0,
-                None => return Err(TokenError::Missing { field }),
-            };
-        }
-        Ok(layout)
-    }
-}
-
-impl Index<Field> for Layout {
-    type Output = Range<usize>;
-
-    fn index(&self, field: Field) -> &Range<usize> {
-        &self.0[field as usize]
-    }
-}
-
-impl IndexMut<Field> for Layout {
-    fn index_mut(&mut self, field: Field) -> &mut Range<usize> {
-        &mut self.0[field as usize]
+        Ok(Self {
+            resource: resource.ok_or(TokenError::Missing {
+                field: Field::Resource,
+            })?,
+            signature: signature.ok_or(TokenError::Missing {
+                field: Field::Signature,
+            })?,
+            expiry: expiry.ok_or(TokenError::Missing { field: Field::Expiry })?,
+            policy: policy.unwrap_or_default(),
+        })
     }
 }
 
 /// The bytes of a signature that is percent-encoded or not. A `+` is base64, never a space.
-fn decode_signature(raw: &str) -> Option<Zeroizing<[u8; 32]>> {
-    let mut base64 = Zeroizing::new([0; 44]);
+fn decode_signature(raw: &str) -> Option<SecretBytes<32>> {
+    let mut base64 = SecretBytes([0; 44]);
     let mut len = 0;
     for byte in percent_decode_str(raw) {
         *base64.get_mut(len)? = byte;
         len += 1;
     }
-    let mut bytes = Zeroizing::new([0; 33]);
-    match STANDARD.decode_slice(&base64[..len], &mut *bytes) {
-        Ok(32) => bytes.first_chunk().map(|bytes| Zeroizing::new(*bytes)),
+    // One byte more than a signature has, since 44 characters may hold 33.
+    let mut bytes = SecretBytes([0; 33]);
+    match STANDARD.decode_slice(&base64[..len], &mut bytes) {
+        Ok(32) => bytes.first_chunk().map(|bytes| SecretBytes(*bytes)),
         _ => None,
     }
 }
@@ -281,6 +293,4 @@ fn parse_expiry(raw: &str) -> Option<UnixTime> {
 }
 
 /// How every token begins.
-pub(crate) const PREFIX: &str = "SharedAccessSignature ";
-
-const FIELDS: [Field; 4] = [Field::Resource, Field::Signature, Field::Expiry, Field::Policy];
+const PREFIX: &str = "SharedAccessSignature ";

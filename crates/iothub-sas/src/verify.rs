@@ -30,7 +30,7 @@ impl SasToken {
             return Err(VerifyError::WrongPolicy);
         }
         key.mac(&self.signed())
-            .verify_slice(&*self.signature())
+            .verify_slice(&self.signature())
             .map_err(|_| VerifyError::WrongSignature)?;
         if now > self.expires_at() {
             return Err(VerifyError::Expired {

@@ -138,6 +138,14 @@ fn a_newline_in_the_resource_itself_is_found() {
 }
 
 #[test]
+fn a_newline_does_not_hide_a_wrong_resource() {
+    let sr = "myhub.azure-devices.net%2Fdevices%2Fother%0A";
+    let token = token(sr, END, &bytes(PRIMARY), &format!("{sr}\n{END}"));
+    let found = "myhub.azure-devices.net/devices/other\n".into();
+    assert_eq!(reasons(&token), [Reason::WrongResource { found }]);
+}
+
+#[test]
 fn another_spelling_signed_is_found() {
     for spelled in [
         // C#, Java, C and Node, then what samples and hand-written code do.

@@ -94,13 +94,11 @@ fn every_spelling_covers_what_was_signed() {
     let signer = Signer::new(SharedKey::generate_from([7; 32]));
     for id in ["d", "a%41", "a%2541", "a%", "%FF", "a+b", "a:b;c", "#?!*'()$,=@"] {
         let resource = format!("localhost:8443/devices/{id}/modules/{id}");
-        for spelling in [
-            Spelling::Escaped,
-            Spelling::Double,
-            Spelling::SlashesRaw,
-            Spelling::Raw,
-        ] {
-            let token = signer.clone().spelling(spelling).sign(&resource, UnixTime::EPOCH);
+        for spelling in Spelling::ALL {
+            let token = signer
+                .clone()
+                .spelling(*spelling)
+                .sign(&resource, UnixTime::EPOCH);
             assert!(token.covers(&resource), "{id} {spelling:?}");
         }
     }
@@ -119,17 +117,42 @@ fn the_default_spelling_decodes_once_to_what_was_signed() {
 fn what_a_token_cannot_hold_is_escaped_in_every_spelling() {
     let signer = Signer::new(SharedKey::generate_from([7; 32]));
     let resource = "h o&s/a b/&\n=é";
-    for spelling in [
-        Spelling::Escaped,
-        Spelling::Double,
-        Spelling::SlashesRaw,
-        Spelling::Raw,
-    ] {
-        let token = signer.clone().spelling(spelling).sign(resource, UnixTime::EPOCH);
+    for spelling in Spelling::ALL {
+        let token = signer.clone().spelling(*spelling).sign(resource, UnixTime::EPOCH);
         let read = SasToken::parse(token.expose()).unwrap();
         assert!(
             read.resource_readings().any(|reading| reading == resource),
             "{spelling:?}"
         );
     }
+}
+
+#[test]
+fn the_spelling_of_a_token_is_told() {
+    let spelling = |sr: &str| with_sr(sr).spelling().map(Spelling::name);
+    // The special id of the vectors as Python, C#, Java and C write it, and as Node does (`%2a`).
+    let prefix = "h%2Fdevices%2FA-1.b";
+    let escaped = format!("{prefix}%2Bc%25d_e%23f%2Ag%3Fh%21i%28j%29k%2Cl%3Dm%40n%24o%27p");
+    assert_eq!(spelling(&escaped), Some("escaped"));
+    let double = format!("{prefix}%252Bc%2525d_e%2523f*g%253Fh!i(j)k%252Cl%253Dm%2540n%2524o%2527p");
+    assert_eq!(spelling(&double), Some("double"));
+    let java = "h/devices/A-1.b%2Bc%25d_e%23f*g%3Fh%21i%28j%29k%2Cl%3Dm%40n%24o%27p";
+    assert_eq!(spelling(java), Some("slashes-raw"));
+    assert_eq!(
+        spelling("h/devices/A-1.b+c%d_e#f*g?h!i(j)k,l=m@n$o'p"),
+        Some("raw")
+    );
+    assert_eq!(spelling(&escaped.replace("%2A", "%2a")), None);
+    assert_eq!(spelling("h%2fdevices%2fd"), None);
+
+    assert_eq!(spelling("h"), Some("escaped"));
+    assert_eq!(spelling("h%2Fdevices%2Fd"), Some("escaped"));
+    assert_eq!(spelling("h/devices/d"), Some("raw"));
+    assert_eq!(spelling("localhost:8443"), Some("raw"));
+    assert_eq!(spelling("h/devices/%FF"), Some("raw"));
+    assert_eq!(spelling("h/devices/a%2fb"), Some("raw"));
+    assert_eq!(spelling("%FF"), None);
+    // The id `a%41` escaped once, and the id `a+b` escaped twice or the id `a%2Bb` once.
+    assert_eq!(spelling("h%2Fdevices%2Fa%2541"), Some("escaped"));
+    assert_eq!(spelling("h%2Fdevices%2Fa%252Bb"), Some("double"));
 }

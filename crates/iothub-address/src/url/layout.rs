@@ -5,7 +5,8 @@ use core::ops::Range;
 use crate::error::{AddressError, ErrorKind};
 use crate::escape::{Decoded, has_escape};
 use crate::host::{Authority, PortText};
-use crate::node::{Form, Shape};
+use crate::name::{is_id_byte, is_label_byte};
+use crate::node::{Form, Names, Shape};
 use crate::url::Scheme;
 use crate::url::reading::Reading;
 use crate::user::{self, User, Who};
@@ -46,7 +47,15 @@ pub(crate) enum PathReading {
 /// Finds the one way to read an address.
 pub(crate) fn find(text: &str) -> Result<Layout, AddressError> {
     let (scheme, start) = scheme_of(text)?;
-    if let Some(at) = text.bytes().position(|byte| byte.is_ascii_control()) {
+    // Without an early exit the compiler looks at many bytes at once.
+    if text
+        .bytes()
+        .fold(false, |found, byte| found | byte.is_ascii_control())
+    {
+        let at = text
+            .bytes()
+            .position(|byte| byte.is_ascii_control())
+            .unwrap_or_default();
         return Err(AddressError::new(ErrorKind::ControlCharacter, at..at + 1));
     }
     let mut search = Search {
@@ -88,17 +97,22 @@ struct Search<'a> {
 
 impl Search<'_> {
     fn run(&mut self) {
-        let bytes = self.text.as_bytes();
-        let mut path_start = self.text.len();
-        // One pass to the left: the slash that ends a host is the last one passed.
-        for at in (self.start..self.text.len()).rev() {
-            match bytes.get(at) {
-                Some(b'/') => path_start = at,
-                Some(b'@') => self.try_host(at + 1, path_start, Some(at)),
-                _ => {}
+        let text = self.text;
+        let mut end = text.len();
+        // A host holds no `@`: it ends at the first slash before the next one.
+        let path_start = |start: usize, end: usize| match text[start..end].find('/') {
+            Some(slash) => Some(start + slash),
+            None => (end == text.len()).then_some(end),
+        };
+        while let Some(at) = text[self.start..end].rfind('@').map(|at| self.start + at) {
+            if let Some(path_start) = path_start(at + 1, end) {
+                self.try_host(at + 1, path_start, Some(at));
             }
+            end = at;
         }
-        self.try_host(self.start, path_start, None);
+        if let Some(path_start) = path_start(self.start, end) {
+            self.try_host(self.start, path_start, None);
+        }
     }
 
     /// Tries `HOST[:PORT]` between two places; `user_end` is the `@` to its left, if there is one.
@@ -133,20 +147,22 @@ impl Search<'_> {
 
     fn try_users(&mut self, candidate: &Layout, user_end: usize) {
         self.found.user_end = self.found.user_end.or(Some(user_end));
-        let splits = self.splits.clone();
-        for split in splits.before(user_end) {
-            let password = Some(split.end + 1..user_end);
-            self.try_spellings(candidate, split.end, &split.spellings, password);
+        for place in 0..MAX_SPLITS {
+            let split = self.splits.list.get(place).copied().flatten();
+            if let Some(split) = split.filter(|split| split.end < user_end) {
+                let password = Some(split.end + 1..user_end);
+                self.try_spellings(candidate, split.end, split.spellings, password);
+            }
         }
         let spellings = Spellings::of(&self.text[self.start..user_end]);
-        self.try_spellings(candidate, user_end, &spellings, None);
+        self.try_spellings(candidate, user_end, spellings, None);
     }
 
     fn try_spellings(
         &mut self,
         candidate: &Layout,
         user_end: usize,
-        spellings: &Spellings,
+        spellings: Spellings,
         password: Option<Range<usize>>,
     ) {
         for (legal, spelling) in [
@@ -164,12 +180,17 @@ impl Search<'_> {
     }
 
     /// The last choice: how often the names of the path were escaped.
-    fn try_path(&mut self, mut layout: Layout) {
+    fn try_path(&mut self, layout: Layout) {
         let path = &self.text[layout.path.clone()];
         let shape = path.strip_prefix('/').and_then(Shape::of);
         let Some(shape) = shape else {
             return self.found.add(Class::Other, layout);
         };
+        // The plain case first: no escape, and no need to know whose node it is.
+        let is_plain = !path.contains('%');
+        if is_plain && matches!(shape.form, Form::Identity { .. }) {
+            return self.add_node(Class::Identity, layout, shape.is_legal().then_some(0));
+        }
         let decoded_user;
         let user = match (&layout.user, layout.user_spelling) {
             (None, _) => None,
@@ -188,69 +209,92 @@ impl Search<'_> {
             (_, Some(Who::Device(_) | Who::Module(..))) => Class::Other,
             _ => Class::Service,
         };
-        let legal = [shape.names(0), shape.names(1), shape.names(2)];
-        let [raw, once, twice] = &legal;
-        // A URL whose user name is escaped is one whose path is; so the standard has it.
-        let is_escaped = layout.user.is_none() || layout.user_spelling == Spelling::Escaped;
-        let times = if raw == once || (is_escaped && once.is_none() && raw.is_some()) {
-            raw.is_some().then_some(0)
-        } else if is_escaped {
-            once.is_some().then_some(1)
-        } else if let Some(times) = (0u8..).zip(&legal).find_map(|(times, names)| {
-            let names = names.as_ref()?;
-            who.as_ref().is_some_and(|who| names.are_of(who)).then_some(times)
-        }) {
-            Some(times)
+        if is_plain {
+            self.add_node(class, layout, shape.is_legal().then_some(0));
+        } else if layout.user.is_none() || layout.user_spelling == Spelling::Escaped {
+            // A URL whose user name is escaped is one whose path is; so the standard has it. But no name can
+            // be meant by escapes of what is in no name.
+            let times = [1, 0].into_iter().find(|times| shape.names(*times).is_some());
+            self.add_node(class, layout, times);
         } else {
-            // Nothing tells how the path of a raw address was written: all its readings count.
-            for (times, names) in [(0, raw), (1, once)] {
-                if names.is_some() {
-                    layout.path_reading = PathReading::Node(times);
-                    self.found.add(class, layout.clone());
-                }
-            }
-            if twice.is_some() && twice != once {
-                layout.path_reading = PathReading::Node(2);
-                self.found.add(class, layout.clone());
-            }
-            if legal.iter().all(Option::is_none) {
-                self.found.add(Class::Other, layout);
-            }
-            return;
-        };
+            self.try_raw_path(class, layout, &shape, who.as_ref());
+        }
+    }
+
+    fn add_node(&mut self, class: Class, mut layout: Layout, times: Option<u8>) {
         match times {
             Some(times) => {
                 layout.path_reading = PathReading::Node(times);
                 self.found.add(class, layout);
             }
-            None => self.found.add(Class::Other, layout),
+            None => self.found.misnamed = Some(layout.path),
+        }
+    }
+
+    /// The path of an address whose user name is raw may be raw, or escaped once or twice.
+    fn try_raw_path(&mut self, class: Class, mut layout: Layout, shape: &Shape<'_>, who: Option<&Who<'_>>) {
+        let names = [shape.names(0), shape.names(1), shape.names(2)];
+        let is_own = |names: &Option<Names>| {
+            names
+                .as_ref()
+                .zip(who)
+                .is_some_and(|(names, who)| names.are_of(who))
+        };
+        if let Some((times, _)) = (0..).zip(&names).find(|(_, names)| is_own(names)) {
+            layout.path_reading = PathReading::Node(times);
+            return self.found.add(class, layout);
+        }
+        // Nothing tells how it was written: all its readings count, each once.
+        let [raw, once, twice] = &names;
+        let different = [
+            (0, raw.is_some()),
+            (1, once.is_some() && once != raw),
+            (2, twice.is_some() && twice != once),
+        ];
+        let mut readings = different.into_iter().filter(|(_, differs)| *differs).peekable();
+        if readings.peek().is_none() {
+            self.found.misnamed = Some(layout.path);
+            return;
+        }
+        for (times, _) in readings {
+            layout.path_reading = PathReading::Node(times);
+            self.found.add(class, layout.clone());
         }
     }
 
     fn finish(self) -> Result<Layout, AddressError> {
-        let Found {
-            class: _,
-            mut readings,
-            count,
-            hosts,
-            user_end,
-        } = self.found;
-        match (count, readings[0].take()) {
-            (1, Some(layout)) => Ok(layout),
-            (0, _) | (_, None) => Err(match user_end {
-                _ if !hosts => AddressError::new(ErrorKind::NoHost, self.text.len()..self.text.len()),
-                Some(user_end) => no_user(self.text, self.start, user_end),
-                None => AddressError::new(ErrorKind::NoUser, self.start..self.start),
-            }),
-            (_, first) => {
-                readings[0] = first;
-                let readings = Reading::describe(self.text, readings.iter().flatten());
-                Err(AddressError::new(
-                    ErrorKind::Ambiguous { readings },
-                    self.start..self.text.len(),
-                ))
-            }
+        let (text, start) = (self.text, self.start);
+        let mut found = self.found;
+        if found.count > 1 {
+            let readings = Reading::describe(text, found.readings.iter().flatten());
+            return Err(AddressError::new(
+                ErrorKind::Ambiguous { readings },
+                start..text.len(),
+            ));
         }
+        if let Some(layout) = found.readings.first_mut().and_then(Option::take) {
+            return Ok(layout);
+        }
+        Err(match found {
+            Found { hosts: false, .. } => AddressError::new(ErrorKind::NoHost, text.len()..text.len()),
+            Found {
+                misnamed: Some(path), ..
+            } => misnamed_node(text, path),
+            Found {
+                user_end: Some(user_end),
+                ..
+            } => no_user(text, start, user_end),
+            _ => AddressError::new(ErrorKind::NoUser, start..start),
+        })
+    }
+}
+
+/// Why a path that has the form of a node is none.
+fn misnamed_node(text: &str, path: Range<usize>) -> AddressError {
+    let shape = text.get(path.start + 1..path.end).and_then(Shape::of);
+    match shape.and_then(|shape| shape.node(1).err()) {
+        Some(error) => error.shifted(path.start + 1),
+        None => AddressError::new(ErrorKind::UnknownNode, path),
     }
 }
 
@@ -275,6 +319,8 @@ struct Found {
     hosts: bool,
     /// The `@` before the rightmost thing that did.
     user_end: Option<usize>,
+    /// A path that has the form of a node and names that no node has.
+    misnamed: Option<Range<usize>>,
 }
 
 /// How much a path looks like one of a hub. A better one wins: a SAS token does not end in
@@ -305,12 +351,12 @@ impl Found {
 }
 
 /// The places where a user name may end and a password begin.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Splits {
     list: [Option<Split>; MAX_SPLITS],
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Split {
     /// The colon.
     end: usize,
@@ -321,16 +367,18 @@ impl Splits {
     fn of(text: &str, start: usize) -> Self {
         let mut splits = Self::default();
         let mut places = splits.list.iter_mut();
-        let bytes = text.as_bytes();
         let limit = text.len().min(start + MAX_ESCAPED_USER + 1);
-        for end in start..limit {
-            // A hub's name ends in a letter or digit, escaped or not: this spares most colons of an id.
-            let is_end = bytes.get(end) == Some(&b':')
-                && end > start
-                && bytes
-                    .get(end - 1)
-                    .is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-            if !is_end {
+        let bytes = text.as_bytes();
+        let mut from = start;
+        while let Some(end) = text[from..]
+            .find(':')
+            .map(|at| from + at)
+            .filter(|end| *end < limit)
+        {
+            from = end + 1;
+            // A hub's name ends in one of these, escaped or not: this spares most colons of an id.
+            let before = end.checked_sub(1).and_then(|before| bytes.get(before));
+            if end == start || !before.is_some_and(|byte| is_label_byte(*byte)) {
                 continue;
             }
             let spellings = Spellings::of(&text[start..end]);
@@ -341,10 +389,6 @@ impl Splits {
             }
         }
         splits
-    }
-
-    fn before(&self, limit: usize) -> impl Iterator<Item = &Split> {
-        self.list.iter().flatten().filter(move |split| split.end < limit)
     }
 }
 
@@ -357,14 +401,17 @@ struct Spellings {
 
 impl Spellings {
     fn of(text: &str) -> Self {
-        if text.len() > MAX_ESCAPED_USER {
+        // The `@` before a hub's name has no colon behind it: most of what holds a password ends here.
+        let tail = text.rfind(':').map_or(text, |at| &text[at + 1..]);
+        let has_separator = tail.contains('@') || tail.contains("%40");
+        if text.len() > MAX_ESCAPED_USER || !has_separator {
             return Self {
                 raw: false,
                 escaped: false,
             };
         }
         let escaped = has_escape(text)
-            && Decoded::<MAX_USER>::of(text)
+            && Decoded::<MAX_USER>::of_legal(text, is_user_byte)
                 .as_ref()
                 .and_then(Decoded::as_str)
                 .is_some_and(|user| User::check(user).is_ok());
@@ -373,6 +420,11 @@ impl Spellings {
             escaped,
         }
     }
+}
+
+/// What may be in a user name; a policy's alphabet is part of an id's.
+const fn is_user_byte(byte: u8) -> bool {
+    is_id_byte(byte) || byte == b'/'
 }
 
 /// The longest user name: two ids of 128, or a policy of 256, with their literals and a hub's name.

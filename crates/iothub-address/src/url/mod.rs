@@ -1,9 +1,19 @@
 //! The double-"@" URL.
 
+mod borrowed;
+#[cfg(feature = "url")]
+mod convert;
+mod explain;
 mod layout;
+mod oddity;
+mod others;
 mod owned;
 mod reading;
 
+pub use borrowed::{AmqpUrlRef, Piece};
+pub use explain::{Difference, ExplainedPart, Explanation, OtherReading};
+pub use oddity::{Oddity, OddityKind};
+pub use others::Parser;
 pub use owned::AmqpUrl;
 pub use reading::Reading;
 

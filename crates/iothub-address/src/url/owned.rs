@@ -16,8 +16,8 @@ use crate::identity::Identity;
 use crate::name::HubName;
 use crate::node::{Node, Shape};
 use crate::secret::{Length, REDACTED, Secret};
-use crate::url::Scheme;
 use crate::url::layout::{self, Layout, PathReading, Spelling};
+use crate::url::{AmqpUrlRef, Scheme, oddity};
 use crate::user::User;
 
 /// The address of a node on a hub, with the credentials of SASL PLAIN:
@@ -116,6 +116,19 @@ impl AmqpUrl {
         Self::from_layout(text, &layout::find(text)?)
     }
 
+    /// Reads an address in its canonical form alone, with a path that is the user's own.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), and `Odd` with the first thing that the canonical form does not have.
+    pub fn parse_strict(text: &str) -> Result<Self, AddressError> {
+        let reference = AmqpUrlRef::parse(text)?;
+        let url = reference.to_url()?;
+        match oddity::find(&reference, &url).first() {
+            Some(oddity) => Err(AddressError::new(ErrorKind::Odd(oddity.kind()), oddity.span())),
+            None => Ok(url),
+        }
+    }
+
     pub(crate) fn from_layout(text: &str, layout: &Layout) -> Result<Self, AddressError> {
         let user = match &layout.user {
             None => None,
@@ -145,9 +158,7 @@ impl AmqpUrl {
         };
         let path = match node {
             Some(node) => Path::Node(node.map_err(|error| error.shifted(layout.path.start + 1))?),
-            None => Path::Other(
-                read_path(path_text).map_err(|kind| AddressError::new(kind, layout.path.clone()))?,
-            ),
+            None => read_path(path_text).map_err(|kind| AddressError::new(kind, layout.path.clone()))?,
         };
         Ok(Self {
             scheme: layout.scheme,
@@ -256,6 +267,11 @@ impl AmqpUrl {
         if let Some(port) = self.port {
             write!(out, ":{port}")?;
         }
+        self.write_path(out)
+    }
+
+    /// The path in its canonical form.
+    pub(crate) fn write_path(&self, out: &mut dyn fmt::Write) -> fmt::Result {
         match &self.path {
             Path::Node(node) => {
                 out.write_char('/')?;
@@ -293,29 +309,45 @@ enum Shown {
     Redacted,
 }
 
-/// Takes a password's escapes off, unless it is a token that was never escaped. `None` if that is no text.
-fn read_password(text: &str) -> Option<Secret> {
-    let (head, tail) = match text.get(..TOKEN_HEAD.len()) {
-        Some(head) if head.eq_ignore_ascii_case(TOKEN_HEAD) => text.split_at(TOKEN_HEAD.len()),
-        _ => ("", text),
-    };
-    // A raw '=' is the end of a field's name: the fields were not escaped, but their values are.
-    let is_raw_token = !head.is_empty() && tail.starts_with(' ') && tail.contains('=');
-    if is_raw_token {
-        return Some(Secret::new(text));
+/// How a password is written.
+pub(crate) enum PasswordSpelling {
+    /// A token that is not escaped.
+    Raw,
+    /// Escaped as HTML forms do: the token's one space is a `+`, which is at this byte.
+    Form(usize),
+    /// Escaped once; anything that is no token is taken so.
+    Escaped,
+}
+
+impl PasswordSpelling {
+    pub(crate) fn of(text: &str) -> Self {
+        match text.split_at_checked(TOKEN_HEAD.len()) {
+            // A raw '=' is the end of a field's name: the fields are not escaped, but their values are.
+            Some((head, tail)) if head.eq_ignore_ascii_case(TOKEN_HEAD) => match tail.as_bytes().first() {
+                Some(b' ') if tail.contains('=') => Self::Raw,
+                // No token has a '+' there.
+                Some(b'+') => Self::Form(head.len()),
+                _ => Self::Escaped,
+            },
+            _ => Self::Escaped,
+        }
     }
+}
+
+/// Takes a password's escapes off. `None` if what comes out is no text.
+fn read_password(text: &str) -> Option<Secret> {
     // Room for all of it at once, so that no outgrown copy of the secret stays behind.
     let mut bytes = Vec::with_capacity(text.len());
-    bytes.extend_from_slice(head.as_bytes());
-    // Form encoding writes the token's one space as '+'; no token has a '+' there.
-    let tail = match tail.strip_prefix('+') {
-        Some(rest) if !head.is_empty() => {
+    let rest = match PasswordSpelling::of(text) {
+        PasswordSpelling::Raw => return Some(Secret::new(text)),
+        PasswordSpelling::Form(plus) => {
+            bytes.extend_from_slice(&text.as_bytes()[..plus]);
             bytes.push(b' ');
-            rest
+            &text[plus + 1..]
         }
-        _ => tail,
+        PasswordSpelling::Escaped => text,
     };
-    bytes.extend(percent_decode_str(tail));
+    bytes.extend(percent_decode_str(rest));
     match String::from_utf8(bytes) {
         Ok(text) => Some(Secret::new(text)),
         Err(error) => {
@@ -325,19 +357,26 @@ fn read_password(text: &str) -> Option<Secret> {
     }
 }
 
-/// Takes the escapes of a path off that is no node's.
-fn read_path(text: &str) -> Result<String, ErrorKind> {
+/// Takes the escapes of a path off that is no node's as it is written.
+fn read_path(text: &str) -> Result<Path, ErrorKind> {
     if has_stray_percent(text) {
         return Err(ErrorKind::Escape(Part::Path));
     }
     let path = percent_decode_str(text)
         .decode_utf8()
         .map_err(|_| ErrorKind::Escape(Part::Path))?;
+    // A literal of the path was escaped.
+    if let Some(shape) = path.strip_prefix('/').and_then(Shape::of) {
+        return shape
+            .node(0)
+            .map(Path::Node)
+            .map_err(|error| error.kind().clone());
+    }
     // Other parsers walk up at a dot segment, and so would read another path from what we print.
     if path.split('/').any(|segment| segment == "." || segment == "..") {
         return Err(ErrorKind::Malformed(Part::Path));
     }
-    Ok(path.into_owned())
+    Ok(Path::Other(path.into_owned()))
 }
 
 /// Writes with percent escapes.

@@ -77,7 +77,8 @@ fn failure(error: &io::Error) -> TlsFailure {
     };
     match tls {
         rustls::Error::InvalidCertificate(certificate) => match certificate {
-            CertificateError::UnknownIssuer => TlsFailure::UnknownIssuer,
+            // A CA that was made anew under its old name shows as a signature that does not fit.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsFailure::UnknownIssuer,
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 TlsFailure::NameMismatch
             }

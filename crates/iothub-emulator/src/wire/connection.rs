@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::stream::{Translated, Unread};
+use super::stream::{Fault, Intake, Translated};
 use super::translate::ENGINE_FRAME_SIZE;
 use super::{
     AMQP_HEADER, AMQP_HEADER_LEN, ANSWER_TIMEOUT, CHANNEL_MAX, ENGINE_TIMEOUT, FIRST_OUTGOING_ID, HANDLE_MAX,
@@ -56,6 +56,8 @@ enum Ending {
     Unopened(String),
     #[error("{0}")]
     Stream(Blown),
+    #[error("{0}")]
+    Fault(Fault),
     #[error("the client closed")]
     Closed,
     #[error("closed by the hub: {0}")]
@@ -130,7 +132,7 @@ impl Context {
                 AMQP_HEADER
             };
             let _ = stream.write_all(&answer).await;
-            let _ = stream.shutdown().await;
+            part(stream).await;
             return Err(Ending::NotAmqp);
         }
 
@@ -147,25 +149,24 @@ impl Context {
                 .await
                 .map_err(|error| fuse.why(error))?;
             if !admitted {
-                return Err(fuse.drain(guarded, Ending::Refused).await);
+                part(guarded).await;
+                return Err(Ending::Refused);
             }
             guarded
                 .read_exact(&mut header)
                 .await
                 .map_err(|error| fuse.why(error))?;
             if header != AMQP_HEADER {
-                guarded
-                    .write_all(&AMQP_HEADER)
-                    .await
-                    .map_err(|error| fuse.why(error))?;
-                return Err(fuse.drain(guarded, Ending::NotAmqp).await);
+                let _ = guarded.write_all(&AMQP_HEADER).await;
+                part(guarded).await;
+                return Err(Ending::NotAmqp);
             }
         } else if client.authenticate(Claim::Nothing).await?.is_err() {
             return Err(Ending::Refused);
         }
 
-        let unread = Unread::default();
-        let stream = Translated::new(guarded, self.container_id.clone(), unread.clone());
+        let intake = Intake::default();
+        let stream = Translated::new(guarded, self.container_id.clone(), intake.clone());
         let acceptor = ConnectionAcceptor::builder()
             .container_id(self.container_id.clone())
             .max_frame_size(ENGINE_FRAME_SIZE)
@@ -174,7 +175,7 @@ impl Context {
             .build();
         let opened = Box::pin(acceptor.accept(stream)).await;
         let handle = opened.map_err(|error| fuse.why(io::Error::other(error)))?;
-        Ok(Open { handle, fuse, unread })
+        Ok(Open { handle, fuse, intake })
     }
 }
 
@@ -182,7 +183,7 @@ impl Context {
 struct Open {
     handle: ListenerConnectionHandle,
     fuse: FuseGuard,
-    unread: Unread,
+    intake: Intake,
 }
 
 impl Open {
@@ -200,7 +201,7 @@ impl Open {
                 let error = link::error(refusal.condition.as_str(), refusal.description());
                 (Ending::Ordered(refusal.message), Some(error))
             }
-            () = accept_sessions(&mut self.handle, &mut sessions, client, &self.unread) => (Ending::Closed, None),
+            () = accept_sessions(&mut self.handle, &mut sessions, client, &self.intake) => (Ending::Closed, None),
         };
         let outcome = match error {
             Some(error) => timeout(ANSWER_TIMEOUT, self.handle.close_with_error(error))
@@ -217,9 +218,10 @@ impl Open {
         }
         drop(self.handle);
         while sessions.join_next().await.is_some() {}
-        match (ending, why) {
-            (Ending::Closed, Some(why)) if why != Blown::PeerClosed => Ending::Stream(why),
-            (ending, _) => ending,
+        match (ending, self.intake.fault(), why) {
+            (Ending::Closed, Some(fault), _) => Ending::Fault(fault),
+            (Ending::Closed, None, Some(why)) if why != Blown::PeerClosed => Ending::Stream(why),
+            (ending, ..) => ending,
         }
     }
 }
@@ -229,7 +231,7 @@ async fn accept_sessions(
     handle: &mut ListenerConnectionHandle,
     sessions: &mut JoinSet<()>,
     client: &Client,
-    unread: &Unread,
+    intake: &Intake,
 ) {
     let acceptor = SessionAcceptor::builder()
         .next_outgoing_id(FIRST_OUTGOING_ID)
@@ -245,7 +247,7 @@ async fn accept_sessions(
         let Some(incoming) = incoming else { return };
         match Box::pin(acceptor.accept_incoming_session(incoming, handle)).await {
             Ok(session) => {
-                sessions.spawn(session::serve(session, client.clone(), unread.clone()));
+                sessions.spawn(session::serve(session, client.clone(), intake.clone()));
             }
             Err(error) => {
                 tracing::debug!(connection = client.connection(), "no session: {error}");
@@ -266,21 +268,22 @@ impl FuseGuard {
             None => unopened(seen),
         }
     }
-
-    /// Lets the last words go out before the stream ends.
-    async fn drain<S>(&self, mut guarded: Guarded<S>, ending: Ending) -> Ending
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        let _ = timeout(ANSWER_TIMEOUT, guarded.shutdown()).await;
-        ending
-    }
 }
 
 impl Drop for FuseGuard {
     fn drop(&mut self) {
         self.0.blow(Blown::Stopped);
     }
+}
+
+/// Lets our last words go out, and takes what the client still says: a socket that is closed with something unread
+/// is reset, and then the client may never see them.
+async fn part<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let _ = timeout(ANSWER_TIMEOUT, async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+    })
+    .await;
 }
 
 fn unopened(error: impl ToString) -> Ending {

@@ -411,8 +411,8 @@ enum Constructor {
     Described(Value, usize, Box<Self>),
 }
 
-/// The most values in one message, or in all messages of one batch.
-const MAX_VALUES: usize = 65_536;
+/// The most values in one message, or in all messages of one batch: one for every two bytes of the size limit.
+const MAX_VALUES: usize = 131_072;
 /// The most messages in one batch.
 const MAX_BATCH: usize = 10_000;
 

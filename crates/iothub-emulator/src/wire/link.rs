@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use fe2o3_amqp::Receiver;
 use fe2o3_amqp::acceptor::LinkEndpoint;
-use fe2o3_amqp::link::RecvError;
 use fe2o3_amqp::link::delivery::{Delivery, DeliveryInfo};
+use fe2o3_amqp::link::{DispositionError, RecvError};
 use fe2o3_amqp_types::definitions::{self, ErrorCondition};
 use fe2o3_amqp_types::messaging::{Batch, Data};
 use fe2o3_amqp_types::primitives::Symbol;
@@ -13,57 +13,65 @@ use iothub_address::Identity;
 use tokio::time::timeout;
 
 use super::decode::{self, Malformed};
-use super::stream::Unread;
-use super::{ANSWER_TIMEOUT, MAX_TAKEN, MAX_TELEMETRY_SIZE};
+use super::stream::Intake;
+use super::translate::FRAME_WEIGHT;
+use super::{ANSWER_TIMEOUT, MAX_TAKEN, MAX_TAKEN_BYTES, MAX_TELEMETRY_SIZE};
 use crate::hub::Message;
-use crate::owner::Client;
+use crate::owner::{Client, HubStopped};
 
 /// Takes a device's messages to the hub, until the link or the hub ends.
-pub(crate) async fn telemetry(mut receiver: Receiver, identity: Identity, client: Client, unread: Unread) {
-    let why = loop {
-        let first = match receiver.recv::<Raw>().await {
-            Ok(delivery) => delivery,
-            Err(error) => break ending(&error),
+pub(crate) async fn telemetry(mut receiver: Receiver, identity: Identity, client: Client, intake: Intake) {
+    let end = loop {
+        let mut taken = match take(&mut receiver).await {
+            Ok(taken) => taken,
+            Err(end) => break end,
         };
-        let mut taken = Taken::default();
-        taken.add(first, &unread);
-        // What has arrived meanwhile goes to the hub in the same command, and is settled in runs.
-        let mut end = None;
-        while taken.deliveries < MAX_TAKEN {
-            match receiver.recv::<Raw>().now_or_never() {
-                Some(Ok(delivery)) => taken.add(delivery, &unread),
-                Some(Err(error)) => {
-                    end = Some(ending(&error));
-                    break;
-                }
-                None => break,
-            }
-        }
-        match client.telemetry(identity.clone(), taken.messages).await {
+        let outcome = client
+            .telemetry(identity.clone(), std::mem::take(&mut taken.messages))
+            .await;
+        // Not before the hub has them, or what waits for the hub would know no bound.
+        intake.taken(taken.weight);
+        match outcome {
             Ok(Ok(())) => {}
             Ok(Err(refusal)) => break End::Ours(error(refusal.condition.as_str(), refusal.description())),
-            Err(_) => break End::Theirs,
+            Err(HubStopped) => break End::Theirs,
         }
-        for (delivery, why) in taken.rejected {
-            if receiver
-                .reject(delivery, error(why.condition(), why.to_string()))
-                .await
-                .is_err()
-            {
-                return;
-            }
-        }
-        // Deliveries that came settled are left out of the answer by the engine, and counted for the credit.
-        if receiver.accept_all(taken.accepted).await.is_err() {
-            return;
+        let end = taken.end.take();
+        if taken.settle(&receiver).await.is_err() {
+            // The link ends; what has already come in over it is still to be taken, and then receiving says so.
+            tracing::debug!(
+                connection = client.connection(),
+                "no answer to a delivery: the link ends"
+            );
         }
         if let Some(end) = end {
             break end;
         }
     };
-    if let End::Ours(error) = why {
+    if let End::Ours(error) = end {
         let _ = timeout(ANSWER_TIMEOUT, receiver.close_with_error(error)).await;
     }
+}
+
+/// Waits for a delivery, and takes what has arrived behind it: that goes to the hub in the same command, and is
+/// settled in runs.
+async fn take(receiver: &mut Receiver) -> Result<Taken, End> {
+    let mut taken = Taken::default();
+    match receiver.recv::<Raw>().await {
+        Ok(delivery) => taken.add(delivery),
+        Err(error) => return Err(ending(&error)),
+    }
+    while taken.has_room() {
+        match receiver.recv::<Raw>().now_or_never() {
+            Some(Ok(delivery)) => taken.add(delivery),
+            Some(Err(error)) => {
+                taken.end = Some(ending(&error));
+                break;
+            }
+            None => break,
+        }
+    }
+    Ok(taken)
 }
 
 /// Answers an attach that was not granted: the link is there, and ends with the reason.
@@ -91,18 +99,25 @@ type Raw = Batch<Data>;
 #[derive(Default)]
 struct Taken {
     deliveries: usize,
+    weight: usize,
     messages: Vec<Message>,
     accepted: Vec<DeliveryInfo>,
     rejected: Vec<(DeliveryInfo, Rejection)>,
+    /// What came behind the last delivery, if it was the link's end.
+    end: Option<End>,
 }
 
 impl Taken {
-    fn add(&mut self, delivery: Delivery<Raw>, unread: &Unread) {
+    fn has_room(&self) -> bool {
+        self.deliveries < MAX_TAKEN && self.weight < MAX_TAKEN_BYTES
+    }
+
+    fn add(&mut self, delivery: Delivery<Raw>) {
         let format = delivery.message_format().unwrap_or(0);
         let (info, message) = delivery.into_parts();
-        let bytes = join(message.body);
-        unread.taken(bytes.len());
         self.deliveries += 1;
+        self.weight += weight(&message.body);
+        let bytes = join(message.body);
         match read(&bytes, format) {
             Ok(mut messages) => {
                 self.messages.append(&mut messages);
@@ -111,6 +126,24 @@ impl Taken {
             Err(why) => self.rejected.push((info, why)),
         }
     }
+
+    /// Tells the client what became of its deliveries. Those that came settled are left out by the engine, and
+    /// counted for the credit.
+    async fn settle(self, receiver: &Receiver) -> Result<(), DispositionError> {
+        for (delivery, why) in self.rejected {
+            let error = error(why.condition(), why.to_string());
+            receiver.reject(delivery, error).await?;
+        }
+        receiver.accept_all(self.accepted).await
+    }
+}
+
+/// What `translate` counted for the frames of a delivery, each of which became a section.
+fn weight(sections: &Raw) -> usize {
+    sections
+        .iter()
+        .map(|section| section.0.len() + FRAME_WEIGHT)
+        .sum()
 }
 
 fn join(sections: Raw) -> Bytes {

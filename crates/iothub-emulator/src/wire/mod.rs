@@ -47,8 +47,10 @@ const MAX_SESSIONS: usize = 1024;
 const MAX_LINKS: usize = 4096;
 /// The most deliveries that a link takes in one go, and so the most that one command to the hub holds.
 const MAX_TAKEN: usize = 64;
-/// The most payload bytes of one connection that no link has taken yet; above it the connection is not read.
-/// Well above it is what arrives in one read.
+/// A link takes no more in one go once it has this much, in bytes.
+const MAX_TAKEN_BYTES: usize = 1024 * 1024;
+/// The most that one connection's messages may weigh, in bytes, which the hub has not got yet; above it the
+/// connection is not read.
 const MAX_UNREAD: usize = 16 * 1024 * 1024;
 /// How long a connection is left unread before it is given up.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -58,6 +60,6 @@ const READ_CHUNK: usize = 16 * 1024;
 /// How long a client may take from its first packet to `open`: TLS, SASL and all.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a client may take to answer our `detach`, `end` or `close`.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the engine's task may take to end once its stream has.
 const ENGINE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -43,6 +43,21 @@ impl<'a> Performative<'a> {
 
     /// A field that is a uint or a handle, by its place from 0; `None` if it is absent, null or of another type.
     pub(crate) fn uint(&self, place: usize) -> Option<u32> {
+        match self.field(place)? {
+            [0x43, ..] => Some(0),
+            [0x52, byte, ..] => Some(u32::from(*byte)),
+            [0x70, rest @ ..] => rest.first_chunk().map(|word| u32::from_be_bytes(*word)),
+            _ => None,
+        }
+    }
+
+    /// Whether a field is there and true.
+    pub(crate) fn is_true(&self, place: usize) -> bool {
+        matches!(self.field(place), Some([0x41, ..] | [0x56, 1, ..]))
+    }
+
+    /// The list from a field on.
+    fn field(&self, place: usize) -> Option<&'a [u8]> {
         let mut at = match self.list.first()? {
             0xc0 => 3,        // list8: constructor, size, count
             0xd0 => 9,        // list32
@@ -51,13 +66,7 @@ impl<'a> Performative<'a> {
         for _ in 0..place {
             at = walk::check_value(self.list, at).ok()?;
         }
-        let (constructor, rest) = self.list.get(at..)?.split_first()?;
-        match constructor {
-            0x43 => Some(0),
-            0x52 => rest.first().map(|byte| u32::from(*byte)),
-            0x70 => rest.first_chunk().map(|word| u32::from_be_bytes(*word)),
-            _ => None,
-        }
+        self.list.get(at..)
     }
 }
 

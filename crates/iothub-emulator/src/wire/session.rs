@@ -9,13 +9,13 @@ use fe2o3_amqp_types::performatives::Attach;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::stream::Unread;
+use super::stream::Intake;
 use super::{ANSWER_TIMEOUT, MAX_MESSAGE_SIZE, link};
 use crate::hub::{Grant, Side};
 use crate::owner::{Client, HubStopped};
 
 /// Serves a session to its end.
-pub(crate) async fn serve(mut session: ListenerSessionHandle, client: Client, unread: Unread) {
+pub(crate) async fn serve(mut session: ListenerSessionHandle, client: Client, intake: Intake) {
     let mut links = JoinSet::new();
     loop {
         let attach = tokio::select! {
@@ -23,7 +23,7 @@ pub(crate) async fn serve(mut session: ListenerSessionHandle, client: Client, un
             attach = session.next_incoming_attach() => attach,
         };
         let Some(attach) = attach else { break };
-        if let Err(over) = accept(attach, &mut session, &mut links, &client, &unread).await {
+        if let Err(over) = accept(attach, &mut session, &mut links, &client, &intake).await {
             if let Over::Refused {
                 condition,
                 description,
@@ -60,7 +60,7 @@ async fn accept(
     session: &mut ListenerSessionHandle,
     links: &mut JoinSet<()>,
     client: &Client,
-    unread: &Unread,
+    intake: &Intake,
 ) -> Result<(), Over> {
     let (side, address) = node_of(&attach);
     let grant = client.open_link(address, side).await?;
@@ -76,7 +76,7 @@ async fn accept(
                 receiver,
                 identity,
                 client.clone(),
-                unread.clone(),
+                intake.clone(),
             ));
         }
         (Ok(endpoint), Err(refusal)) => {

@@ -5,62 +5,84 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::translate::{Inward, Outward};
-use super::{AMQP_HEADER, MAX_UNREAD, READ_CHUNK, UNREAD_TIMEOUT};
+use super::translate::{Inward, Outward, Overstep};
+use super::{AMQP_HEADER, ANSWER_TIMEOUT, MAX_UNREAD, READ_CHUNK, UNREAD_TIMEOUT};
 
-/// The payload bytes of a connection that went to the engine and have not come out at a link.
+/// The weight of what a connection's frames brought to the engine and has not come out at a link, in bytes.
 ///
 /// The engine's queues are counted in frames, 65,535 of them, and would hold gigabytes; a client that sends more
 /// than it was asked for is read no further until the links have caught up.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Unread(Arc<Counter>);
+pub(crate) struct Intake(Arc<Counter>);
 
 #[derive(Debug, Default)]
 struct Counter {
-    bytes: AtomicUsize,
+    unread: AtomicUsize,
     reader: Mutex<Option<Waker>>,
+    fault: OnceLock<Fault>,
 }
 
-impl Unread {
-    fn add(&self, bytes: usize) {
-        self.0.bytes.fetch_add(bytes, Ordering::AcqRel);
+/// Why the stream gave its client up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error(transparent)]
+    Overstep(#[from] Overstep),
+    #[error("more was sent than any link took")]
+    Unread,
+}
+
+impl Intake {
+    fn add(&self, weight: usize) {
+        self.0.unread.fetch_add(weight, Ordering::AcqRel);
     }
 
-    /// A link has taken `bytes`.
-    pub(crate) fn taken(&self, bytes: usize) {
-        let all = |unread: usize| Some(unread.saturating_sub(bytes));
+    /// This much has come out, or never will.
+    pub(crate) fn taken(&self, weight: usize) {
+        let all = |unread: usize| Some(unread.saturating_sub(weight));
         let _ = self
             .0
-            .bytes
+            .unread
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, all);
         if let Some(reader) = self.reader().take() {
             reader.wake();
         }
     }
 
-    /// Whether more may be read; else the reader is woken when a link takes something.
-    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.has_room() {
+    /// Why the stream gave its client up, once it has.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.0.fault.get().copied()
+    }
+
+    fn fail(&self, fault: Fault) -> io::Error {
+        // The first one counts.
+        let _ = self.0.fault.set(fault);
+        io::Error::new(io::ErrorKind::InvalidData, fault)
+    }
+
+    /// Ready when less than `limit` is on its way; else the reader is woken when something comes out.
+    fn poll_below(&self, limit: usize, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_below(limit) {
             return Poll::Ready(());
         }
         *self.reader() = Some(cx.waker().clone());
-        // Again, since a link may have taken the last byte in between.
-        if self.has_room() {
+        // Again, since the last of it may have come out in between.
+        if self.is_below(limit) {
             Poll::Ready(())
         } else {
             Poll::Pending
         }
     }
 
-    fn has_room(&self) -> bool {
-        self.0.bytes.load(Ordering::Acquire) < MAX_UNREAD
+    fn is_below(&self, limit: usize) -> bool {
+        self.0.unread.load(Ordering::Acquire) < limit
     }
 
     fn reader(&self) -> std::sync::MutexGuard<'_, Option<Waker>> {
@@ -76,46 +98,67 @@ pub(crate) struct Translated<S> {
     ready: BytesMut,
     outward: Outward,
     unwritten: BytesMut,
-    unread: Unread,
+    intake: Intake,
     waiting: Option<Pin<Box<Sleep>>>,
+    /// The client's side of the stream has ended.
+    ended: bool,
 }
 
 impl<S> Translated<S> {
-    pub(crate) fn new(inner: S, container_id: String, unread: Unread) -> Self {
+    pub(crate) fn new(inner: S, container_id: String, intake: Intake) -> Self {
         Self {
             inner,
             inward: Inward::default(),
             ready: BytesMut::from(&AMQP_HEADER[..]),
             outward: Outward::new(container_id),
             unwritten: BytesMut::new(),
-            unread,
+            intake,
             waiting: None,
+            ended: false,
         }
     }
 
-    /// Pending while the links are behind; an error when they have taken nothing for too long, since then they
-    /// never will: the client sends to links that are gone.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.unread.poll_room(cx).is_ready() {
+    /// Waits until less than `limit` is on its way to the links, or until `patience` is at its end.
+    fn poll_below(&mut self, limit: usize, patience: Duration, cx: &mut Context<'_>) -> Poll<Waited> {
+        if self.intake.poll_below(limit, cx).is_ready() {
             self.waiting = None;
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Waited::Enough);
         }
-        let waiting = self
-            .waiting
-            .get_or_insert_with(|| Box::pin(sleep(UNREAD_TIMEOUT)));
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(patience)));
         ready!(waiting.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            "more was sent than any link took",
-        )))
+        self.waiting = None;
+        Poll::Ready(Waited::InVain)
     }
+
+    /// Before the engine learns that the connection ends: the links take what came before. They will not take what
+    /// was sent to one that we have ended, hence the limit.
+    fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_below(1, ANSWER_TIMEOUT, cx).map(drop)
+    }
+}
+
+enum Waited {
+    Enough,
+    InVain,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Translated<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         while this.ready.is_empty() {
-            ready!(this.poll_room(cx))?;
+            if this.inward.holds_close() {
+                ready!(this.poll_settled(cx));
+                this.inward.release_close(&mut this.ready);
+                break;
+            }
+            if this.ended {
+                ready!(this.poll_settled(cx));
+                return Poll::Ready(Ok(()));
+            }
+            if let Waited::InVain = ready!(this.poll_below(MAX_UNREAD, UNREAD_TIMEOUT, cx)) {
+                // The links never will take it: the client sends to such as are gone.
+                return Poll::Ready(Err(this.intake.fail(Fault::Unread)));
+            }
             let unread = this.inward.unread();
             let old = unread.len();
             unread.resize(old + READ_CHUNK, 0);
@@ -124,11 +167,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Translated<S> {
             let read = space.filled().len();
             unread.truncate(old + read);
             ready!(outcome)?;
-            if read == 0 {
-                return Poll::Ready(Ok(())); // the end: the guard has made sure that it is not inside a frame
-            }
-            let payload = this.inward.translate(&mut this.ready)?;
-            this.unread.add(payload);
+            // The guard has made sure that it is not inside a frame.
+            this.ended = read == 0;
+            let translated = this.inward.translate(&mut this.ready);
+            let weight = translated.map_err(|overstep| this.intake.fail(overstep.into()))?;
+            this.intake.add(weight.came);
+            this.intake.taken(weight.gone);
         }
         let taken = this.ready.len().min(buf.remaining());
         buf.put_slice(&this.ready[..taken]);
@@ -175,5 +219,74 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Translated<S> {
 impl<S> fmt::Debug for Translated<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Translated").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+    use crate::wire::MAX_FRAME_SIZE;
+
+    /// `begin`, an attach with handle 0, and transfers on it that hold more than may be unread.
+    fn flood() -> Vec<u8> {
+        let mut flood = Vec::new();
+        let mut put = |body: &[u8]| {
+            let size = u32::try_from(body.len() + 8).unwrap();
+            flood.extend_from_slice(&size.to_be_bytes());
+            flood.extend_from_slice(&[2, 0, 0, 0]);
+            flood.extend_from_slice(body);
+        };
+        put(&[0x00, 0x53, 0x11, 0xc0, 5, 4, 0x40, 0x43, 0x43, 0x43]);
+        put(&[0x00, 0x53, 0x12, 0xc0, 6, 3, 0xa1, 1, b'n', 0x43, 0x42]);
+        let payload = vec![0; MAX_FRAME_SIZE as usize / 2];
+        let transfer = [&[0x00, 0x53, 0x14, 0xc0, 2, 1, 0x43], &payload[..]].concat();
+        for _ in 0..=MAX_UNREAD / payload.len() {
+            put(&transfer);
+        }
+        flood
+    }
+
+    /// The engine's side, with the flood on its way, read until no more comes.
+    async fn flooded() -> (Translated<tokio::io::DuplexStream>, Intake) {
+        let (ours, mut theirs) = duplex(64 * 1024);
+        let intake = Intake::default();
+        let mut stream = Translated::new(ours, "id".to_owned(), intake.clone());
+        tokio::spawn(async move {
+            theirs.write_all(&flood()).await.unwrap();
+            // And one more, so that there is something to wait for.
+            theirs.write_all(&[0, 0, 0, 8, 2, 0, 0, 0]).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        let mut buffer = vec![0; 64 * 1024];
+        while timeout(Duration::from_secs(1), stream.read(&mut buffer))
+            .await
+            .is_ok()
+        {}
+        assert!(!intake.is_below(MAX_UNREAD));
+        (stream, intake)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_no_link_takes_stops_the_reading_and_then_the_connection() {
+        let (mut stream, intake) = flooded().await;
+        let before = Instant::now();
+        let error = stream.read_u8().await.unwrap_err();
+        assert_eq!(error.to_string(), "more was sent than any link took");
+        assert_eq!(intake.fault(), Some(Fault::Unread));
+        // One second of it was spent in `flooded`.
+        assert_eq!(before.elapsed(), UNREAD_TIMEOUT - Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reading_goes_on_when_a_link_has_taken_something() {
+        let (mut stream, intake) = flooded().await;
+        let reading = tokio::spawn(async move { stream.read_u8().await });
+        tokio::task::yield_now().await;
+        intake.taken(MAX_UNREAD);
+        assert!(timeout(Duration::from_secs(1), reading).await.is_ok());
+        assert_eq!(intake.fault(), None);
     }
 }

@@ -5,14 +5,15 @@
 //!   at it, and it does so by recursion without bound; of a data section it makes bytes and nothing else. The
 //!   pieces of a delivery in several frames become as many data sections, which the engine joins to one list.
 //! - An extended frame header, which the standard allows (§2.3.1) and the engine refuses, is left out.
+//! - `close` waits until the links have what came before it: with the connection the engine drops what is still in
+//!   its queues, and with that the messages of a client that sends, closes and goes.
 //! - Sessions and links are counted, and a frame for a link that was never attached ends the connection: the
 //!   engine keeps such frames, without bound, for a link that might still come.
 //!
 //! Outward: our `open` is written in full, and with the frame size that peers may use; the engine's own limit
 //! has to be larger by the section that is put around a payload.
 
-use std::collections::{HashMap, HashSet};
-use std::io;
+use std::collections::HashMap;
 
 use bytes::{BufMut, BytesMut};
 
@@ -37,19 +38,24 @@ pub(crate) enum Overstep {
     UnattachedHandle,
 }
 
-impl From<Overstep> for io::Error {
-    fn from(overstep: Overstep) -> Self {
-        Self::new(io::ErrorKind::InvalidData, overstep)
-    }
-}
-
 /// Translates what comes from the peer. The protocol header has been taken off before.
 #[derive(Debug, Default)]
 pub(crate) struct Inward {
     unread: BytesMut,
-    /// The handles that the peer attached, by channel.
-    attached: HashMap<u16, HashSet<u32>>,
+    /// What the peer attached, by channel and handle, and the weight of each link's unfinished delivery.
+    attached: HashMap<u16, HashMap<u32, usize>>,
     links: usize,
+    /// The peer's `close`, held back.
+    close: Option<BytesMut>,
+}
+
+/// What frames weigh on their way to the links, in bytes: their payloads, and [`FRAME_WEIGHT`] each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Weight {
+    /// Of frames that came.
+    pub(crate) came: usize,
+    /// Of frames that came, now or before, and that no link will get: their delivery was broken off.
+    pub(crate) gone: usize,
 }
 
 impl Inward {
@@ -58,67 +64,125 @@ impl Inward {
         &mut self.unread
     }
 
-    /// Translates every whole frame into `out`, and gives the payload bytes among them.
-    pub(crate) fn translate(&mut self, out: &mut BytesMut) -> Result<usize, Overstep> {
-        let mut payload = 0;
-        while let Some(frame) = next_frame(&mut self.unread) {
-            payload += self.frame(&frame, out)?;
+    /// Translates every whole frame up to `close` into `out`.
+    pub(crate) fn translate(&mut self, out: &mut BytesMut) -> Result<Weight, Overstep> {
+        let mut weight = Weight::default();
+        while self.close.is_none() {
+            let Some(frame) = next_frame(&mut self.unread) else {
+                break;
+            };
+            self.frame(&frame, out, &mut weight)?;
         }
-        Ok(payload)
+        Ok(weight)
     }
 
-    fn frame(&mut self, frame: &[u8], out: &mut BytesMut) -> Result<usize, Overstep> {
+    /// Whether `close` has come and nothing is to be read but it.
+    pub(crate) const fn holds_close(&self) -> bool {
+        self.close.is_some()
+    }
+
+    /// Lets `close` pass. What stands behind it is the engine's to refuse.
+    pub(crate) fn release_close(&mut self, out: &mut BytesMut) {
+        if let Some(close) = self.close.take() {
+            out.put(close);
+        }
+    }
+
+    fn frame(&mut self, frame: &[u8], out: &mut BytesMut, weight: &mut Weight) -> Result<(), Overstep> {
         let channel = u16::from_be_bytes([frame[6], frame[7]]);
         let body = frame.get(usize::from(frame[4]) * 4..).unwrap_or_default();
         let Some(performative) = Performative::of(body) else {
             put_frame(out, channel, body, None);
-            return Ok(0);
+            return Ok(());
         };
-        self.count(channel, &performative)?;
-        if performative.kind == Kind::Transfer {
-            let (performative, payload) = body.split_at(performative.end);
-            put_frame(out, channel, performative, Some(payload));
-            return Ok(payload.len());
+        weight.gone += self.count(channel, &performative)?;
+        match performative.kind {
+            Kind::Transfer => {
+                let handle = performative.uint(0);
+                let (head, payload) = body.split_at(performative.end);
+                put_frame(out, channel, head, Some(payload));
+                let own = payload.len() + FRAME_WEIGHT;
+                weight.came += own;
+                weight.gone += self.follow(channel, handle, &performative, own);
+            }
+            Kind::Close => {
+                weight.gone += self.attached.values().flat_map(HashMap::values).sum::<usize>();
+                self.attached.clear();
+                let mut close = BytesMut::new();
+                put_frame(&mut close, channel, body, None);
+                self.close = Some(close);
+            }
+            _ => put_frame(out, channel, body, None),
         }
-        put_frame(out, channel, body, None);
-        Ok(0)
+        Ok(())
     }
 
-    fn count(&mut self, channel: u16, performative: &Performative<'_>) -> Result<(), Overstep> {
+    /// Follows a delivery through its frames; gives the weight that is gone if it is broken off.
+    fn follow(
+        &mut self,
+        channel: u16,
+        handle: Option<u32>,
+        transfer: &Performative<'_>,
+        own: usize,
+    ) -> usize {
+        const MORE: usize = 5;
+        const ABORTED: usize = 9;
+        let links = self.attached.get_mut(&channel);
+        let Some(unfinished) = links
+            .zip(handle)
+            .and_then(|(links, handle)| links.get_mut(&handle))
+        else {
+            return 0;
+        };
+        *unfinished += own;
+        if transfer.is_true(ABORTED) {
+            return std::mem::take(unfinished);
+        }
+        if !transfer.is_true(MORE) {
+            *unfinished = 0;
+        }
+        0
+    }
+
+    /// Keeps account of sessions and links; gives the weight of the deliveries that were unfinished on those that
+    /// end.
+    fn count(&mut self, channel: u16, performative: &Performative<'_>) -> Result<usize, Overstep> {
         match performative.kind {
             Kind::Begin => {
                 if self.attached.len() >= MAX_SESSIONS {
                     return Err(Overstep::Sessions);
                 }
-                if self.attached.insert(channel, HashSet::new()).is_some() {
+                if self.attached.insert(channel, HashMap::new()).is_some() {
                     return Err(Overstep::ChannelInUse);
                 }
             }
             Kind::End => {
-                let gone = self.attached.remove(&channel).map_or(0, |handles| handles.len());
-                self.links -= gone;
+                let ended = self.attached.remove(&channel).unwrap_or_default();
+                self.links -= ended.len();
+                return Ok(ended.values().sum());
             }
             Kind::Attach => {
                 let handle = performative.uint(1);
                 let (Some(handles), Some(handle)) = (self.attached.get_mut(&channel), handle) else {
-                    return Ok(()); // the engine refuses it
+                    return Ok(0); // the engine refuses it
                 };
                 if self.links >= MAX_LINKS {
                     return Err(Overstep::Links);
                 }
-                if !handles.insert(handle) {
+                if handles.insert(handle, 0).is_some() {
                     return Err(Overstep::HandleInUse);
                 }
                 self.links += 1;
             }
             Kind::Detach => {
                 let handle = performative.uint(0);
-                let handles = self.attached.get_mut(&channel);
-                if handles
+                let links = self.attached.get_mut(&channel);
+                if let Some(gone) = links
                     .zip(handle)
-                    .is_some_and(|(handles, handle)| handles.remove(&handle))
+                    .and_then(|(links, handle)| links.remove(&handle))
                 {
                     self.links -= 1;
+                    return Ok(gone);
                 }
             }
             Kind::Flow => {
@@ -130,14 +194,14 @@ impl Inward {
             Kind::Transfer => self.must_be_attached(channel, performative.uint(0))?,
             Kind::Open | Kind::Disposition | Kind::Close => {}
         }
-        Ok(())
+        Ok(0)
     }
 
     fn must_be_attached(&self, channel: u16, handle: Option<u32>) -> Result<(), Overstep> {
         let handles = self.attached.get(&channel);
         match handles
             .zip(handle)
-            .is_some_and(|(handles, handle)| handles.contains(&handle))
+            .is_some_and(|(handles, handle)| handles.contains_key(&handle))
         {
             true => Ok(()),
             false => Err(Overstep::UnattachedHandle),
@@ -239,6 +303,9 @@ fn put_frame(out: &mut BytesMut, channel: u16, performative: &[u8], payload: Opt
         out.put_slice(payload);
     }
 }
+
+/// What a frame weighs beside its payload: about what the engine's queues take for it.
+pub(crate) const FRAME_WEIGHT: usize = 256;
 
 /// How many bytes a data section adds to its content.
 const DATA_SECTION: usize = 8;

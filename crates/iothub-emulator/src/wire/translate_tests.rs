@@ -1,1 +1,240 @@
+//! Frames by hand, from AMQP 1.0 §2.3 and §2.7.
 
+use super::*;
+
+fn frame(channel: u16, body: &[u8]) -> Vec<u8> {
+    let size = u32::try_from(body.len() + 8).unwrap();
+    [&size.to_be_bytes()[..], &[2, 0], &channel.to_be_bytes(), body].concat()
+}
+
+const BEGIN: &[u8] = &[0x00, 0x53, 0x11, 0xc0, 5, 4, 0x40, 0x43, 0x43, 0x43];
+const END: &[u8] = &[0x00, 0x53, 0x17, 0x45];
+
+fn attach(handle: u8) -> Vec<u8> {
+    vec![0x00, 0x53, 0x12, 0xc0, 7, 3, 0xa1, 1, b'n', 0x52, handle, 0x42]
+}
+
+fn detach(handle: u8) -> Vec<u8> {
+    vec![0x00, 0x53, 0x16, 0xc0, 3, 1, 0x52, handle]
+}
+
+fn flow(handle: u8) -> Vec<u8> {
+    vec![0x00, 0x53, 0x13, 0xc0, 7, 5, 0x40, 0x43, 0x43, 0x43, 0x52, handle]
+}
+
+fn transfer(handle: u8, payload: &[u8]) -> Vec<u8> {
+    [&[0x00, 0x53, 0x14, 0xc0, 3, 1, 0x52, handle], payload].concat()
+}
+
+fn inward(inward: &mut Inward, frames: &[Vec<u8>]) -> Result<(Weight, Vec<u8>), Overstep> {
+    let mut out = BytesMut::new();
+    inward.unread().put_slice(&frames.concat());
+    let weight = inward.translate(&mut out)?;
+    Ok((weight, out.to_vec()))
+}
+
+const fn came(came: usize) -> Weight {
+    Weight { came, gone: 0 }
+}
+
+/// With a link on channel 0, handle 0.
+fn attached() -> Inward {
+    let mut fresh = Inward::default();
+    inward(&mut fresh, &[frame(0, BEGIN), frame(0, &attach(0))]).unwrap();
+    fresh
+}
+
+#[test]
+fn a_transfers_payload_is_put_into_a_data_section() {
+    let expected = frame(0, &transfer(0, &[0x00, 0x53, 0x75, 0xb0, 0, 0, 0, 3, 1, 2, 3]));
+    assert_eq!(
+        inward(&mut attached(), &[frame(0, &transfer(0, &[1, 2, 3]))]),
+        Ok((came(3 + FRAME_WEIGHT), expected))
+    );
+    let empty = frame(0, &transfer(0, &[0x00, 0x53, 0x75, 0xb0, 0, 0, 0, 0]));
+    assert_eq!(
+        inward(&mut attached(), &[frame(0, &transfer(0, &[]))]),
+        Ok((came(FRAME_WEIGHT), empty))
+    );
+}
+
+/// The descriptor may be written as a long number or by name.
+#[test]
+fn a_transfer_is_known_in_each_spelling() {
+    for descriptor in [
+        &[0x80, 0, 0, 0, 0, 0, 0, 0, 0x14][..],
+        b"\xa3\x12amqp:transfer:list",
+    ] {
+        let body = [&[0x00], descriptor, &[0xc0, 2, 1, 0x43, 9, 9]].concat();
+        let (weight, out) = inward(&mut attached(), &[frame(0, &body)]).unwrap();
+        assert_eq!(weight, came(2 + FRAME_WEIGHT));
+        assert!(out.ends_with(&[0x00, 0x53, 0x75, 0xb0, 0, 0, 0, 2, 9, 9]));
+    }
+}
+
+#[test]
+fn other_frames_pass_as_they_are_and_lose_an_extended_header() {
+    let heartbeat = frame(0, &[]);
+    assert_eq!(
+        inward(&mut attached(), std::slice::from_ref(&heartbeat)),
+        Ok((came(0), heartbeat))
+    );
+    let mut long = frame(0, &[&[9, 9, 9, 9][..], &flow(0)].concat());
+    long[4] = 3;
+    assert_eq!(
+        inward(&mut attached(), &[long]),
+        Ok((came(0), frame(0, &flow(0))))
+    );
+}
+
+#[test]
+fn bytes_in_any_pieces_give_the_same_frames() {
+    let frames = [
+        frame(0, &flow(0)),
+        frame(0, &transfer(0, &[7; 100])),
+        frame(0, &detach(0)),
+    ]
+    .concat();
+    let (_, whole) = inward(&mut attached(), std::slice::from_ref(&frames)).unwrap();
+    let mut piecewise = attached();
+    let mut out = BytesMut::new();
+    for byte in &frames {
+        piecewise.unread().put_u8(*byte);
+        piecewise.translate(&mut out).unwrap();
+    }
+    assert_eq!(out, whole);
+}
+
+/// A transfer with `more` and `aborted` as given, of 10 payload bytes.
+fn piece(more: bool, aborted: bool) -> Vec<u8> {
+    let flag = |set: bool| if set { 0x41 } else { 0x42 };
+    let fields = [
+        0x43,
+        0x40,
+        0x40,
+        0x40,
+        0x40,
+        flag(more),
+        0x40,
+        0x40,
+        0x40,
+        flag(aborted),
+    ];
+    let payload = if aborted { &[][..] } else { &[7; 10] };
+    frame(
+        0,
+        &[&[0x00, 0x53, 0x14, 0xc0, 11, 10], &fields[..], payload].concat(),
+    )
+}
+
+#[test]
+fn the_weight_of_a_delivery_that_is_broken_off_is_given_back() {
+    let full = 10 + FRAME_WEIGHT;
+    for (ending, extra) in [
+        (piece(false, true), FRAME_WEIGHT),
+        (frame(0, &detach(0)), 0),
+        (frame(0, END), 0),
+        (frame(0, &[0x00, 0x53, 0x18, 0x45]), 0),
+    ] {
+        let frames = [
+            piece(true, false),
+            piece(false, false),
+            piece(true, false),
+            piece(true, false),
+            ending,
+        ];
+        let (weight, _) = inward(&mut attached(), &frames).unwrap();
+        assert_eq!(
+            weight,
+            Weight {
+                came: 4 * full + extra,
+                gone: 2 * full + extra
+            }
+        );
+    }
+}
+
+#[test]
+fn close_is_held_until_it_is_released_and_nothing_passes_before_it() {
+    let close = frame(0, &[0x00, 0x53, 0x18, 0x45]);
+    let mut held = attached();
+    let (_, out) = inward(&mut held, &[frame(0, &flow(0)), close.clone(), frame(0, &[])]).unwrap();
+    assert_eq!(out, frame(0, &flow(0)));
+    assert!(held.holds_close());
+    let mut out = BytesMut::new();
+    held.release_close(&mut out);
+    assert_eq!(out, close);
+    assert!(!held.holds_close());
+}
+
+#[test]
+fn a_frame_for_what_is_not_there_ends_the_connection() {
+    let cases = [
+        (vec![frame(0, &flow(1))], Overstep::UnattachedHandle),
+        (vec![frame(0, &transfer(1, &[]))], Overstep::UnattachedHandle),
+        (vec![frame(1, &transfer(0, &[]))], Overstep::UnattachedHandle),
+        (
+            vec![frame(0, &detach(0)), frame(0, &transfer(0, &[]))],
+            Overstep::UnattachedHandle,
+        ),
+        (
+            vec![frame(0, END), frame(0, BEGIN), frame(0, &flow(0))],
+            Overstep::UnattachedHandle,
+        ),
+        (
+            vec![frame(0, &[0x00, 0x53, 0x14, 0x45])],
+            Overstep::UnattachedHandle,
+        ),
+        (vec![frame(0, &attach(0))], Overstep::HandleInUse),
+        (vec![frame(0, BEGIN)], Overstep::ChannelInUse),
+    ];
+    for (frames, expected) in cases {
+        assert_eq!(inward(&mut attached(), &frames), Err(expected), "{frames:02x?}");
+    }
+}
+
+#[test]
+fn sessions_and_links_are_bounded_and_given_back() {
+    let mut fresh = Inward::default();
+    for _ in 0..3 {
+        let channels = 0..u16::try_from(MAX_SESSIONS).unwrap();
+        for channel in channels.clone() {
+            inward(&mut fresh, &[frame(channel, BEGIN), frame(channel, &attach(0))]).unwrap();
+        }
+        assert_eq!(fresh.links, MAX_SESSIONS);
+        for channel in channels {
+            inward(&mut fresh, &[frame(channel, END)]).unwrap();
+        }
+        assert_eq!(fresh.links, 0);
+    }
+}
+
+#[test]
+fn the_engines_open_becomes_ours_and_the_rest_passes() {
+    let engines = frame(0, &[0x00, 0x53, 0x10, 0xc0, 4, 1, 0xa1, 1, b'x']);
+    let written = [&super::super::AMQP_HEADER[..], &engines, &frame(0, BEGIN)].concat();
+    let expected = [
+        &super::super::AMQP_HEADER[..],
+        &frame(
+            0,
+            &[
+                &[0x00, 0x53, 0x10, 0xc0, 34, 10, 0xa1, 2, b'i', b'd', 0xa1, 9][..],
+                b"localhost",
+                &[
+                    0x70, 0, 1, 0, 0, 0x60, 0x1f, 0xff, 0x70, 0, 3, 0xa9, 0x80, 0x40, 0x40, 0x40, 0x40, 0x40,
+                ],
+            ]
+            .concat(),
+        ),
+        &frame(0, BEGIN),
+    ]
+    .concat();
+    for size in [1, 5, 100] {
+        let mut outward = Outward::new("id".to_owned());
+        let mut out = BytesMut::new();
+        written
+            .chunks(size)
+            .for_each(|piece| outward.translate(piece, &mut out));
+        assert_eq!(out, expected, "in pieces of {size}");
+    }
+}

@@ -1,5 +1,6 @@
 //! What the tests of this crate share: a hub with a device, tokens, and streams that trust it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use iothub_address::DeviceId;
@@ -45,6 +46,14 @@ pub(crate) fn device_token() -> String {
 
 /// A stream to the AMQPS port, its certificate verified for `name`.
 pub(crate) async fn tls_as(hub: &Emulator, name: &'static str) -> std::io::Result<TlsStream<TcpStream>> {
+    tls_to(hub.amqps_address(), hub, name).await
+}
+
+pub(crate) async fn tls_to(
+    address: SocketAddr,
+    hub: &Emulator,
+    name: &'static str,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = rustls::RootCertStore::empty();
     roots
         .add(CertificateDer::from(hub.root_certificate_der().to_vec()))
@@ -55,7 +64,7 @@ pub(crate) async fn tls_as(hub: &Emulator, name: &'static str) -> std::io::Resul
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
-    let tcp = TcpStream::connect(hub.amqps_address()).await?;
+    let tcp = TcpStream::connect(address).await?;
     tcp.set_nodelay(true)?;
     TlsConnector::from(Arc::new(config))
         .connect(ServerName::try_from(name).unwrap(), tcp)

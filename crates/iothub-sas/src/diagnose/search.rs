@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::{Expected, Newline, Reason};
 use crate::escape::{self, COMPONENT, DOTNET, JAVA, SLASH_SAFE, UNRESERVED};
-use crate::{Field, SasToken, SharedKey, Spelling, UnixTime};
+use crate::{SasToken, SharedKey, Spelling, UnixTime};
 
 /// The fewest faults that explain the signature; none if it fits.
 pub(super) fn explain_signature(token: &SasToken, expected: &Expected<'_>) -> Vec<Reason> {
@@ -30,7 +30,7 @@ pub(super) fn explain_signature(token: &SasToken, expected: &Expected<'_>) -> Ve
                         }
                         let [after_resource, after_expiry] = ends.tried;
                         let signed = [&*resource.tried, after_resource, &*expiry.tried, after_expiry];
-                        if key.tried.mac(&signed).verify_slice(&*signature).is_ok() {
+                        if key.tried.mac(&signed).verify_slice(&signature).is_ok() {
                             return all.into_iter().flatten().cloned().collect();
                         }
                     }
@@ -86,7 +86,7 @@ fn keys(expected: &Expected<'_>) -> Vec<Hypothesis<SharedKey>> {
 fn resources<'a>(token: &'a SasToken, expected: Option<&str>) -> Vec<Hypothesis<Cow<'a, str>>> {
     let raw = token.raw_resource();
     // A signature ends with `=`, which every SDK escapes. Where it stands raw the whole token has been decoded.
-    let decoded = token.value(Field::Signature).contains('=');
+    let decoded = token.raw_signature().contains('=');
     let mut hypotheses = vec![Hypothesis {
         tried: Cow::Borrowed(raw),
         faults: Vec::new(),
@@ -125,21 +125,15 @@ fn resources<'a>(token: &'a SasToken, expected: Option<&str>) -> Vec<Hypothesis<
 
 /// All the ways in which SDKs, samples and hand-written code spell one resource; some may be equal.
 fn spellings(resource: &str) -> Vec<String> {
-    let ours = [
-        Spelling::Escaped,
-        Spelling::Double,
-        Spelling::SlashesRaw,
-        Spelling::Raw,
-    ];
     let mut all: Vec<String> = Vec::new();
-    for spelling in ours {
+    for spelling in Spelling::ALL {
         let mut out = String::new();
         spelling.write(resource, &mut out);
         all.push(out);
     }
-    for set in [UNRESERVED, DOTNET, JAVA, COMPONENT, SLASH_SAFE] {
+    for kept in [&UNRESERVED, &DOTNET, &JAVA, &COMPONENT, &SLASH_SAFE] {
         let mut out = String::new();
-        escape::write(resource, set, &mut out);
+        escape::write(resource, kept, &mut out);
         // Older .NET (`HttpUtility.UrlEncode`) writes escapes in lower case.
         all.push(lower_escapes(&out));
         // The Node SDK: all in upper case but this one.
@@ -174,7 +168,7 @@ fn expiries(token: &SasToken) -> Vec<Hypothesis<Cow<'_, str>>> {
         }],
     };
     let as_written = Hypothesis {
-        tried: Cow::Borrowed(token.value(Field::Expiry)),
+        tried: Cow::Borrowed(token.raw_expiry()),
         faults: Vec::new(),
     };
     [

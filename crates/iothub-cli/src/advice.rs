@@ -1,0 +1,71 @@
+//! What to do about an error, in a few words, where there is something to do.
+
+use iothub_amqp::{Condition, ConnectError, Interruption, Lost, SendError, TlsFailure};
+
+pub(crate) fn on_connecting(error: &ConnectError) -> Option<&'static str> {
+    Some(match error {
+        ConnectError::NoToken => {
+            "put one in with 'iothub address build', or give a connection string by --connection-string-file"
+        }
+        ConnectError::BadToken(_) => "make one with 'iothub sas sign'",
+        ConnectError::NotADevice(_) => {
+            "give the address of a device's or module's own telemetry, as 'iothub address build' makes it"
+        }
+        ConnectError::Resolve { .. } => "check the host's name and the network",
+        ConnectError::Connect { .. } => {
+            "check the host and the port, and that something listens there and no firewall is between"
+        }
+        ConnectError::Tls { why, .. } => return on_tls(why),
+        ConnectError::Refused { .. } => {
+            "check the key, the token's end, the device's id, and that the device is registered and enabled"
+        }
+        ConnectError::PlainNotOffered
+        | ConnectError::WrongHeader(_)
+        | ConnectError::PeerMisbehaved(_)
+        | ConnectError::Lost {
+            why: Lost::Protocol, ..
+        } => "check the host and the port: this is not an IoT Hub's AMQP endpoint",
+        ConnectError::RefusedWith { condition, .. } => return on_condition(condition),
+        ConnectError::TimedOut { .. } => SILENT,
+        _ => return None,
+    })
+}
+
+pub(crate) fn on_sending(error: &SendError) -> Option<&'static str> {
+    match error {
+        SendError::Rejected(condition) => on_condition(condition),
+        SendError::Released => Some("send it again"),
+        SendError::TooLarge { .. } => Some(TOO_LARGE),
+        SendError::NotSent(why) | SendError::Unknown(why) => match why {
+            Interruption::TimedOut { .. } => Some(SILENT),
+            Interruption::Refused(condition) => on_condition(condition),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn on_tls(why: &TlsFailure) -> Option<&'static str> {
+    match why {
+        TlsFailure::UnknownIssuer => Some("add the CA's certificate with --ca FILE or IOTHUB_CA_FILE"),
+        TlsFailure::NameMismatch => Some("connect by a name that stands in the certificate"),
+        TlsFailure::NotNow => Some("check this machine's clock, or have the certificate renewed"),
+        TlsFailure::NotTls => Some("check the port: AMQP over TLS is at 5671"),
+        _ => None,
+    }
+}
+
+fn on_condition(condition: &Condition) -> Option<&'static str> {
+    Some(match condition.name.as_str() {
+        "amqp:unauthorized-access" => "check the key and the token's end",
+        "amqp:not-found" => "check the device's id",
+        "amqp:resource-limit-exceeded"
+        | "com.microsoft:device-container-throttled"
+        | "com.microsoft:quota-exceeded" => "send less, or later",
+        "amqp:link:message-size-exceeded" => TOO_LARGE,
+        _ => return None,
+    })
+}
+
+const SILENT: &str = "check the network, or wait longer with --timeout";
+pub(crate) const TOO_LARGE: &str = "a hub takes 256 KiB a message, properties included";

@@ -1,0 +1,92 @@
+//! `iothub device …`
+
+use std::ffi::OsString;
+
+use clap::{Args, Subcommand};
+
+use super::{Format, Input, Span};
+
+#[derive(Subcommand)]
+pub(crate) enum Device {
+    /// Send messages, and know that the hub has them
+    Send(Send),
+}
+
+/// Send messages, and know that the hub has them.
+///
+/// Each message is one line on standard output once its outcome is known: accepted, rejected, released, too-large,
+/// not-sent (it never left this machine) or unknown (the hub may have it).
+///
+/// The credential is the first that is given of --local, --url-file, --connection-string-file and the environment
+/// variable IOTHUB_DEVICE_CONNECTION_STRING. Of a connection string's key a token is signed that holds for an hour.
+/// The server's certificate is always verified, with the platform's roots and those of --ca.
+#[derive(Args)]
+#[command(allow_negative_numbers = true, after_long_help = EXAMPLES)]
+pub(crate) struct Send {
+    /// Bodies, a message each; '-' reads one from standard input, byte by byte
+    #[arg(value_name = "BODY")]
+    pub(crate) bodies: Vec<OsString>,
+
+    /// Send each line of a file as one body, without its line ending; lines without text are skipped
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) jsonl: Option<Input>,
+
+    #[command(flatten)]
+    pub(crate) credential: Credential,
+
+    /// Add an application property; the key ends at the first '='. The last of one key counts
+    #[arg(short, long = "property", value_name = "KEY=VALUE", value_parser = property)]
+    pub(crate) properties: Vec<(String, String)>,
+
+    /// Set the content type; with application/json a UTF-8 body gets the content encoding utf-8
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) content_type: Option<String>,
+
+    /// Set the message id, of a single message; without it each has a random one
+    #[arg(long, value_name = "ID")]
+    pub(crate) message_id: Option<String>,
+
+    /// How to write
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Format,
+
+    /// Trust these certificates too (PEM, one or more); IOTHUB_CA_FILE in the environment does the same
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<Input>,
+
+    /// Give up on any step that makes no progress for this long: 500ms, 30s, 2m, 1h
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    pub(crate) timeout: Span,
+}
+
+#[derive(Args)]
+#[group(multiple = false)]
+pub(crate) struct Credential {
+    /// Send to a hub that this process starts for it, and show what it received
+    #[arg(long)]
+    pub(crate) local: bool,
+
+    /// Read the double-"@" address, token included, from a file
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) url_file: Option<Input>,
+
+    /// Read a device's or module's connection string from a file
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) connection_string_file: Option<Input>,
+}
+
+fn property(text: &str) -> Result<(String, String), &'static str> {
+    match text.split_once('=') {
+        Some(("", _)) => Err("the key is empty"),
+        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+        None => Err("write KEY=VALUE"),
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  iothub device send --local \"Hello World!\"
+  iothub device send --url-file address.txt -p alarm=false '{\"temperature\": 21.5}'
+  iothub device send --jsonl readings.jsonl -o json
+
+'iothub --help' lists the exit codes.";

@@ -1,0 +1,72 @@
+//! `iothub emulator …`
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use iothub_address::{HubName, Secret};
+
+use super::Format;
+use super::values::secret;
+
+#[derive(Subcommand)]
+pub(crate) enum Emulator {
+    /// Run a hub until Ctrl-C or SIGTERM
+    Run(Run),
+}
+
+/// Run a hub until Ctrl-C or SIGTERM.
+///
+/// Once it is ready it prints how to reach it, with -o json as one object on one line; then every event that it
+/// receives. This output holds the keys, since that is its purpose. If nobody reads it, the hub runs on.
+///
+/// The same object is in the file emulator.json, readable by its owner only, in the state directory. That is
+/// --state-dir, which stays and keeps the hub's certificate authority for the next run, or else a folder of this run
+/// in $XDG_RUNTIME_DIR/iothub or the temporary directory, which is removed at the end.
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  iothub emulator run
+  iothub emulator run --device dev1 --device dev2=BASE64KEY --amqps-port 0 -o json")]
+pub(crate) struct Run {
+    /// The hub's name
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_HUB)]
+    pub(crate) hub: HubName,
+
+    /// Register a device, with a key of 16 to 64 bytes or a new one; an id that itself holds '=' needs its key
+    /// [default: myFirstDevice]
+    #[arg(long, value_name = "ID[=BASE64KEY]", value_parser = secret)]
+    pub(crate) device: Vec<Secret>,
+
+    /// Add a policy, or give a built-in one its key
+    #[arg(long, value_name = "NAME=BASE64KEY", value_parser = secret)]
+    pub(crate) policy: Vec<Secret>,
+
+    /// The address to listen on
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub(crate) listen: IpAddr,
+
+    /// The port of AMQP over TLS; 0 picks a free one [default: 5671]
+    #[arg(long, value_name = "N")]
+    pub(crate) amqps_port: Option<u16>,
+
+    /// Listen for AMQP without TLS too, on this machine's loopback; 0 picks a free port
+    #[arg(long, value_name = "N")]
+    pub(crate) amqp_port: Option<u16>,
+
+    /// The port of HTTPS; 0 picks a free one [default: 443, or a free one if that may not be bound]
+    #[arg(long, value_name = "N")]
+    pub(crate) https_port: Option<u16>,
+
+    /// Keep the certificate authority, and the file that says how to reach the hub, here
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+
+    /// How to write
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Format,
+}
+
+/// As in the post that all this began with.
+pub(crate) const DEFAULT_HUB: &str = "tcontehub";
+pub(crate) const DEFAULT_DEVICE: &str = "myFirstDevice";

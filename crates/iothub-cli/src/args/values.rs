@@ -1,0 +1,108 @@
+//! Values of flags.
+
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use iothub_address::Secret;
+
+/// Where a text is read from: a file, or standard input for `-`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    Stdin,
+    File(PathBuf),
+}
+
+impl From<OsString> for Input {
+    fn from(text: OsString) -> Self {
+        if text == "-" {
+            Self::Stdin
+        } else {
+            Self::File(text.into())
+        }
+    }
+}
+
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdin => f.write_str("standard input"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// A text that may be or hold a secret. It is taken apart later, and there may be several where one is meant, since
+/// clap would repeat in its own message what it does not like.
+pub(crate) fn secret(text: &str) -> Result<Secret, Infallible> {
+    Ok(Secret::new(text))
+}
+
+/// A length of time with its unit: `500ms`, `30s`, `2m`, `1h`, `7d`. From 1 ms to 3650 days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span(pub(crate) Duration);
+
+impl FromStr for Span {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let unit_at = text.find(|c: char| !c.is_ascii_digit()).ok_or(NEEDS_UNIT)?;
+        let (number, unit) = text.split_at(unit_at);
+        let millis = match unit {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60 * 1000,
+            "h" => 60 * 60 * 1000,
+            "d" => DAY_MILLIS,
+            _ => return Err(NEEDS_UNIT),
+        };
+        let number: u64 = number.parse().map_err(|_| NEEDS_UNIT)?;
+        match number.checked_mul(millis) {
+            Some(millis @ 1..=LONGEST_MILLIS) => Ok(Self(Duration::from_millis(millis))),
+            _ => Err("from 1ms to 3650d"),
+        }
+    }
+}
+
+const NEEDS_UNIT: &str = "a whole number and its unit: 500ms, 30s, 2m, 1h, 7d";
+const DAY_MILLIS: u64 = 24 * 60 * 60 * 1000;
+const LONGEST_MILLIS: u64 = 3650 * DAY_MILLIS;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_a_number_with_its_unit() {
+        let millis = |text: &str| text.parse::<Span>().map(|span| span.0.as_millis());
+        assert_eq!(millis("500ms"), Ok(500));
+        assert_eq!(millis("30s"), Ok(30_000));
+        assert_eq!(millis("2m"), Ok(120_000));
+        assert_eq!(millis("1h"), Ok(3_600_000));
+        assert_eq!(millis("3650d"), Ok(315_360_000_000));
+        for wrong in [
+            "",
+            "30",
+            "s",
+            "-1s",
+            "1.5s",
+            "1 s",
+            "1S",
+            "0s",
+            "0ms",
+            "3651d",
+            "99999999999999999999s",
+        ] {
+            assert!(millis(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_dash_is_standard_input() {
+        assert_eq!(Input::from(OsString::from("-")), Input::Stdin);
+        assert_eq!(Input::from(OsString::from("./-")), Input::File("./-".into()));
+    }
+}

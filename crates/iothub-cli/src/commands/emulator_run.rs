@@ -1,0 +1,172 @@
+//! `iothub emulator run`
+
+mod printer;
+mod ready;
+mod registry;
+mod state;
+mod stop;
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use iothub_emulator::{Activity, Builder, Emulator, Endpoint, Event, Feed, Notice, StartError, What};
+use tokio::time::timeout;
+
+use self::printer::Printer;
+use self::ready::Ready;
+use self::registry::Registry;
+use self::state::StateDir;
+use self::stop::StopSignals;
+use crate::args::Format;
+use crate::args::emulator::Run;
+use crate::exit::Exit;
+use crate::failure::{Failure, chain};
+use crate::io::Io;
+use crate::output::event;
+use crate::output::human::OneLine;
+
+/// Runs a hub until SIGINT or SIGTERM.
+pub(crate) fn run(args: Run, io: &mut Io) -> Result<Exit, Failure> {
+    let registry = Registry::of(&args.device, &args.policy)?;
+    let runtime = super::runtime()?;
+    let done = runtime.block_on(serve(args, registry, io));
+    runtime.shutdown_background();
+    done
+}
+
+async fn serve(args: Run, registry: Registry, io: &mut Io) -> Result<Exit, Failure> {
+    // Before anyone can know of us: whoever reads that we are ready may stop us at once.
+    let mut stop = StopSignals::new()?;
+    let state = StateDir::prepare(args.state_dir.as_deref(), io)?;
+    let emulator = start(&args, &registry, &state, io).await?;
+    let ready = Ready::of(&emulator, &registry, &state).await?;
+    state.announce(&ready.json())?;
+
+    let (mut printer, lines) = Printer::start(io.take_stdout())?;
+    let text = match args.output {
+        Format::Json => ready.json(),
+        Format::Text => ready.for_people(),
+    };
+    // The printer cannot have ended: if it failed, that is seen below.
+    let _ = lines.send(text).await;
+    let showing = tokio::spawn(show_events(emulator.journal(), args.output, lines));
+    let logging = tokio::spawn(log_activity(emulator.activity()));
+
+    let ended = tokio::select! {
+        () = stop.received() => Ok(Exit::Done),
+        failure = printer.failed() => Err(failure),
+    };
+    tracing::info!("stopping");
+    if timeout(FAREWELL, emulator.stop()).await.is_err() {
+        io.note("warning: some clients did not let go in time");
+    }
+    // What was received to the last is shown, unless nobody reads it.
+    let _ = timeout(FAREWELL, async {
+        let _ = showing.await;
+        printer.finished().await;
+    })
+    .await;
+    logging.abort();
+    state.remove();
+    ended
+}
+
+/// Starts the hub. If nobody asked for 443 and it may not be bound, HTTPS goes to a free port.
+async fn start(args: &Run, registry: &Registry, state: &StateDir, io: &mut Io) -> Result<Emulator, Failure> {
+    let https_port = args.https_port.unwrap_or(HTTPS_PORT);
+    let builder = |https_port| -> Builder {
+        let builder = Emulator::builder()
+            .hub(args.hub.clone())
+            .listen(args.listen)
+            .amqps_port(args.amqps_port.unwrap_or(AMQPS_PORT))
+            .https_port(https_port)
+            .amqp_port(args.amqp_port)
+            .state_dir(state.path());
+        registry.add_to(builder)
+    };
+    let started = match builder(https_port).start().await {
+        Err(StartError::Listen {
+            endpoint: Endpoint::Https,
+            source,
+            ..
+        }) if args.https_port.is_none() => {
+            let remedy = match source.kind() {
+                ErrorKind::PermissionDenied => {
+                    "run it with the right to bind ports below 1024, or choose another by --https-port"
+                }
+                _ => "stop what uses it, or choose another by --https-port",
+            };
+            io.note(&format!(
+                "warning: port {HTTPS_PORT} can't be bound ({source}), so HTTPS is at a free port, where SDKs don't \
+                 look by themselves: {remedy}"
+            ));
+            builder(0).start().await
+        }
+        started => started,
+    };
+    started.map_err(not_started)
+}
+
+fn not_started(error: StartError) -> Failure {
+    match &error {
+        StartError::Listen { endpoint, source, .. } => {
+            let flag = match endpoint {
+                Endpoint::Amqps => "--amqps-port",
+                Endpoint::Https => "--https-port",
+                _ => "--amqp-port",
+            };
+            let remedy = match source.kind() {
+                ErrorKind::AddrNotAvailable => "choose an address of this machine by --listen".to_owned(),
+                _ => format!("choose another port by {flag}, or a free one by {flag} 0"),
+            };
+            Failure::usage(chain(&error)).and(remedy)
+        }
+        StartError::Device(_) => Failure::usage(chain(&error)).and("give each --device once"),
+        _ => Failure::unexpected(chain(&error)),
+    }
+}
+
+/// Gives what the hub receives to the printer, as fast as that takes it: what falls off the hub's log meanwhile is
+/// counted.
+async fn show_events(journal: Feed<Event>, format: Format, lines: printer::Lines) {
+    let mut events = journal.subscribe_from_start();
+    while let Some(notice) = events.next().await {
+        let line = match notice {
+            Notice::Entry(received) => event::line(&received, format),
+            Notice::Missed(count) => {
+                tracing::warn!("{count} events are not shown: standard output is too slow");
+                continue;
+            }
+            _ => continue,
+        };
+        if lines.send(line).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Why a client does not get in, which it is not told itself; with `-v` all that happens at the door.
+async fn log_activity(activity: Feed<Activity>) {
+    let mut activity = activity.subscribe_from_start();
+    while let Some(notice) = activity.next().await {
+        let Notice::Entry(happened) = notice else { continue };
+        log(&happened);
+    }
+}
+
+fn log(happened: &Arc<Activity>) {
+    let connection = happened.connection;
+    let what = happened.what.to_string();
+    let what = OneLine(&what);
+    match happened.what {
+        What::Refused(_) | What::LinkRefused { .. } => tracing::warn!("connection {connection} {what}"),
+        _ => tracing::info!("connection {connection} {what}"),
+    }
+}
+
+const AMQPS_PORT: u16 = 5671;
+const HTTPS_PORT: u16 = 443;
+
+/// How long clients, and then readers of standard output, may take at the end.
+const FAREWELL: Duration = Duration::from_secs(3);

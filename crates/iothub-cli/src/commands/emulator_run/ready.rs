@@ -1,0 +1,110 @@
+//! How to reach a hub that is ready, for those who start it and for those who look for it.
+
+use iothub_emulator::Emulator;
+use serde::Serialize;
+use serde_json::{Map, Value as Json};
+
+use super::registry::Registry;
+use super::state::StateDir;
+use crate::failure::Failure;
+use crate::output::json;
+
+/// What a ready hub says of itself. It holds the keys: that is its purpose.
+#[derive(Serialize)]
+pub(super) struct Ready {
+    ready: bool,
+    hub: String,
+    host: String,
+    amqps_port: u16,
+    amqp_port: Option<u16>,
+    https_port: Option<u16>,
+    ca: String,
+    /// Null for an id that no connection string can hold.
+    devices: Map<String, Json>,
+    /// Null: no service endpoint is built yet.
+    service: Option<String>,
+    /// Null: no event endpoint is built yet.
+    events: Option<String>,
+}
+
+impl Ready {
+    pub(super) async fn of(
+        emulator: &Emulator,
+        registry: &Registry,
+        state: &StateDir,
+    ) -> Result<Self, Failure> {
+        let mut devices = Map::new();
+        for device in registry.devices() {
+            // Legal in an id, and what separates the parts of a connection string.
+            let string = if device.as_str().contains(';') {
+                Json::Null
+            } else {
+                let string = emulator.connection_string(&device.clone().into()).await;
+                let string =
+                    string.map_err(|error| Failure::unexpected("the hub's devices").because(&error))?;
+                Json::String(string.expose())
+            };
+            devices.insert(device.to_string(), string);
+        }
+        let ip = emulator.amqps_address().ip();
+        Ok(Self {
+            ready: true,
+            hub: emulator.hub().to_string(),
+            host: if ip.is_loopback() || ip.is_unspecified() {
+                "localhost".to_owned()
+            } else {
+                ip.to_string()
+            },
+            amqps_port: emulator.amqps_address().port(),
+            amqp_port: emulator.amqp_address().map(|address| address.port()),
+            https_port: emulator.https_address().map(|address| address.port()),
+            ca: state.ca_file().display().to_string(),
+            devices,
+            service: None,
+            events: None,
+        })
+    }
+
+    /// One line.
+    pub(super) fn json(&self) -> String {
+        json::line(self)
+    }
+
+    /// Several lines, with commands to copy.
+    pub(super) fn for_people(&self) -> String {
+        let mut lines = vec![format!("hub {} is ready", self.hub)];
+        lines.push(format!("  AMQP over TLS  {}:{}", self.host, self.amqps_port));
+        lines.extend(
+            self.amqp_port
+                .map(|port| format!("  AMQP           {}:{port}", self.host)),
+        );
+        lines.extend(
+            self.https_port
+                .map(|port| format!("  HTTPS          {}:{port}", self.host)),
+        );
+        lines.push(format!("  CA             {}", self.ca));
+        for (device, string) in &self.devices {
+            lines.push(format!("device {device}"));
+            lines.push(match string {
+                Json::String(string) => format!("  {string}"),
+                _ => "  (no connection string can hold its id)".to_owned(),
+            });
+        }
+        if let Some(string) = self.devices.values().find_map(Json::as_str) {
+            lines.push("send to it from another terminal:".to_owned());
+            lines.push(format!("  export IOTHUB_CA_FILE={}", quoted(&self.ca)));
+            lines.push(format!(
+                "  export IOTHUB_DEVICE_CONNECTION_STRING={}",
+                quoted(string)
+            ));
+            lines.push("  iothub device send 'Hello World!'".to_owned());
+        }
+        lines.push("Ctrl-C stops it. It receives:".to_owned());
+        lines.join("\n")
+    }
+}
+
+/// As one word of a POSIX shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}

@@ -1,0 +1,42 @@
+//! One file per command.
+
+mod address;
+mod device_send;
+mod emulator_run;
+mod sas;
+
+use crate::args::Command;
+use crate::args::address::Address;
+use crate::args::device::Device;
+use crate::args::emulator::Emulator;
+use crate::args::sas::Sas;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::io::Io;
+
+/// Runs one command. What was only partly done, or came to a bad answer, is a value; what failed is an error.
+pub(crate) fn run(command: Command, io: &mut Io) -> Result<Exit, Failure> {
+    match command {
+        Command::Device(Device::Send(args)) => device_send::run(args, io),
+        Command::Address(Address::Build(args)) => address::build(args, io),
+        Command::Address(Address::Parse(args)) => address::parse(args, io),
+        Command::Address(Address::Explain(args)) => address::explain(args, io),
+        Command::Address(Address::Convert(args)) => address::convert(args, io),
+        Command::Sas(Sas::Sign(args)) => sas::sign(args, io),
+        Command::Sas(Sas::Decode(args)) => sas::decode(args, io),
+        Command::Sas(Sas::Verify(args)) => sas::verify(args, io),
+        Command::Emulator(Emulator::Run(args)) => emulator_run::run(args, io),
+    }
+}
+
+/// The runtime of the commands that speak to others.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::unexpected("can't start").because(&error))
+}
+
+/// One for the client and one for the hub, when both are here.
+const WORKERS: usize = 2;

@@ -1,0 +1,134 @@
+//! The one table from what went wrong to what the process exits with.
+
+use std::process::ExitCode;
+
+use iothub_amqp::{Blown, CloseError, Condition, ConnectError, Interruption, Lost, SendError};
+
+/// What the process exits with. The numbers are a contract: scripts branch on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum Exit {
+    /// All that was asked for is done.
+    Done = 0,
+    /// A full disk, a bug: nothing that the command line explains.
+    Unexpected = 1,
+    /// A bad flag, a malformed URL or connection string, no credential.
+    Usage = 2,
+    /// The hub cannot be reached: DNS, a closed port, TLS, a peer that speaks no AMQP.
+    Unreachable = 3,
+    /// The credentials are refused, or a token does not hold.
+    Unauthorised = 4,
+    /// The device is not there, where the hub says so.
+    NotFound = 5,
+    /// Throttled or over quota.
+    Throttled = 6,
+    /// The peer rejected what was asked.
+    Rejected = 7,
+    /// The peer fell silent.
+    TimedOut = 8,
+    /// A part of it was done: some messages were not accepted.
+    Partial = 9,
+    /// Ctrl-C before the work was done.
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// The number.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+impl From<&ConnectError> for Exit {
+    fn from(error: &ConnectError) -> Self {
+        match error {
+            // Nothing was contacted: what was given cannot work.
+            ConnectError::NoToken
+            | ConnectError::BadToken(_)
+            | ConnectError::NoHubName(_)
+            | ConnectError::NotADevice(_)
+            | ConnectError::TokenTooLong { .. }
+            | ConnectError::NotLoopback(_)
+            | ConnectError::BadRoot(_) => Self::Usage,
+            ConnectError::Resolve { .. }
+            | ConnectError::Connect { .. }
+            | ConnectError::Tls { .. }
+            | ConnectError::PlainNotOffered
+            | ConnectError::WrongHeader(_)
+            | ConnectError::PeerMisbehaved(_) => Self::Unreachable,
+            ConnectError::Refused { .. } => Self::Unauthorised,
+            ConnectError::RefusedWith { condition, .. } => condition.into(),
+            ConnectError::Lost { why, .. } => (*why).into(),
+            ConnectError::TimedOut { .. } => Self::TimedOut,
+            _ => Self::Unexpected,
+        }
+    }
+}
+
+impl From<&SendError> for Exit {
+    fn from(error: &SendError) -> Self {
+        match error {
+            SendError::Rejected(condition) => condition.into(),
+            SendError::Released | SendError::TooLarge { .. } => Self::Rejected,
+            SendError::NotSent(why) | SendError::Unknown(why) => why.into(),
+            _ => Self::Unexpected,
+        }
+    }
+}
+
+impl From<&CloseError> for Exit {
+    fn from(error: &CloseError) -> Self {
+        match error {
+            CloseError::TimedOut { .. } => Self::TimedOut,
+            CloseError::Ended(why) => why.into(),
+            _ => Self::Unexpected,
+        }
+    }
+}
+
+impl From<&Interruption> for Exit {
+    fn from(why: &Interruption) -> Self {
+        match why {
+            Interruption::TimedOut { .. } => Self::TimedOut,
+            Interruption::Refused(condition) => condition.into(),
+            Interruption::Closed => Self::Unreachable,
+            Interruption::Lost(why) => (*why).into(),
+            _ => Self::Unexpected,
+        }
+    }
+}
+
+impl From<Lost> for Exit {
+    fn from(why: Lost) -> Self {
+        match why {
+            Lost::Idle | Lost::Stream(Blown::Stalled) => Self::TimedOut,
+            _ => Self::Unreachable,
+        }
+    }
+}
+
+/// By AMQP's own conditions (§2.8.15 to §2.8.18) and the hub's, as Azure's SDKs know them.
+impl From<&Condition> for Exit {
+    fn from(condition: &Condition) -> Self {
+        match condition.name.as_str() {
+            "amqp:unauthorized-access" => Self::Unauthorised,
+            "amqp:not-found" => Self::NotFound,
+            "amqp:resource-limit-exceeded"
+            | "com.microsoft:device-container-throttled"
+            | "com.microsoft:quota-exceeded" => Self::Throttled,
+            "com.microsoft:timeout" => Self::TimedOut,
+            _ => Self::Rejected,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+//! Text for people.
+
+use std::fmt::{self, Write as _};
+
+use time::OffsetDateTime;
+
+/// A text on one line, with nothing in it that would move the cursor, change the terminal, or turn the reading
+/// direction: what a peer or a file says is shown, not obeyed.
+pub(crate) struct OneLine<'a>(pub(crate) &'a str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            if c.is_control() || is_format(c) {
+                write!(f, "{}", c.escape_default())?;
+            } else {
+                f.write_char(c)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Line and paragraph separators, and the characters that turn the reading direction (Unicode TR 9).
+const fn is_format(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A time of day in UTC, such as `2023-11-14 22:13:20 UTC`; the bare seconds if no calendar has it.
+pub(crate) fn time(seconds: u64) -> String {
+    let time = i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    match time {
+        Some(time) => {
+            let (date, clock) = (time.date(), time.time());
+            let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
+            let (hour, minute, second) = (clock.hour(), clock.minute(), clock.second());
+            format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+        }
+        None => format!("{seconds} s after 1970"),
+    }
+}
+
+/// A UUID's text (RFC 9562 §4).
+pub(crate) fn uuid(bytes: &[u8; 16]) -> String {
+    let hex = format!("{:032x}", u128::from_be_bytes(*bytes));
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
+/// Lines of two columns, the first as wide as its widest.
+pub(crate) fn columns(rows: &[(impl fmt::Display, String)]) -> String {
+    let width = rows
+        .iter()
+        .map(|(name, _)| name.to_string().len())
+        .max()
+        .unwrap_or_default();
+    let lines: Vec<_> = rows
+        .iter()
+        .map(|(name, text)| format!("{:width$}  {}", name.to_string(), OneLine(text)))
+        .collect();
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_act_on_a_terminal_is_escaped() {
+        let text = "a\tb\r\n\u{1b}[31m\u{9b}2J \u{202e}ü";
+        assert_eq!(
+            OneLine(text).to_string(),
+            "a\\tb\\r\\n\\u{1b}[31m\\u{9b}2J \\u{202e}ü"
+        );
+    }
+
+    #[test]
+    fn times_are_in_utc() {
+        assert_eq!(time(1_700_000_000), "2023-11-14 22:13:20 UTC");
+        assert_eq!(time(u64::MAX), "18446744073709551615 s after 1970");
+    }
+}

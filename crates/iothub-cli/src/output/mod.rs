@@ -1,0 +1,7 @@
+//! How results look: one line each, for people or for programs.
+
+pub(crate) mod address;
+pub(crate) mod event;
+pub(crate) mod human;
+pub(crate) mod json;
+pub(crate) mod outcome;

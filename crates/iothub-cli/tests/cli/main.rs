@@ -1,0 +1,11 @@
+//! The binary as a process, as people and scripts meet it: exit codes, standard streams, signals.
+#![allow(clippy::unwrap_used, reason = "a test that fails here fails as it should")]
+
+mod bad_input;
+mod emulator;
+mod harness;
+mod offline;
+mod secrets;
+mod send;
+#[cfg(unix)]
+mod signals;

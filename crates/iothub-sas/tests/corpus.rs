@@ -1,0 +1,17 @@
+//! Every text that the fuzzer kept, replayed. A missing corpus (in a published package) is none.
+
+#[path = "common/checks.rs"]
+mod checks;
+
+use std::fs;
+use std::path::Path;
+
+#[test]
+fn what_was_kept_for_tokens_holds() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/token");
+    for file in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if let Ok(text) = fs::read_to_string(file.path()) {
+            checks::token(&text);
+        }
+    }
+}
