@@ -352,7 +352,40 @@ async fn a_send_that_is_dropped_after_any_number_of_polls_loses_and_doubles_noth
     hub.stop().await;
 }
 
-/// A supervisor whose link is up, with one message handed over.
+#[tokio::test]
+async fn nothing_is_left_of_a_client_that_was_closed_dropped_or_never_connected() {
+    let hub = hub_that(Answer::Cut).await;
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    for end in 0..4 {
+        let connecting = builder(hub.address).connect();
+        match end {
+            0 => {
+                let client = connecting.await.unwrap();
+                client.send(Message::new("through the cut")).await.unwrap();
+                client.close().await.unwrap();
+            }
+            1 => drop(connecting.await.unwrap()),
+            2 => {
+                let client = connecting.await.unwrap();
+                let _flying = client.enqueue(Message::new("x")).unwrap();
+            }
+            _ => {
+                let cut_short = tokio::time::timeout(Duration::from_millis(5), connecting);
+                drop(cut_short.await);
+            }
+        }
+        let settled = async {
+            while tasks() > before {
+                tokio::task::yield_now().await;
+            }
+        };
+        let rest = tokio::time::timeout(PATIENCE, settled).await;
+        assert!(rest.is_ok(), "end {end}: {} tasks are left", tasks() - before);
+    }
+}
+
+/// A supervisor whose link is up.
 fn supervisor_up(now: Instant) -> Supervisor {
     let settings = Settings {
         sign_in: SignIn::Plain,

@@ -191,3 +191,62 @@ const ABORTED: usize = 9;
 /// The most bytes of messages that are not whole: a hub sends a device at most 64 KiB, and we grant few messages.
 const MAX_PARTIAL: usize = 1024 * 1024;
 const CHUNK: usize = 8 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A transfer of handle 3 on channel 1, with `more` as it is said, and this payload.
+    fn transfer(more: u8, payload: &[u8]) -> Vec<u8> {
+        let performative = [
+            0x00, 0x53, 0x14, 0xc0, 9, 6, 0x52, 3, 0x43, 0xa0, 0, 0x43, 0x42, more,
+        ];
+        let size = u32::try_from(8 + performative.len() + payload.len()).unwrap();
+        [&size.to_be_bytes()[..], &[2, 0, 0, 1], &performative, payload].concat()
+    }
+
+    fn check(frames: &[Vec<u8>]) -> Result<usize, Violation> {
+        let mut partial = BTreeMap::new();
+        for frame in frames {
+            let transfer = Transfer::in_frame(frame)?.expect("a transfer");
+            assert_eq!(transfer.link, (1, 3));
+            transfer.check(&mut partial)?;
+        }
+        Ok(partial.values().map(Vec::len).sum())
+    }
+
+    const LAST: u8 = 0x42;
+    const MORE_FOLLOWS: u8 = 0x41;
+    /// A data section.
+    const SOUND: [u8; 7] = [0x00, 0x53, 0x75, 0xa0, 2, b'h', b'i'];
+
+    #[test]
+    fn a_message_passes_in_one_frame_or_several_and_leaves_nothing_behind() {
+        assert_eq!(check(&[transfer(LAST, &SOUND)]), Ok(0));
+        let parts = [transfer(MORE_FOLLOWS, &SOUND[..4]), transfer(LAST, &SOUND[4..])];
+        assert_eq!(check(&parts[..1]), Ok(4));
+        assert_eq!(check(&parts), Ok(0));
+    }
+
+    #[test]
+    fn a_message_that_would_overflow_a_decoder_s_stack_is_stopped_however_it_is_cut() {
+        let nested = [0x00; 4_500];
+        assert_eq!(check(&[transfer(LAST, &nested)]), Err(Violation::Depth));
+        let parts = [
+            transfer(MORE_FOLLOWS, &nested[..20]),
+            transfer(LAST, &nested[20..]),
+        ];
+        assert_eq!(check(&parts), Err(Violation::Depth));
+        assert_eq!(
+            check(&[transfer(LAST, &[0x40])]),
+            Err(Violation::NotDescribed(0x40))
+        );
+    }
+
+    #[test]
+    fn a_message_that_never_ends_is_stopped_at_a_bound() {
+        let part = transfer(MORE_FOLLOWS, &vec![0; 60_000]);
+        let parts = vec![part; 20];
+        assert!(matches!(check(&parts), Err(Violation::Oversize { .. })));
+    }
+}
