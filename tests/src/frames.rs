@@ -18,6 +18,78 @@ pub fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// A frame of AMQP on this channel.
+#[must_use]
+pub fn frame_on(channel: u16, body: &[u8]) -> Vec<u8> {
+    let mut frame = frame(AMQP, body);
+    frame[6..8].copy_from_slice(&channel.to_be_bytes());
+    frame
+}
+
+/// The fields of the list that `bytes` begin with, each as it is encoded, and what stands behind the list.
+#[must_use]
+pub fn fields(bytes: &[u8]) -> (Vec<&[u8]>, &[u8]) {
+    let (start, count, end) = match bytes {
+        [0xc0, size, count, ..] => (3, usize::from(*count), 2 + usize::from(*size)),
+        [0xd0, a, b, c, d, e, f, g, h, ..] => (
+            9,
+            u32::from_be_bytes([*e, *f, *g, *h]) as usize,
+            5 + u32::from_be_bytes([*a, *b, *c, *d]) as usize,
+        ),
+        [0x45, ..] => (1, 0, 1),
+        _ => return (Vec::new(), &[]),
+    };
+    let mut at = start;
+    let mut fields = Vec::with_capacity(count);
+    for _ in 0..count {
+        let length = length(&bytes[at..]);
+        fields.push(&bytes[at..at + length]);
+        at += length;
+    }
+    (fields, &bytes[end..])
+}
+
+/// How many bytes the value has that `bytes` begin with.
+fn length(bytes: &[u8]) -> usize {
+    match bytes[0] {
+        0x00 => {
+            let descriptor = 1 + length(&bytes[1..]);
+            descriptor + length(&bytes[descriptor..])
+        }
+        code => match code >> 4 {
+            0x4 => 1,
+            0x5 => 2,
+            0x6 => 3,
+            0x7 => 5,
+            0x8 => 9,
+            0x9 => 17,
+            0xa | 0xc | 0xe => 2 + usize::from(bytes[1]),
+            _ => 5 + u32::from_be_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]) as usize,
+        },
+    }
+}
+
+/// The value of an encoded uint; 0 for anything else.
+#[must_use]
+pub fn number(value: &[u8]) -> u32 {
+    match *value {
+        [0x52, small] => u32::from(small),
+        [0x70, a, b, c, d] => u32::from_be_bytes([a, b, c, d]),
+        _ => 0,
+    }
+}
+
+/// The text of an encoded string or symbol; empty for anything else.
+#[must_use]
+pub fn text(value: &[u8]) -> String {
+    let text = match value {
+        [0xa1 | 0xa3, _, text @ ..] => text,
+        [0xb1 | 0xb3, _, _, _, _, text @ ..] => text,
+        _ => &[],
+    };
+    String::from_utf8_lossy(text).into_owned()
+}
+
 /// A performative: descriptor code and a list of fields that are encoded already.
 #[must_use]
 pub fn performative(code: u8, fields: &[&[u8]]) -> Vec<u8> {

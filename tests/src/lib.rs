@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 pub mod frames;
+pub mod reactive;
 pub mod scripted;
+pub mod sim;
 pub mod tls;
 
 /// The README's programs compile.

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use iothub_address::{DeviceId, HubHost, HubName, Identity};
 use iothub_amqp::{
-    Blown, CloseError, ConnectError, DeviceClient, Interruption, Lost, Message, Phase, SendError, Violation,
+    Blown, CloseError, ConnectError, DeviceClient, Interruption, Lost, Message, Phase, Recover, SendError,
+    Violation,
 };
 use iothub_sas::{SharedKey, Signer, UnixTime};
 use iothub_tests::frames;
@@ -32,6 +33,8 @@ async fn connect(hub: SocketAddr) -> Result<DeviceClient, ConnectError> {
         .port(hub.port())
         .plain_tcp_to_this_machine()
         .operation_timeout(LIMIT)
+        // What each thing that a peer does comes to; what is made of it then is `client_recovery.rs`.
+        .recovery(Recover::Never)
         .connect()
         .await
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use iothub_address::{
     AmqpUrl, DeviceId, HubHost, HubName, Identity, ModuleId, Node, PolicyName, Secret, User,
 };
-use iothub_amqp::{ConnectError, DeviceClient, DeviceClientBuilder, Interruption, Message, SendError};
+use iothub_amqp::{
+    ConnectError, DeviceClient, DeviceClientBuilder, Interruption, Message, Recover, SendError,
+};
 use iothub_emulator::{Body, Emulator, Event, Keys, MessageId, Notice, Status, Timestamp, Value};
 use iothub_sas::{SasToken, SharedKey, Signer, UnixTime};
 
@@ -341,6 +343,7 @@ async fn a_device_that_is_disabled_or_a_hub_that_stops_ends_the_connection_with_
     let hub = hub().await;
     let identity = device("myFirstDevice");
     let client = at(&hub, &identity, &own_token(&identity))
+        .recovery(Recover::Never)
         .connect()
         .await
         .unwrap();
@@ -358,6 +361,7 @@ async fn a_device_that_is_disabled_or_a_hub_that_stops_ends_the_connection_with_
         .await
         .unwrap();
     let client = at(&hub, &identity, &own_token(&identity))
+        .recovery(Recover::Never)
         .connect()
         .await
         .unwrap();

@@ -16,6 +16,7 @@ mod metadata;
 mod prop;
 mod readme;
 mod shell;
+mod sim;
 mod test;
 mod tidy;
 
@@ -31,7 +32,7 @@ struct Task {
     run: fn(Args) -> Result<String, Failure>,
 }
 
-const TASKS: [Task; 8] = [
+const TASKS: [Task; 9] = [
     Task {
         name: "test",
         help: test::HELP,
@@ -51,6 +52,11 @@ const TASKS: [Task; 8] = [
         name: "prop",
         help: prop::HELP,
         run: prop::run,
+    },
+    Task {
+        name: "sim",
+        help: sim::HELP,
+        run: sim::run,
     },
     Task {
         name: "bench",

@@ -20,6 +20,15 @@ pub const WINDOW: usize = 256;
 /// blocks the engine.
 pub const WINDOW_BYTES: usize = 4 * 1024 * 1024;
 
+/// The most messages of one client that have no outcome yet. Default 10,000. More bridges a longer outage.
+pub const QUEUE: usize = 10_000;
+
+/// The most bytes of such messages. Default 64 MiB.
+pub const QUEUE_BYTES: usize = 64 * 1024 * 1024;
+
+/// How long a message that was enqueued may wait for its outcome. Default 24 h.
+pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The port of AMQP over TLS.
 pub const AMQPS_PORT: u16 = 5671;
 

@@ -1,27 +1,36 @@
-//! The device client: one connection, one device or module, its telemetry.
+//! The device client: one device or module and its telemetry, over connections that are made anew as need be.
 
 use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use iothub_address::{AmqpUrl, HubHost, HubName, Identity, Node, Scheme, User};
-use iothub_sas::SasToken;
-use rustls_pki_types::CertificateDer;
-use tokio::sync::{mpsc, oneshot};
+use iothub_address::{AmqpUrl, ConnectionString, HubHost, Identity};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
-use crate::Message;
-use crate::config::{AMQP_PORT, AMQPS_PORT, IDLE_TIMEOUT, OPERATION_TIMEOUT};
-use crate::driver::dial::{Endpoint, dial};
-use crate::driver::engine::{Encoded, Login, Opening, open};
-use crate::driver::owner::{Command, Ended, run};
-use crate::driver::tls::{client_config, shake_hands};
-use crate::error::{Accepted, CloseError, ConnectError, Interruption, Lost, Phase, SendError};
+use crate::builder::DeviceClientBuilder;
+use crate::config::{QUEUE, QUEUE_BYTES};
+use crate::driver::engine::Encoded;
+use crate::driver::owner::{Command, Ended, Payload, SendResult};
+use crate::error::{Accepted, CloseError, ConnectError, EnqueueError, Interruption, Lost, Phase, SendError};
+use crate::supervisor::TicketId;
+use crate::{Credential, Message, Statistics, Status};
 
-/// A device's or module's connection to its hub, by AMQP 1.0 over TLS with SASL PLAIN.
+/// A device's or module's client of its hub, by AMQP 1.0 over TLS.
 ///
-/// Clones share the connection. It lasts until [`close`](Self::close), until the last clone is dropped, or until the
-/// hub ends it, which a hub does some minutes after the token has expired: SASL PLAIN knows no renewal. It does not
-/// reconnect.
+/// Clones share the connection. It lasts until [`close`](Self::close), until the last clone is dropped, or until
+/// something happens that trying again can't cure; what can be cured is ([`recovery`](crate::recovery)), unless
+/// [`Recover::Never`](crate::Recover::Never) was asked for. [`status`](Self::status) tells how it stands.
+///
+/// # Delivery
+/// A message is acknowledged only when the hub has accepted it, and each gets one outcome. Messages are handed over in
+/// order, and the hub gets first copies in order, through cuts too, unless the hub gives some back or rejects them.
+/// What was on its way when a link or connection was lost is sent again, first and in order: then, and only then, the
+/// hub may get it twice, at the most one [`WINDOW`](crate::WINDOW) of transfers a loss. An outcome that can't be known is
+/// [`SendError::Unknown`], never anything else.
 ///
 /// # Examples
 /// ```no_run
@@ -38,29 +47,24 @@ use crate::error::{Accepted, CloseError, ConnectError, Interruption, Lost, Phase
 /// ```
 #[derive(Clone)]
 pub struct DeviceClient {
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::UnboundedSender<Command>,
+    tickets: Arc<AtomicU64>,
+    room: Room,
     ended: Ended,
     limit: Duration,
+    queue_timeout: Duration,
+    status: watch::Receiver<Status>,
+    statistics: watch::Receiver<Statistics>,
 }
 
 impl DeviceClient {
-    /// A connection to be made to `host`, as `identity`, with a token for it.
+    /// A client for `host`, as `identity`, with tokens of `credential`, to be signed in by SASL PLAIN.
     #[must_use]
-    pub fn builder(host: HubHost, identity: Identity, token: SasToken) -> DeviceClientBuilder {
-        DeviceClientBuilder {
-            hub: host.hub_name(),
-            host,
-            identity,
-            token,
-            port: None,
-            plain_tcp: false,
-            roots: Vec::new(),
-            operation_timeout: OPERATION_TIMEOUT,
-            idle_timeout: IDLE_TIMEOUT,
-        }
+    pub fn builder(host: HubHost, identity: Identity, credential: impl Credential) -> DeviceClientBuilder {
+        DeviceClientBuilder::new(host, identity, Arc::new(credential))
     }
 
-    /// A connection to be made as a double-"@" address says: host, port, hub, identity and token.
+    /// A client as a double-"@" address says: host, port, hub, identity and token.
     ///
     /// An `amqp` address asks for [plain TCP](DeviceClientBuilder::plain_tcp_to_this_machine).
     ///
@@ -68,73 +72,140 @@ impl DeviceClient {
     /// [`ConnectError::NoToken`] without a password that is a token, [`ConnectError::NotADevice`] for a policy's user or
     /// another node than the identity's own telemetry.
     pub fn at(url: &AmqpUrl) -> Result<DeviceClientBuilder, ConnectError> {
-        let (user, password) = (
-            url.user().ok_or(ConnectError::NoToken)?,
-            url.password().ok_or(ConnectError::NoToken)?,
-        );
-        let identity = user
-            .identity()
-            .ok_or_else(|| ConnectError::NotADevice(user.to_string()))?;
-        if url.node() != Some(&Node::Events(identity.clone())) {
-            return Err(ConnectError::NotADevice(url.path().into_owned()));
-        }
-        let token = SasToken::parse(password.expose()).map_err(ConnectError::BadToken)?;
-        let mut builder = Self::builder(url.host().clone(), identity.clone(), token).hub(user.hub().clone());
-        builder.port = url.port();
-        builder.plain_tcp = url.scheme() == Scheme::Amqp;
-        Ok(builder)
+        DeviceClientBuilder::at(url)
     }
 
-    /// Sends a message and waits for its outcome.
+    /// A client as a connection string says, to be signed in by claims-based security.
+    ///
+    /// # Errors
+    /// [`ConnectError::NotADevicesConnection`] for any but a device's or module's own with a key or token,
+    /// [`ConnectError::BadKey`] and [`ConnectError::BadToken`] for one that can't be read.
+    pub fn with(connection: &ConnectionString) -> Result<DeviceClientBuilder, ConnectError> {
+        DeviceClientBuilder::with(connection)
+    }
+
+    pub(crate) fn new(
+        commands: mpsc::UnboundedSender<Command>,
+        ended: Ended,
+        (limit, queue_timeout): (Duration, Duration),
+        status: watch::Receiver<Status>,
+        statistics: watch::Receiver<Statistics>,
+    ) -> Self {
+        Self {
+            commands,
+            tickets: Arc::default(),
+            room: Room::new(),
+            ended,
+            limit,
+            queue_timeout,
+            status,
+            statistics,
+        }
+    }
+
+    /// Sends a message and waits for its outcome, at most for the
+    /// [operation timeout](DeviceClientBuilder::operation_timeout).
     ///
     /// Calls may overlap: up to [`WINDOW`](crate::WINDOW) messages of a client fly at once, handed over in the order of
-    /// the calls.
+    /// the calls. While there is no connection the message waits for one.
     ///
     /// # Errors
     /// See [`SendError`]; only [`SendError::Unknown`] leaves open whether the hub has the message.
     ///
     /// # Delivery
-    /// `Ok` means that the hub has accepted the message. Nothing is ever sent twice.
+    /// `Ok` means that the hub has accepted the message. What [`DeviceClient`] says of copies holds.
     ///
     /// # Cancel safety
-    /// Dropping the future does not take the message back: it may have been handed over, or be handed over later.
+    /// A message that was not handed over when the future is dropped is withdrawn; one that was, flies on, and nobody
+    /// hears of its outcome.
     pub async fn send(&self, message: Message) -> Result<Accepted, SendError> {
         let deadline = Instant::now() + self.limit;
-        let (reply, outcome) = oneshot::channel();
         let weight = message.weight();
-        let command = Command::Send {
-            message: Encoded::from(message),
-            weight,
-            deadline,
-            reply,
+        let Ok(room) = timeout_at(deadline, self.room.wait(weight)).await else {
+            return Err(SendError::NotSent(Interruption::TimedOut {
+                phase: Phase::Credit,
+                after: self.limit,
+            }));
         };
-        match timeout_at(deadline, self.commands.send(command)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Err(SendError::NotSent(self.why_ended())),
-            Err(_) => {
-                let why = Interruption::TimedOut {
-                    phase: Phase::Credit,
-                    after: self.limit,
-                };
-                return Err(SendError::NotSent(why));
-            }
-        }
+        let (ticket, outcome) = self
+            .give(message, room, deadline, self.limit)
+            .map_err(SendError::NotSent)?;
+        let mut withdrawal = Withdrawal {
+            ticket: Some(ticket),
+            commands: &self.commands,
+        };
         // The owner answers everything it took by a deadline, unless its task died.
-        outcome
-            .await
-            .unwrap_or_else(|_| Err(SendError::Unknown(self.why_ended())))
+        let result = outcome.await;
+        withdrawal.ticket = None;
+        result.unwrap_or_else(|_| Err(SendError::Unknown(self.why_ended())))
     }
 
-    /// Waits for the outcome of everything that was handed over, then detaches, ends and closes.
+    /// Queues a message, behind those queued before, and gives what awaits its outcome.
+    ///
+    /// # Errors
+    /// [`EnqueueError::QueueFull`] if [`QUEUE`] messages or [`QUEUE_BYTES`] have no outcome yet;
+    /// [`EnqueueError::Ended`] if the client has ended.
+    ///
+    /// # Delivery
+    /// What is queued stays so through lost connections, until it has an outcome, its
+    /// [time](DeviceClientBuilder::queue_timeout) is up, or the client ends. It does not outlive the process.
+    ///
+    /// # Cancel safety
+    /// The message is queued when this returns. Dropping the [`Ticket`] takes nothing back.
+    pub fn enqueue(&self, message: Message) -> Result<Ticket, EnqueueError> {
+        let weight = message.weight();
+        let room = self.room.take(weight).ok_or_else(|| match self.ended.get() {
+            Some(why) => EnqueueError::Ended(why.clone()),
+            None => EnqueueError::QueueFull,
+        })?;
+        let deadline = Instant::now() + self.queue_timeout;
+        let (_, outcome) = self
+            .give(message, room, deadline, self.queue_timeout)
+            .map_err(EnqueueError::Ended)?;
+        Ok(Ticket {
+            outcome,
+            ended: Ended::clone(&self.ended),
+        })
+    }
+
+    /// How the client stands, now and whenever that changes.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    /// What the client has done so far.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        *self.statistics.borrow()
+    }
+
+    /// Waits for the outcome of everything that was sent and queued, then detaches, ends and closes; all within the
+    /// [operation timeout](DeviceClientBuilder::operation_timeout).
     ///
     /// # Errors
     /// [`CloseError`] if the farewell did not go as it should. The connection is gone in any case.
     ///
+    /// # Delivery
+    /// What has no outcome in time gets [`SendError::NotSent`] or [`SendError::Unknown`], whichever is true.
+    ///
     /// # Cancel safety
     /// Dropping the future does not stop the closing, only the waiting for it.
     pub async fn close(self) -> Result<(), CloseError> {
+        let limit = self.limit;
+        self.close_within(limit).await
+    }
+
+    /// Like [`close`](Self::close), within a time of one's own.
+    ///
+    /// # Errors
+    /// As [`close`](Self::close).
+    ///
+    /// # Cancel safety
+    /// As [`close`](Self::close).
+    pub async fn close_within(self, limit: Duration) -> Result<(), CloseError> {
         let (reply, closed) = oneshot::channel();
-        if self.commands.send(Command::Close { reply }).await.is_err() {
+        if self.commands.send(Command::Close { limit, reply }).is_err() {
             return Err(CloseError::Ended(self.why_ended()));
         }
         closed
@@ -142,12 +213,38 @@ impl DeviceClient {
             .unwrap_or_else(|_| Err(CloseError::Ended(self.why_ended())))
     }
 
-    fn why_ended(&self) -> Interruption {
-        self.ended
-            .get()
-            .cloned()
-            .unwrap_or(Interruption::Lost(Lost::Protocol))
+    fn give(
+        &self,
+        message: Message,
+        room: Vec<OwnedSemaphorePermit>,
+        deadline: Instant,
+        limit: Duration,
+    ) -> Result<(TicketId, oneshot::Receiver<SendResult>), Interruption> {
+        let (reply, outcome) = oneshot::channel();
+        let ticket = TicketId(self.tickets.fetch_add(1, Ordering::Relaxed));
+        let command = Command::Send {
+            ticket,
+            payload: Payload {
+                message: Encoded::from(message),
+                reply,
+                _room: room,
+            },
+            deadline,
+            limit,
+        };
+        match self.commands.send(command) {
+            Ok(()) => Ok((ticket, outcome)),
+            Err(_) => Err(self.why_ended()),
+        }
     }
+
+    fn why_ended(&self) -> Interruption {
+        why_ended(&self.ended)
+    }
+}
+
+fn why_ended(ended: &Ended) -> Interruption {
+    ended.get().cloned().unwrap_or(Interruption::Lost(Lost::Protocol))
 }
 
 impl fmt::Debug for DeviceClient {
@@ -158,124 +255,75 @@ impl fmt::Debug for DeviceClient {
     }
 }
 
-/// How a [`DeviceClient`] is to connect.
-#[derive(Debug, Clone)]
-pub struct DeviceClientBuilder {
-    host: HubHost,
-    hub: Option<HubName>,
-    identity: Identity,
-    token: SasToken,
-    port: Option<u16>,
-    plain_tcp: bool,
-    roots: Vec<CertificateDer<'static>>,
-    operation_timeout: Duration,
-    idle_timeout: Duration,
+/// Awaits the outcome of a message that was [enqueued](DeviceClient::enqueue).
+///
+/// # Delivery
+/// Every ticket completes, by the message's deadline at the latest, or with the client's end.
+///
+/// # Cancel safety
+/// Dropping it takes nothing back: the message is sent all the same.
+#[derive(Debug)]
+#[must_use = "whether the hub took the message is told here alone"]
+pub struct Ticket {
+    outcome: oneshot::Receiver<SendResult>,
+    ended: Ended,
 }
 
-impl DeviceClientBuilder {
-    /// The hub's name in the SASL user, `DEVICE@sas.HUB`. Default: the host's first label. A gateway, a host of one's
-    /// own and an IP address need it said.
-    #[must_use]
-    pub fn hub(mut self, hub: HubName) -> Self {
-        self.hub = Some(hub);
-        self
-    }
+impl Future for Ticket {
+    type Output = SendResult;
 
-    /// The TCP port. Default [`AMQPS_PORT`], or [`AMQP_PORT`] for plain TCP.
-    #[must_use]
-    pub fn port(mut self, port: u16) -> Self {
-        self.port = Some(port);
-        self
-    }
-
-    /// Trusts this certificate too, beside the platform's roots. There is no way to trust less carefully.
-    #[must_use]
-    pub fn root_certificate(mut self, certificate: CertificateDer<'static>) -> Self {
-        self.roots.push(certificate);
-        self
-    }
-
-    /// Goes without TLS. Refused towards a host that is not this machine: the token would be there for all to read.
-    #[must_use]
-    pub fn plain_tcp_to_this_machine(mut self) -> Self {
-        self.plain_tcp = true;
-        self
-    }
-
-    /// Bounds each step that waits for the peer. Default [`OPERATION_TIMEOUT`].
-    #[must_use]
-    pub fn operation_timeout(mut self, limit: Duration) -> Self {
-        self.operation_timeout = limit;
-        self
-    }
-
-    /// After how long without a frame the peer counts as gone. Default [`IDLE_TIMEOUT`].
-    #[must_use]
-    pub fn idle_timeout(mut self, limit: Duration) -> Self {
-        self.idle_timeout = limit;
-        self
-    }
-
-    /// Connects, signs in and attaches the telemetry link.
-    ///
-    /// A hub may accept the link first and refuse it a moment later; the first message then tells.
-    ///
-    /// # Errors
-    /// See [`ConnectError`].
-    ///
-    /// # Cancel safety
-    /// Dropping the future ends the attempt and leaves nothing behind.
-    pub async fn connect(self) -> Result<DeviceClient, ConnectError> {
-        let hub = self
-            .hub
-            .ok_or_else(|| ConnectError::NoHubName(self.host.to_string()))?;
-        let user = User::for_identity(self.identity.clone(), hub);
-        let login = Login {
-            user: user.to_string(),
-            token: self.token,
-        };
-        login.check_size()?;
-
-        let default_port = if self.plain_tcp { AMQP_PORT } else { AMQPS_PORT };
-        let endpoint = Endpoint {
-            host: self.host.as_str().to_owned(),
-            port: self.port.unwrap_or(default_port),
-            loopback_only: self.plain_tcp,
-        };
-        let limit = self.operation_timeout;
-        let opening = Opening {
-            hostname: self.host.as_str(),
-            container_id: unique_name(self.identity.device().as_str()),
-            login: &login,
-            link_name: unique_name("telemetry"),
-            target: Node::Events(self.identity.clone()).to_string(),
-            limit,
-            idle_timeout: self.idle_timeout,
-        };
-
-        let wire = if self.plain_tcp {
-            open(dial(&endpoint, limit).await?, opening).await?
-        } else {
-            let config = client_config(self.roots).await?;
-            let stream = dial(&endpoint, limit).await?;
-            open(shake_hands(stream, &endpoint, config, limit).await?, opening).await?
-        };
-        let (commands, queue) = mpsc::channel(QUEUE);
-        let ended = Ended::default();
-        tokio::spawn(run(wire, queue, Ended::clone(&ended), limit));
-        Ok(DeviceClient {
-            commands,
-            ended,
-            limit,
-        })
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<SendResult> {
+        let outcome = ready!(Pin::new(&mut self.outcome).poll(cx));
+        Poll::Ready(outcome.unwrap_or_else(|_| Err(SendError::Unknown(why_ended(&self.ended)))))
     }
 }
 
-/// A name that no other connection or link has: a hub keys links by name.
-fn unique_name(prefix: &str) -> String {
-    let random = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
-    format!("{prefix}-{random:016x}")
+/// Takes a message back whose sender has lost interest.
+struct Withdrawal<'a> {
+    ticket: Option<TicketId>,
+    commands: &'a mpsc::UnboundedSender<Command>,
 }
 
-/// How many messages wait in the queue before [`DeviceClient::send`] waits for room in it.
-const QUEUE: usize = 64;
+impl Drop for Withdrawal<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            let _ = self.commands.send(Command::Withdraw(ticket));
+        }
+    }
+}
+
+/// The room for messages that have no outcome yet, by count and bytes.
+#[derive(Clone)]
+struct Room {
+    count: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+}
+
+impl Room {
+    fn new() -> Self {
+        Self {
+            count: Arc::new(Semaphore::new(QUEUE)),
+            bytes: Arc::new(Semaphore::new(QUEUE_BYTES)),
+        }
+    }
+
+    async fn wait(&self, weight: usize) -> Vec<OwnedSemaphorePermit> {
+        let count = Arc::clone(&self.count).acquire_owned().await;
+        let bytes = Arc::clone(&self.bytes).acquire_many_owned(clamp(weight)).await;
+        // Nobody closes the semaphores.
+        count.into_iter().chain(bytes).collect()
+    }
+
+    fn take(&self, weight: usize) -> Option<Vec<OwnedSemaphorePermit>> {
+        let count = Arc::clone(&self.count).try_acquire_owned().ok()?;
+        let bytes = Arc::clone(&self.bytes)
+            .try_acquire_many_owned(clamp(weight))
+            .ok()?;
+        Some(vec![count, bytes])
+    }
+}
+
+/// A message that is larger than all the room takes all of it: its link will refuse it.
+fn clamp(weight: usize) -> u32 {
+    u32::try_from(weight.min(QUEUE_BYTES)).unwrap_or(u32::MAX)
+}

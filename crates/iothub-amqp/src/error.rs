@@ -5,7 +5,9 @@ use std::io;
 use std::time::Duration;
 
 use iothub_frame::{Blown, Violation};
-use iothub_sas::TokenError;
+use iothub_sas::{KeyError, TokenError};
+
+use crate::credential::CredentialError;
 
 /// An AMQP error condition with the text that the peer gave for it.
 ///
@@ -52,6 +54,10 @@ pub enum Phase {
     Tls,
     /// The protocol headers, SASL, and AMQP's open.
     Open,
+    /// Asking the credential for a token.
+    Credential,
+    /// Waiting for the answer to a token that was put to the `$cbs` node.
+    Token,
     /// Beginning the session.
     Begin,
     /// Attaching the link.
@@ -71,6 +77,8 @@ impl fmt::Display for Phase {
             Self::Connect => "opening the TCP connection",
             Self::Tls => "the TLS handshake",
             Self::Open => "opening the AMQP connection",
+            Self::Credential => "asking the credential for a token",
+            Self::Token => "putting the token",
             Self::Begin => "beginning the session",
             Self::Attach => "attaching the link",
             Self::Credit => "waiting for credit to send",
@@ -94,6 +102,12 @@ pub enum ConnectError {
     /// [`DeviceClientBuilder::hub`](crate::DeviceClientBuilder::hub).
     #[error("the hub's name does not follow from the host {0}")]
     NoHubName(String),
+    /// The connection string is not one of a device or module with its key or token.
+    #[error("the connection string is not one of a device or module with a key or a token")]
+    NotADevicesConnection,
+    /// The connection string's key is no base64 of a key.
+    #[error("the connection string's key can't be read")]
+    BadKey(#[source] KeyError),
     /// The URL names something that a device does not send to.
     #[error("the address is not a device's or module's own: {0}")]
     NotADevice(String),
@@ -147,6 +161,15 @@ pub enum ConnectError {
     /// The peer offers no SASL PLAIN.
     #[error("the peer does not offer SASL PLAIN")]
     PlainNotOffered,
+    /// The peer offers no SASL ANONYMOUS, which comes before claims-based security.
+    #[error("the peer does not offer SASL ANONYMOUS")]
+    AnonymousNotOffered,
+    /// The hub refused the token that was put to its `$cbs` node. Its status code stands in the description.
+    #[error("the hub refused the token: {0}")]
+    TokenRefused(Condition),
+    /// The credential gave no token.
+    #[error("the credential gave no token")]
+    Credential(#[source] CredentialError),
     /// The peer speaks AMQP, but not version 1.0 with SASL.
     #[error("the peer speaks another AMQP: it answered with the header {0:02x?}")]
     WrongHeader(Vec<u8>),
@@ -177,6 +200,22 @@ pub enum ConnectError {
         /// How long it was waited for.
         after: Duration,
     },
+}
+
+impl ConnectError {
+    /// What an end in the middle of connecting comes to.
+    pub(crate) fn interrupted(phase: Phase, why: Interruption) -> Self {
+        match why {
+            Interruption::Refused(condition) => Self::RefusedWith { phase, condition },
+            Interruption::Lost(Lost::Stream(Blown::Misbehaved(violation))) => Self::PeerMisbehaved(violation),
+            Interruption::Lost(why) => Self::Lost { phase, why },
+            Interruption::TimedOut { phase, after } => Self::TimedOut { phase, after },
+            _ => Self::Lost {
+                phase,
+                why: Lost::Stream(Blown::PeerClosed),
+            },
+        }
+    }
 }
 
 /// What is wrong with the TLS handshake.
@@ -286,6 +325,10 @@ pub enum Interruption {
     Lost(Lost),
     /// This client was closed.
     Stopped,
+    /// No connection could be made; the text says why.
+    NoConnection(String),
+    /// Another client took the link three times within a minute: two clients use the same identity. Stop one of them.
+    Stolen,
 }
 
 impl fmt::Display for Interruption {
@@ -296,8 +339,22 @@ impl fmt::Display for Interruption {
             Self::Closed => f.write_str("the peer closed the link"),
             Self::Lost(why) => why.fmt(f),
             Self::Stopped => f.write_str("the client was closed"),
+            Self::NoConnection(why) => f.write_str(why),
+            Self::Stolen => f.write_str("another client with the same identity keeps taking the link"),
         }
     }
+}
+
+/// That a message was not queued: the queue holds as much as it may.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnqueueError {
+    /// The queue holds as many messages or bytes as it may. Wait for outcomes, then try again.
+    #[error("the queue is full")]
+    QueueFull,
+    /// The client has ended.
+    #[error("the client has ended: {0}")]
+    Ended(Interruption),
 }
 
 /// Why a connection did not end cleanly. It has ended all the same.

@@ -1,17 +1,36 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod builder;
 mod config;
+mod credential;
 mod device;
 mod driver;
 mod error;
 mod message;
+pub mod recovery;
+mod status;
+#[doc(hidden)]
+#[allow(
+    clippy::exhaustive_enums,
+    reason = "for the simulation in this workspace's tests; no part of the public interface"
+)]
+pub mod supervisor;
 
 // The public interface:
-pub use crate::config::{AMQP_PORT, AMQPS_PORT, IDLE_TIMEOUT, OPERATION_TIMEOUT, WINDOW, WINDOW_BYTES};
-pub use crate::device::{DeviceClient, DeviceClientBuilder};
+pub use crate::builder::{DeviceClientBuilder, Recover};
+pub use crate::config::{
+    AMQP_PORT, AMQPS_PORT, IDLE_TIMEOUT, OPERATION_TIMEOUT, QUEUE, QUEUE_BYTES, QUEUE_TIMEOUT, WINDOW,
+    WINDOW_BYTES,
+};
+pub use crate::credential::{Credential, CredentialError, Key, TOKEN_LIFE, TokenFuture};
+pub use crate::device::{DeviceClient, Ticket};
 pub use crate::error::{
-    Accepted, CloseError, Condition, ConnectError, Interruption, Lost, Phase, SendError, TlsFailure,
+    Accepted, CloseError, Condition, ConnectError, EnqueueError, Interruption, Lost, Phase, SendError,
+    TlsFailure,
 };
 pub use crate::message::Message;
+pub use crate::status::{Statistics, Status};
+pub use crate::supervisor::Batching;
+pub use crate::supervisor::backoff::Schedule;
 pub use iothub_frame::{Blown, Violation};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use iothub_amqp::{Accepted, CloseError, DeviceClient, DeviceClientBuilder, Message, SendError};
+use iothub_amqp::{Accepted, CloseError, DeviceClient, DeviceClientBuilder, Message, Recover, SendError};
 
 use self::local::LocalHub;
 use self::tally::Tally;
@@ -54,6 +54,8 @@ async fn send(sending: Sending, io: &mut Io) -> Result<Exit, Failure> {
         let builder = roots
             .into_iter()
             .fold(builder, DeviceClientBuilder::root_certificate);
+        // Who runs a command sees what ended it, and runs it again.
+        let builder = builder.recovery(Recover::Never);
         let client = builder.operation_timeout(timeout).connect().await?;
         Ok::<_, Failure>((client, hub))
     };

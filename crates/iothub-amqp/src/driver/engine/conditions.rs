@@ -7,6 +7,14 @@ use fe2o3_amqp_types::primitives::Symbol;
 use iothub_frame::Fuse;
 
 use crate::error::{Condition, Interruption, Lost};
+use crate::recovery::Operation;
+
+/// Why something ended, and what the reason speaks of: a link tells of the end of its session and connection too.
+#[derive(Debug, Clone)]
+pub(crate) struct End {
+    pub(crate) why: Interruption,
+    pub(crate) of: Operation,
+}
 
 /// The symbol and text of an AMQP error.
 pub(super) fn condition(error: definitions::Error) -> Condition {
@@ -29,49 +37,61 @@ pub(super) fn connection_ended(error: Option<fe2o3_amqp::connection::Error>, fus
         Some(Error::TransportError(fe2o3_amqp::transport::Error::IdleTimeoutElapsed)) => {
             Interruption::Lost(Lost::Idle)
         }
-        Some(_) => lost(fuse),
+        Some(_) => lost(fuse).why,
     }
 }
 
-pub(super) fn lost(fuse: &Fuse) -> Interruption {
-    Interruption::Lost(fuse.why().map_or(Lost::Protocol, Lost::Stream))
+pub(super) fn lost(fuse: &Fuse) -> End {
+    let why = Interruption::Lost(fuse.why().map_or(Lost::Protocol, Lost::Stream));
+    let of = Operation::Connection;
+    End { why, of }
 }
 
-pub(super) fn link_state(error: LinkStateError, fuse: &Fuse) -> Interruption {
+pub(super) fn link_state(error: LinkStateError, fuse: &Fuse) -> End {
     match error {
         LinkStateError::RemoteDetachedWithError(error) | LinkStateError::RemoteClosedWithError(error) => {
-            Interruption::Refused(condition(error))
+            refused(error, Operation::Link)
         }
-        LinkStateError::RemoteDetached | LinkStateError::RemoteClosed => Interruption::Closed,
+        LinkStateError::RemoteDetached | LinkStateError::RemoteClosed => closed(Operation::Link),
         LinkStateError::SessionStopped(reason) => session_stopped(reason, fuse),
         LinkStateError::IllegalState | LinkStateError::ExpectImmediateDetach => lost(fuse),
     }
 }
 
-pub(super) fn detached(error: DetachError, fuse: &Fuse) -> Interruption {
+pub(super) fn detached(error: DetachError, fuse: &Fuse) -> End {
     match error {
         DetachError::RemoteDetachedWithError(error) | DetachError::RemoteClosedWithError(error) => {
-            Interruption::Refused(condition(error))
+            refused(error, Operation::Link)
         }
         DetachError::SessionStopped(reason) => session_stopped(reason, fuse),
         DetachError::IllegalState => lost(fuse),
-        _ => Interruption::Closed,
+        _ => closed(Operation::Link),
     }
 }
 
-pub(super) fn session_stopped(reason: SessionStopReason, fuse: &Fuse) -> Interruption {
+pub(super) fn session_stopped(reason: SessionStopReason, fuse: &Fuse) -> End {
     match reason {
-        SessionStopReason::RemoteEndedWithError(error) => Interruption::Refused(condition(error)),
-        SessionStopReason::RemoteEnded => Interruption::Closed,
+        SessionStopReason::RemoteEndedWithError(error) => refused(error, Operation::Session),
+        SessionStopReason::RemoteEnded => closed(Operation::Session),
         SessionStopReason::ConnectionStopped(reason) => connection_stopped(reason, fuse),
         SessionStopReason::Ended | SessionStopReason::EndedWithError(_) => lost(fuse),
     }
 }
 
-pub(super) fn connection_stopped(reason: ConnectionStopReason, fuse: &Fuse) -> Interruption {
+pub(super) fn connection_stopped(reason: ConnectionStopReason, fuse: &Fuse) -> End {
     match reason {
-        ConnectionStopReason::RemoteClosedWithError(error) => Interruption::Refused(condition(error)),
-        ConnectionStopReason::RemoteClosed => Interruption::Closed,
+        ConnectionStopReason::RemoteClosedWithError(error) => refused(error, Operation::Connection),
+        ConnectionStopReason::RemoteClosed => closed(Operation::Connection),
         ConnectionStopReason::Closed | ConnectionStopReason::ClosedWithError(_) => lost(fuse),
     }
+}
+
+fn refused(error: definitions::Error, of: Operation) -> End {
+    let why = Interruption::Refused(condition(error));
+    End { why, of }
+}
+
+fn closed(of: Operation) -> End {
+    let why = Interruption::Closed;
+    End { why, of }
 }

@@ -1,4 +1,4 @@
-//! Opening a connection, its session and its one sending link; and ending them.
+//! Opening a connection, its sessions and sending links; and ending them.
 
 use std::time::Duration;
 
@@ -18,8 +18,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::conditions::{condition, connection_ended, connection_stopped, lost, session_stopped};
+use super::inward::Inward;
 use super::sender::Link;
-use crate::error::{CloseError, ConnectError, Interruption, Lost, Phase};
+use crate::error::{ConnectError, Interruption, Lost, Phase};
 
 /// What SASL PLAIN sends: a user name as it stands (no escapes) and the whole token.
 pub(crate) struct Login {
@@ -53,27 +54,25 @@ impl Login {
     }
 }
 
-/// What a connection is opened with, and what its link is attached to.
+/// How a connection is signed in.
+pub(crate) enum Sasl {
+    Plain(Login),
+    /// What comes before claims-based security.
+    Anonymous,
+}
+
+/// What a connection is opened with.
 pub(crate) struct Opening<'a> {
     pub(crate) hostname: &'a str,
     pub(crate) container_id: String,
-    pub(crate) login: &'a Login,
-    pub(crate) link_name: String,
-    /// The address of the node to send to.
-    pub(crate) target: String,
+    pub(crate) sasl: Sasl,
     /// Bounds each step.
     pub(crate) limit: Duration,
     pub(crate) idle_timeout: Duration,
 }
 
-/// An open connection: what keeps it alive, and the link to send on.
-pub(crate) struct Wire {
-    pub(crate) life: Life,
-    pub(crate) link: Link,
-}
-
-/// Opens all of it over `stream`. Every step is bounded; what was opened of a failed attempt is gone with its fuse.
-pub(crate) async fn open<S>(stream: S, opening: Opening<'_>) -> Result<Wire, ConnectError>
+/// Opens a connection over `stream`. Every step is bounded; what was opened of a failed attempt is gone with its fuse.
+pub(crate) async fn open<S>(stream: S, opening: Opening<'_>) -> Result<Line, ConnectError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -85,120 +84,141 @@ where
         },
     );
     let blow = BlowOnDrop(fuse.clone());
-    let wire = open_guarded(stream, fuse, opening).await?;
-    blow.disarm();
-    Ok(wire)
-}
-
-async fn open_guarded<S>(stream: Guarded<S>, fuse: Fuse, opening: Opening<'_>) -> Result<Wire, ConnectError>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
     let limit = opening.limit;
-    let timed_out = |phase| move |_| ConnectError::TimedOut { phase, after: limit };
-
     let idle = u32::try_from(opening.idle_timeout.as_millis()).unwrap_or(u32::MAX);
+    let is_plain = matches!(opening.sasl, Sasl::Plain(_));
+    let profile = match opening.sasl {
+        Sasl::Plain(login) => login.profile(),
+        Sasl::Anonymous => SaslProfile::Anonymous,
+    };
     let connecting = Connection::builder()
         .container_id(opening.container_id)
         .hostname(opening.hostname)
         .max_frame_size(Limits::default().frames.max_frame)
         .idle_time_out(idle)
-        .sasl_profile(opening.login.profile())
-        .open_with_stream(stream);
-    let mut connection = timeout(limit, connecting)
+        .sasl_profile(profile)
+        .open_with_stream(Inward::new(stream, fuse.clone()));
+    let connection = timeout(limit, connecting)
         .await
-        .map_err(timed_out(Phase::Open))?
-        .map_err(|error| open_failed(error, &fuse))?;
+        .map_err(|_| ConnectError::TimedOut {
+            phase: Phase::Open,
+            after: limit,
+        })?
+        .map_err(|error| match open_failed(error, &fuse) {
+            ConnectError::PlainNotOffered if !is_plain => ConnectError::AnonymousNotOffered,
+            error => error,
+        })?;
     tracing::debug!("connection open");
-
-    let mut session = timeout(limit, Session::begin(&mut connection))
-        .await
-        .map_err(timed_out(Phase::Begin))?
-        .map_err(|error| begin_failed(error, &fuse))?;
-
-    let mut properties = Fields::new();
-    properties.insert(
-        Symbol::from("com.microsoft:client-version"),
-        Value::String(CLIENT_VERSION.to_owned()),
-    );
-    let attaching = Sender::builder()
-        .name(opening.link_name)
-        .target(Target::builder().address(opening.target).build())
-        .sender_settle_mode(SenderSettleMode::Unsettled)
-        .properties(properties)
-        // A hub may write the address back in its own spelling.
-        .verify_incoming_source(false)
-        .verify_incoming_target(false)
-        .attach(&mut session);
-    let sender = timeout(limit, attaching)
-        .await
-        .map_err(timed_out(Phase::Attach))?
-        .map_err(|error| attach_failed(error, &fuse))?;
-    tracing::debug!(max_message_size = sender.max_message_size(), "link attached");
-
-    let link = Link::new(sender, fuse.clone());
-    Ok(Wire {
-        life: Life {
-            connection,
-            session,
-            fuse,
-        },
-        link,
-    })
+    Ok(Line { connection, blow })
 }
 
-/// The parts of an open connection that are not its links.
-pub(crate) struct Life {
+/// An open connection. It ends when this is dropped.
+pub(crate) struct Line {
     connection: ConnectionHandle<()>,
-    session: SessionHandle<()>,
-    fuse: Fuse,
+    blow: BlowOnDrop,
 }
 
-impl Life {
+impl Line {
+    /// Begins a session within `limit`.
+    pub(crate) async fn begin(&mut self, limit: Duration) -> Result<Channel, ConnectError> {
+        let session = timeout(limit, Session::begin(&mut self.connection))
+            .await
+            .map_err(|_| ConnectError::TimedOut {
+                phase: Phase::Begin,
+                after: limit,
+            })?
+            .map_err(|error| begin_failed(error, self.fuse()))?;
+        Ok(Channel {
+            session,
+            fuse: self.fuse().clone(),
+        })
+    }
+
     /// Waits for the connection's end. Cancel safe; not to be called again once it has answered.
     pub(crate) async fn ended(&mut self) -> Interruption {
         let error = self.connection.on_close().await.err();
-        connection_ended(error, &self.fuse)
+        connection_ended(error, self.fuse())
     }
 
-    /// Detaches, ends and closes, all within `limit`; whatever the peer does, nothing is left of it afterwards.
-    pub(crate) async fn close(mut self, link: Link, limit: Duration) -> Result<(), CloseError> {
-        let _blow = BlowOnDrop(self.fuse.clone());
+    /// Ends the session and closes, within `limit`; whatever the peer does, nothing is left of it afterwards.
+    pub(crate) async fn close(
+        mut self,
+        channel: Option<Channel>,
+        limit: Duration,
+    ) -> Result<(), Interruption> {
+        let fuse = self.fuse().clone();
         let farewell = async {
-            // A link or session that the peer ended first is no reason not to close the connection.
-            let _ = link.close().await;
-            let _ = self.session.end().await;
+            // A session that the peer ended first is no reason not to close the connection.
+            if let Some(mut channel) = channel {
+                let _ = channel.session.end().await;
+            }
             // Towards a peer that does not answer, the engine spins in here until the fuse blows.
             let closed = self.connection.close().await;
-            drop((self.session, self.connection));
-            self.fuse.drained().await;
+            fuse.drained().await;
             closed
         };
         match timeout(limit, farewell).await {
-            Err(_) => Err(CloseError::TimedOut { after: limit }),
-            Ok(Err(error)) => Err(CloseError::Ended(connection_ended(Some(error), &self.fuse))),
+            Err(_) => Err(Interruption::TimedOut {
+                phase: Phase::Close,
+                after: limit,
+            }),
+            Ok(Err(error)) => Err(connection_ended(Some(error), &fuse)),
             Ok(Ok(())) => Ok(()),
         }
     }
 
-    /// Ends at once, without a word to the peer.
-    pub(crate) fn abandon(self, link: Link) {
-        self.fuse.blow(Blown::Stopped);
-        // In this order: a link that outlives its connection keeps its deliveries waiting.
-        drop(link);
-        drop(self.session);
-        drop(self.connection);
+    /// Ends the stream at once, without a word to the peer.
+    pub(crate) fn blow(&self) {
+        self.fuse().blow(Blown::Stopped);
+    }
+
+    fn fuse(&self) -> &Fuse {
+        &self.blow.0
+    }
+}
+
+/// A session.
+pub(crate) struct Channel {
+    pub(super) session: SessionHandle<()>,
+    pub(super) fuse: Fuse,
+}
+
+impl Channel {
+    /// Attaches a link that sends to `target`, within `limit`.
+    pub(crate) async fn attach(
+        &mut self,
+        name: String,
+        target: &str,
+        limit: Duration,
+    ) -> Result<Link, ConnectError> {
+        let mut properties = Fields::new();
+        properties.insert(
+            Symbol::from("com.microsoft:client-version"),
+            Value::String(CLIENT_VERSION.to_owned()),
+        );
+        let attaching = Sender::builder()
+            .name(name)
+            .target(Target::builder().address(target).build())
+            .sender_settle_mode(SenderSettleMode::Unsettled)
+            .properties(properties)
+            // A hub may write the address back in its own spelling.
+            .verify_incoming_source(false)
+            .verify_incoming_target(false)
+            .attach(&mut self.session);
+        let sender = timeout(limit, attaching)
+            .await
+            .map_err(|_| ConnectError::TimedOut {
+                phase: Phase::Attach,
+                after: limit,
+            })?
+            .map_err(|error| attach_failed(error, &self.fuse))?;
+        tracing::debug!(max_message_size = sender.max_message_size(), "link attached");
+        Ok(Link::new(sender, self.fuse.clone()))
     }
 }
 
 /// Ends the stream if an attempt fails or its future is dropped: nothing else ends an engine that waits.
 struct BlowOnDrop(Fuse);
-
-impl BlowOnDrop {
-    fn disarm(self) {
-        std::mem::forget(self);
-    }
-}
 
 impl Drop for BlowOnDrop {
     fn drop(&mut self) {
@@ -217,11 +237,11 @@ fn open_failed(error: OpenError, fuse: &Fuse) -> ConnectError {
             phase: Phase::Open,
             condition: condition(error),
         },
-        OpenError::RemoteClosed => interrupted(Phase::Open, Interruption::Closed),
+        OpenError::RemoteClosed => ConnectError::interrupted(Phase::Open, Interruption::Closed),
         OpenError::TransportError(transport::Error::IdleTimeoutElapsed) => {
-            interrupted(Phase::Open, Interruption::Lost(Lost::Idle))
+            ConnectError::interrupted(Phase::Open, Interruption::Lost(Lost::Idle))
         }
-        _ => interrupted(Phase::Open, lost(fuse)),
+        _ => ConnectError::interrupted(Phase::Open, lost(fuse).why),
     }
 }
 
@@ -229,37 +249,22 @@ fn begin_failed(error: BeginError, fuse: &Fuse) -> ConnectError {
     let why = match error {
         BeginError::RemoteEndedWithError(error) => Interruption::Refused(condition(error)),
         BeginError::RemoteEnded => Interruption::Closed,
-        BeginError::ConnectionStopped(reason) => connection_stopped(reason, fuse),
-        _ => lost(fuse),
+        BeginError::ConnectionStopped(reason) => connection_stopped(reason, fuse).why,
+        _ => lost(fuse).why,
     };
-    interrupted(Phase::Begin, why)
+    ConnectError::interrupted(Phase::Begin, why)
 }
 
 fn attach_failed(error: SenderAttachError, fuse: &Fuse) -> ConnectError {
     let why = match error {
         SenderAttachError::RemoteClosedWithError(error) => Interruption::Refused(condition(error)),
-        SenderAttachError::SessionStopped(reason) => session_stopped(reason, fuse),
+        SenderAttachError::SessionStopped(reason) => session_stopped(reason, fuse).why,
         SenderAttachError::IncomingTargetIsNone | SenderAttachError::ExpectImmediateDetach => {
             Interruption::Closed
         }
-        _ => lost(fuse),
+        _ => lost(fuse).why,
     };
-    interrupted(Phase::Attach, why)
-}
-
-fn interrupted(phase: Phase, why: Interruption) -> ConnectError {
-    match why {
-        Interruption::Refused(condition) => ConnectError::RefusedWith { phase, condition },
-        Interruption::Lost(Lost::Stream(Blown::Misbehaved(violation))) => {
-            ConnectError::PeerMisbehaved(violation)
-        }
-        Interruption::Lost(why) => ConnectError::Lost { phase, why },
-        Interruption::TimedOut { phase, after } => ConnectError::TimedOut { phase, after },
-        Interruption::Closed | Interruption::Stopped => ConnectError::Lost {
-            phase,
-            why: Lost::Stream(Blown::PeerClosed),
-        },
-    }
+    ConnectError::interrupted(Phase::Attach, why)
 }
 
 /// The numbers of AMQP 1.0 §5.3.3.6.

@@ -1,22 +1,70 @@
 //! The sending link: handing messages over, and their outcomes.
 
+use std::sync::Arc;
+
 use fe2o3_amqp::Sender;
 use fe2o3_amqp::link::SendError as EngineSendError;
 use fe2o3_amqp::link::delivery::{DeliveryFut, Sendable};
-use fe2o3_amqp_types::messaging::{Data, Outcome};
+use fe2o3_amqp_types::messaging::message::__private::Serializable;
+use fe2o3_amqp_types::messaging::{Batch, Data, Message as WireMessage, Outcome as EngineOutcome};
+use fe2o3_amqp_types::primitives::Binary;
 use iothub_frame::Fuse;
 
-use super::conditions::{condition, detached, link_state};
+use super::conditions::{End, condition, detached, link_state};
 use crate::Message;
-use crate::driver::owner::SendResult;
-use crate::error::{Accepted, Condition, Interruption, SendError};
+use crate::error::Condition;
+use crate::supervisor::Outcome;
 
-/// A message as the engine takes it; boxed, since it is large and is moved from queue to queue.
-pub(crate) struct Encoded(Box<Sendable<Data>>);
+/// A message as the engine takes it; shared, since it may be sent again.
+#[derive(Clone)]
+pub(crate) struct Encoded {
+    message: Arc<Sendable<Data>>,
+    size: usize,
+}
+
+impl Encoded {
+    /// How many bytes it has on the wire.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+}
 
 impl From<Message> for Encoded {
     fn from(message: Message) -> Self {
-        Self(Box::new(Sendable::builder().message(message.into_wire()).build()))
+        let sendable = Sendable::builder().message(message.into_wire()).build();
+        // What can't be encoded is of no size that any link takes.
+        let size = serde_amqp::serialized_size(&Serializable(&sendable.message)).unwrap_or(usize::MAX);
+        Self {
+            message: Arc::new(sendable),
+            size,
+        }
+    }
+}
+
+/// One transfer: a message, or a batch of them.
+pub(crate) enum Outgoing {
+    One(Encoded),
+    Batch(Box<Sendable<Batch<Data>>>),
+}
+
+impl Outgoing {
+    /// Several messages become one of message-format 0x80013700, a data section for each.
+    pub(crate) fn of(mut messages: Vec<Encoded>) -> Option<Self> {
+        if messages.len() == 1 {
+            return messages.pop().map(Self::One);
+        }
+        let sections: Vec<Data> = messages
+            .iter()
+            .map(|encoded| serde_amqp::to_vec(&Serializable(&encoded.message.message)))
+            .map(|bytes| bytes.map(|bytes| Data(Binary::from(bytes))))
+            .collect::<Result<_, _>>()
+            .ok()?;
+        let message = WireMessage::builder().data_batch(sections).build();
+        let batch = Sendable::builder()
+            .message(message)
+            .message_format(BATCH_FORMAT)
+            .build();
+        Some(Self::Batch(Box::new(batch)))
     }
 }
 
@@ -26,10 +74,10 @@ pub(crate) struct Link {
     fuse: Fuse,
 }
 
-/// Why a message was not handed over. It never left.
+/// Why a transfer was not handed over. It never left.
 pub(crate) enum HandError {
     TooLarge { size: u64, limit: u64 },
-    Interrupted(Interruption),
+    Ended(End),
 }
 
 impl Link {
@@ -37,69 +85,72 @@ impl Link {
         Self { sender, fuse }
     }
 
-    /// Waits for credit, hands the message over, and gives what awaits its outcome.
+    /// The largest message that the peer takes, in bytes; 0 is any.
+    pub(crate) fn limit(&self) -> u64 {
+        self.sender.max_message_size().unwrap_or(0)
+    }
+
+    /// Waits for credit, hands the transfer over, and gives what awaits its outcome.
     ///
-    /// Cancel safe: a message whose future is dropped before it is ready was not handed over.
+    /// Cancel safe: a transfer whose future is dropped before it is ready was not handed over.
     pub(crate) async fn hand(
         &mut self,
-        message: &Encoded,
-    ) -> Result<impl Future<Output = Result<SendResult, Interruption>> + Send + use<>, HandError> {
-        match self.sender.send_batchable_ref(&message.0).await {
+        outgoing: &Outgoing,
+    ) -> Result<impl Future<Output = Result<Outcome, End>> + Send + use<>, HandError> {
+        let sent = match outgoing {
+            Outgoing::One(encoded) => self.sender.send_batchable_ref(&encoded.message).await,
+            Outgoing::Batch(batch) => self.sender.send_batchable_ref(batch).await,
+        };
+        match sent {
             Ok(delivery) => Ok(outcome(delivery, self.fuse.clone())),
-            Err(error) => Err(self.not_handed(error)),
+            Err(EngineSendError::MessageSizeExceeded(exceeded)) => Err(HandError::TooLarge {
+                size: exceeded.size,
+                limit: exceeded.max_size,
+            }),
+            Err(error) => Err(HandError::Ended(end(error, &self.fuse))),
         }
     }
 
     /// Waits until the peer has detached the link. Cancel safe.
-    pub(crate) async fn detached(&mut self) -> Interruption {
+    pub(crate) async fn detached(&mut self) -> End {
         detached(self.sender.on_detach().await, &self.fuse)
     }
 
-    pub(super) async fn close(self) -> Result<(), Interruption> {
-        self.sender
-            .close()
-            .await
-            .map_err(|error| detached(error, &self.fuse))
-    }
-
-    fn not_handed(&self, error: EngineSendError) -> HandError {
-        match error {
-            EngineSendError::MessageSizeExceeded(exceeded) => HandError::TooLarge {
-                size: exceeded.size,
-                limit: exceeded.max_size,
-            },
-            other => HandError::Interrupted(interruption(other, &self.fuse)),
-        }
+    /// Detaches in good order.
+    pub(crate) async fn close(self) {
+        // That the peer was first, or is gone, is told elsewhere.
+        let _ = self.sender.close().await;
     }
 }
 
-/// The peer's word on a message, or that none will come.
+/// The peer's word on a transfer, or that none will come.
 async fn outcome(
-    delivery: DeliveryFut<Result<Outcome, EngineSendError>>,
+    delivery: DeliveryFut<Result<EngineOutcome, EngineSendError>>,
     fuse: Fuse,
-) -> Result<SendResult, Interruption> {
-    Ok(
-        match delivery.await.map_err(|error| interruption(error, &fuse))? {
-            Outcome::Accepted(_) => Ok(Accepted {}),
-            Outcome::Rejected(rejected) => Err(SendError::Rejected(rejected.error.map_or_else(
-                || {
-                    Condition::new(
-                        "amqp:internal-error",
-                        Some("rejected without a reason".to_owned()),
-                    )
-                },
-                condition,
-            ))),
-            // `modified` asks for another attempt, as `released` does (§3.4.5); a hub sends neither today.
-            Outcome::Released(_) | Outcome::Modified(_) => Err(SendError::Released),
-        },
-    )
+) -> Result<Outcome, End> {
+    Ok(match delivery.await.map_err(|error| end(error, &fuse))? {
+        EngineOutcome::Accepted(_) => Outcome::Accepted,
+        EngineOutcome::Rejected(rejected) => Outcome::Rejected(rejected.error.map_or_else(
+            || {
+                Condition::new(
+                    "amqp:internal-error",
+                    Some("rejected without a reason".to_owned()),
+                )
+            },
+            condition,
+        )),
+        // `modified` asks for another attempt, as `released` does (§3.4.5); a hub sends neither today.
+        EngineOutcome::Released(_) | EngineOutcome::Modified(_) => Outcome::Released,
+    })
 }
 
-fn interruption(error: EngineSendError, fuse: &Fuse) -> Interruption {
+fn end(error: EngineSendError, fuse: &Fuse) -> End {
     match error {
         EngineSendError::LinkStateError(error) => link_state(error, fuse),
         EngineSendError::Detached(error) => detached(error, fuse),
         _ => super::conditions::lost(fuse),
     }
 }
+
+/// Azure's format of a batch.
+const BATCH_FORMAT: u32 = 0x8001_3700;

@@ -1,0 +1,66 @@
+//! What a client says of itself.
+
+use std::time::Instant;
+
+use crate::error::Interruption;
+
+/// How a client stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Status {
+    /// The first connection is being made.
+    Connecting,
+    /// Messages can be sent.
+    Connected,
+    /// The connection, the session or the link is being made anew; messages wait.
+    Recovering {
+        /// What ended it.
+        why: Interruption,
+        /// When the next attempt comes; the past if it is under way.
+        next_attempt: Instant,
+    },
+    /// The hub has too much to do and is left alone for a while; messages wait.
+    Throttled {
+        /// What the hub said.
+        why: Interruption,
+        /// When messages go on.
+        until: Instant,
+    },
+    /// The connection is being replaced in good order, because its token comes to its end; messages wait.
+    Renewing,
+    /// The client is closing.
+    Closing,
+    /// The client has ended: it was closed, or trying again can't help.
+    Ended {
+        /// Why.
+        why: Interruption,
+    },
+}
+
+/// What a client has done so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Messages that have no outcome yet.
+    pub waiting: usize,
+    /// Messages that the hub accepted.
+    pub accepted: u64,
+    /// Messages that the hub rejected for good, or that were too large for its link.
+    pub rejected: u64,
+    /// Messages that certainly never left.
+    pub not_sent: u64,
+    /// Messages whose outcome is not known.
+    pub unknown: u64,
+    /// How often a message was queued again although the hub may have had it: the most duplicates that there can be.
+    pub resent: u64,
+    /// Acceptances of a message that had been accepted, or given up, before: duplicates that are known.
+    pub duplicates: u64,
+    /// Transfers, each of one message or one batch.
+    pub transfers: u64,
+    /// Connections that were tried, the first among them.
+    pub attempts: u64,
+    /// Links that were attached, the first among them.
+    pub links: u64,
+    /// Tokens that were put to a `$cbs` node and accepted.
+    pub tokens_put: u64,
+}

@@ -1,0 +1,331 @@
+//! The truth about each message: where it is, and what it came to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::batch::{self, Batching};
+use super::line::Certainty;
+use super::{Epoch, TicketId, TransferId};
+
+/// How much may fly.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Window {
+    /// Transfers.
+    pub(super) transfers: usize,
+    /// Bytes of their messages.
+    pub(super) bytes: usize,
+}
+
+/// All messages that have no outcome yet, in the order of their tickets.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ledger {
+    tickets: BTreeMap<TicketId, Ticket>,
+    /// Those of them that wait to be transferred; the first is the next.
+    queued: BTreeSet<TicketId>,
+    deadlines: BTreeSet<(Instant, TicketId)>,
+    /// On the present lane.
+    out: BTreeMap<TransferId, Transfer>,
+    /// On lanes of before: only an acceptance still counts. At most [`MAX_STALE`].
+    stale: BTreeMap<TransferId, Vec<TicketId>>,
+    out_bytes: usize,
+    next_transfer: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Ticket {
+    size: usize,
+    /// Until it has passed.
+    deadline: Option<Instant>,
+    /// How long the deadline was away when it was set.
+    limit: Duration,
+    /// Handed to an engine at least once: the hub may have it.
+    maybe: bool,
+    /// Its batch was rejected: it goes alone from now on.
+    single: bool,
+    out: Option<TransferId>,
+}
+
+#[derive(Debug, Clone)]
+struct Transfer {
+    epoch: Epoch,
+    tickets: Vec<TicketId>,
+    bytes: usize,
+    /// When the engine took it.
+    handed: Option<Instant>,
+}
+
+/// What is known of a ticket whose time is up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// It was never handed to an engine.
+    NeverHanded,
+    /// It was.
+    Maybe,
+    /// It is with the lane, which has to say whether it handed it over.
+    Offered(TransferId),
+}
+
+impl Ledger {
+    pub(super) fn enter(&mut self, id: TicketId, size: usize, deadline: Instant, limit: Duration) {
+        let ticket = Ticket {
+            size,
+            deadline: Some(deadline),
+            limit,
+            maybe: false,
+            single: false,
+            out: None,
+        };
+        if self.tickets.insert(id, ticket).is_none() {
+            self.queued.insert(id);
+            self.deadlines.insert((deadline, id));
+        }
+    }
+
+    /// Takes the next tickets that go into one transfer, if the window has room.
+    pub(super) fn take(
+        &mut self,
+        epoch: Epoch,
+        window: Window,
+        limit: u64,
+        batching: Batching,
+    ) -> Option<(TransferId, Vec<TicketId>)> {
+        let first = self.tickets.get(self.queued.first()?)?;
+        let free = window.bytes.saturating_sub(self.out_bytes);
+        // One message over the whole budget still goes, alone.
+        if self.out.len() >= window.transfers || (first.size > free && !self.out.is_empty()) {
+            return None;
+        }
+        let count = if batching == Batching::Off || first.single {
+            1
+        } else {
+            // What the hub may have already is not mixed with what it can't have.
+            let alike = self
+                .queued
+                .iter()
+                .map_while(|id| self.tickets.get(id))
+                .take_while(|ticket| ticket.maybe == first.maybe && !ticket.single);
+            batch::fitting(alike.map(|ticket| ticket.size), limit, free)
+        };
+        let id = TransferId(self.next_transfer);
+        self.next_transfer += 1;
+        let mut bytes = 0;
+        let mut tickets = Vec::with_capacity(count);
+        for _ in 0..count {
+            let Some(ticket) = self.queued.pop_first() else {
+                break;
+            };
+            if let Some(entry) = self.tickets.get_mut(&ticket) {
+                entry.out = Some(id);
+                bytes += entry.size;
+                tickets.push(ticket);
+            }
+        }
+        self.out_bytes += bytes;
+        let transfer = Transfer {
+            epoch,
+            tickets: tickets.clone(),
+            bytes,
+            handed: None,
+        };
+        self.out.insert(id, transfer);
+        Some((id, tickets))
+    }
+
+    /// The engine has it: from now on the hub may.
+    pub(super) fn handed(&mut self, id: TransferId, now: Instant) {
+        // Of a lane of before it is as true.
+        let tickets = match self.out.get_mut(&id) {
+            Some(transfer) => {
+                transfer.handed.get_or_insert(now);
+                &transfer.tickets
+            }
+            None => match self.stale.get(&id) {
+                Some(tickets) => tickets,
+                None => return,
+            },
+        };
+        for ticket in tickets {
+            if let Some(ticket) = self.tickets.get_mut(ticket) {
+                ticket.maybe = true;
+            }
+        }
+    }
+
+    /// Accepted, whatever lane says so: the tickets that this completes, and how many had completed before.
+    pub(super) fn accepted(&mut self, id: TransferId) -> (Vec<TicketId>, usize) {
+        let tickets = match self.leave(id) {
+            Some(transfer) => transfer.tickets,
+            None => self.stale.remove(&id).unwrap_or_default(),
+        };
+        let count = tickets.len();
+        let done: Vec<TicketId> = tickets
+            .into_iter()
+            .filter(|ticket| self.complete(*ticket))
+            .collect();
+        let before = count - done.len();
+        (done, before)
+    }
+
+    /// Takes a transfer of this epoch off the lane: its tickets that have no outcome yet, and whether it was a batch.
+    pub(super) fn land(&mut self, id: TransferId, epoch: Epoch) -> Option<(Vec<TicketId>, bool)> {
+        if self.out.get(&id)?.epoch != epoch {
+            return None;
+        }
+        let mut tickets = self.leave(id)?.tickets;
+        let is_batch = tickets.len() > 1;
+        tickets.retain(|ticket| self.tickets.contains_key(ticket));
+        for ticket in &tickets {
+            if let Some(ticket) = self.tickets.get_mut(ticket) {
+                ticket.out = None;
+            }
+        }
+        Some((tickets, is_batch))
+    }
+
+    /// Puts tickets that [`land`](Self::land) gave back to the front; ordered by ticket, as all are.
+    pub(super) fn requeue(&mut self, tickets: &[TicketId], single: bool) {
+        for id in tickets {
+            if let Some(ticket) = self.tickets.get_mut(id) {
+                ticket.single |= single;
+                self.queued.insert(*id);
+            }
+        }
+    }
+
+    /// The lane is gone: all that was on it is queued again, in order. How many tickets the hub may have.
+    pub(super) fn lost(&mut self, certainty: Certainty) -> usize {
+        let mut maybe = 0;
+        for (id, transfer) in std::mem::take(&mut self.out) {
+            for ticket_id in &transfer.tickets {
+                if let Some(ticket) = self.tickets.get_mut(ticket_id) {
+                    ticket.out = None;
+                    ticket.maybe |= certainty == Certainty::FactsMayFollow;
+                    maybe += usize::from(ticket.maybe);
+                    self.queued.insert(*ticket_id);
+                }
+            }
+            self.stale.insert(id, transfer.tickets);
+        }
+        self.out_bytes = 0;
+        while self.stale.len() > MAX_STALE {
+            self.stale.pop_first();
+        }
+        maybe
+    }
+
+    /// Ends a ticket; false if it had ended before.
+    pub(super) fn complete(&mut self, id: TicketId) -> bool {
+        let Some(ticket) = self.tickets.remove(&id) else {
+            return false;
+        };
+        self.queued.remove(&id);
+        if let Some(deadline) = ticket.deadline {
+            self.deadlines.remove(&(deadline, id));
+        }
+        true
+    }
+
+    /// Ends a ticket that waits and was never handed over.
+    pub(super) fn withdraw(&mut self, id: TicketId) -> bool {
+        let waits = self
+            .tickets
+            .get(&id)
+            .is_some_and(|ticket| ticket.out.is_none() && !ticket.maybe);
+        waits && self.complete(id)
+    }
+
+    /// Ends all; each with whether the hub may have it.
+    pub(super) fn drain(&mut self) -> Vec<(TicketId, bool)> {
+        let all: Vec<_> = self
+            .tickets
+            .iter()
+            .map(|(id, ticket)| (*id, ticket.maybe))
+            .collect();
+        *self = Self {
+            next_transfer: self.next_transfer,
+            ..Self::default()
+        };
+        all
+    }
+
+    /// The next ticket whose deadline is not after `now`. Its deadline is forgotten.
+    pub(super) fn overdue(&mut self, now: Instant) -> Option<(TicketId, Duration, Overdue)> {
+        let &(deadline, id) = self.deadlines.first().filter(|(deadline, _)| *deadline <= now)?;
+        self.deadlines.remove(&(deadline, id));
+        let ticket = self.tickets.get_mut(&id)?;
+        ticket.deadline = None;
+        let known = match ticket.out {
+            _ if ticket.maybe => Overdue::Maybe,
+            Some(transfer) => Overdue::Offered(transfer),
+            None => Overdue::NeverHanded,
+        };
+        Some((id, ticket.limit, known))
+    }
+
+    /// Sets a new deadline for a ticket that has none.
+    pub(super) fn extend(&mut self, id: TicketId, deadline: Instant) {
+        if let Some(ticket) = self.tickets.get_mut(&id) {
+            ticket.deadline = Some(deadline);
+            self.deadlines.insert((deadline, id));
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// When the engine took the oldest transfer that has no outcome.
+    pub(super) fn oldest_flying(&self) -> Option<Instant> {
+        self.out.values().find_map(|transfer| transfer.handed)
+    }
+
+    /// Whether the lane still has this transfer, or one behind it, and may not have handed it over.
+    pub(super) fn has_unhanded_from(&self, first: TransferId) -> bool {
+        self.out
+            .range(first..)
+            .any(|(_, transfer)| transfer.handed.is_none())
+    }
+
+    pub(super) fn is_maybe(&self, id: TicketId) -> bool {
+        self.tickets.get(&id).is_some_and(|ticket| ticket.maybe)
+    }
+
+    /// How much time it was given.
+    pub(super) fn limit(&self, id: TicketId) -> Duration {
+        self.tickets
+            .get(&id)
+            .map_or(Duration::ZERO, |ticket| ticket.limit)
+    }
+
+    /// The next ticket in the queue and its size.
+    pub(super) fn front(&self) -> Option<(TicketId, usize)> {
+        let id = self.queued.first()?;
+        Some((*id, self.tickets.get(id)?.size))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.tickets.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.tickets.len()
+    }
+
+    pub(super) fn nothing_out(&self) -> bool {
+        self.out.is_empty()
+    }
+
+    pub(super) fn out(&self) -> (usize, usize) {
+        (self.out.len(), self.out_bytes)
+    }
+
+    fn leave(&mut self, id: TransferId) -> Option<Transfer> {
+        let transfer = self.out.remove(&id)?;
+        self.out_bytes -= transfer.bytes;
+        Some(transfer)
+    }
+}
+
+/// How many transfers of lanes of before are remembered, so that a late acceptance still counts. What is forgotten is
+/// sent again, as it would be without the news.
+const MAX_STALE: usize = 4096;

@@ -1,0 +1,173 @@
+//! The invariants.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use iothub_amqp::supervisor::backoff::{ATTEMPTS_WINDOW, MAX_ATTEMPTS};
+use iothub_amqp::supervisor::{MAX_BATCH_MESSAGES, Settings, TicketId};
+use iothub_amqp::{Accepted, Interruption, SendError, Statistics};
+
+use super::replay;
+
+/// What a seed came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Everything that was done, as one number.
+    pub trace: u64,
+    /// Messages that were given to the client.
+    pub messages: u64,
+    /// Messages that the hub has at least once.
+    pub at_hub: u64,
+    /// Copies beyond the first.
+    pub duplicates: u64,
+    /// Connections that were tried.
+    pub attempts: u64,
+}
+
+pub(super) struct Checker {
+    pub(super) seed: u64,
+    pub(super) now: Duration,
+    settings: Settings,
+    given: BTreeSet<TicketId>,
+    outcomes: BTreeMap<TicketId, Result<Accepted, SendError>>,
+    /// How often the hub has taken each message, and the first times in their order.
+    copies: BTreeMap<TicketId, u64>,
+    firsts: Vec<TicketId>,
+    dials: VecDeque<Duration>,
+    connection: Option<u32>,
+    resent: u64,
+    /// Where faults have ended: from then on nothing may be given up for want of time.
+    pub(super) calm: bool,
+}
+
+impl Checker {
+    pub(super) fn new(seed: u64, settings: Settings) -> Self {
+        Self {
+            seed,
+            now: Duration::ZERO,
+            settings,
+            given: BTreeSet::new(),
+            outcomes: BTreeMap::new(),
+            copies: BTreeMap::new(),
+            firsts: Vec::new(),
+            dials: VecDeque::new(),
+            connection: None,
+            resent: 0,
+            calm: false,
+        }
+    }
+
+    pub(super) fn hold(&self, holds: bool, what: &str) {
+        assert!(
+            holds,
+            "{what}, at {:?} of seed {}; {}",
+            self.now,
+            self.seed,
+            replay(self.seed)
+        );
+    }
+
+    pub(super) fn given(&mut self, ticket: TicketId) {
+        self.given.insert(ticket);
+    }
+
+    pub(super) fn at_hub(&mut self, ticket: TicketId) {
+        let copies = self.copies.entry(ticket).or_default();
+        *copies += 1;
+        if *copies == 1 {
+            self.firsts.push(ticket);
+        }
+    }
+
+    pub(super) fn completed(&mut self, ticket: TicketId, result: &Result<Accepted, SendError>) {
+        self.hold(
+            self.given.contains(&ticket),
+            "a ticket that was never given completes",
+        );
+        if result.is_ok() {
+            self.hold(
+                self.copies.contains_key(&ticket),
+                "acknowledged, and the hub has it not",
+            );
+        }
+        let stopped = matches!(
+            result,
+            Err(SendError::NotSent(Interruption::Stopped) | SendError::Unknown(Interruption::Stopped))
+        );
+        self.hold(
+            !(self.calm && stopped),
+            "with no more faults a message is given up",
+        );
+        let again = self.outcomes.insert(ticket, result.clone()).is_some();
+        self.hold(!again, "a ticket completes twice");
+    }
+
+    pub(super) fn dialled(&mut self, conn: u32) {
+        self.hold(self.connection.is_none(), "two connections at once");
+        self.connection = Some(conn);
+        self.dials.push_back(self.now);
+        if self.dials.len() > MAX_ATTEMPTS {
+            let before = self.dials.pop_front().unwrap_or_default();
+            self.hold(
+                self.now - before >= ATTEMPTS_WINDOW,
+                "more than six attempts within a minute",
+            );
+        }
+    }
+
+    pub(super) fn gone(&mut self, conn: u32) {
+        if self.connection == Some(conn) {
+            self.connection = None;
+        }
+    }
+
+    pub(super) fn step(&mut self, (transfers, bytes): (usize, usize), statistics: Statistics) {
+        self.hold(
+            transfers <= self.settings.window,
+            "more flies than the window holds",
+        );
+        let most = self.settings.window_bytes.max(super::world::LARGEST);
+        self.hold(bytes <= most, "more bytes fly than the window holds");
+        let batch = if self.settings.batching == iothub_amqp::Batching::Off {
+            1
+        } else {
+            MAX_BATCH_MESSAGES
+        };
+        let again = statistics.resent - self.resent;
+        self.hold(
+            again <= (self.settings.window * batch) as u64,
+            "a cut costs more than a window",
+        );
+        self.resent = statistics.resent;
+    }
+
+    /// At the end: `uncut` if nothing ended a link, `ordered` if the hub took messages as they came.
+    pub(super) fn end(&self, statistics: Statistics, uncut: bool, ordered: bool, trace: u64) -> Tally {
+        for ticket in &self.given {
+            self.hold(
+                self.outcomes.contains_key(ticket),
+                "a message never got an outcome",
+            );
+        }
+        for (ticket, result) in &self.outcomes {
+            let copies = self.copies.get(ticket).copied().unwrap_or(0);
+            let certain = matches!(result, Err(SendError::NotSent(_) | SendError::TooLarge { .. }));
+            self.hold(!certain || copies == 0, "the hub has what was certainly not sent");
+        }
+        let duplicates = self.copies.values().map(|copies| copies - 1).sum();
+        self.hold(
+            duplicates <= statistics.resent,
+            "more duplicates than messages were sent again",
+        );
+        self.hold(!uncut || duplicates == 0, "a duplicate without a cut");
+        let in_order = self.firsts.is_sorted();
+        self.hold(!ordered || in_order, "first copies out of order");
+        Tally {
+            trace,
+            messages: self.given.len() as u64,
+            at_hub: self.copies.len() as u64,
+            duplicates,
+            attempts: statistics.attempts,
+        }
+    }
+}

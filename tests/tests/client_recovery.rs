@@ -1,0 +1,509 @@
+//! Goal: after whatever ends a link, a session or a connection, the client does what the table of recovery says, and
+//! every message gets its outcome.
+//! Method: a hub of hand-written frames on loopback that does to each message what the test wants; real time and short
+//! limits. What takes minutes is told to the supervisor itself, in virtual time.
+#![allow(clippy::unwrap_used, reason = "a test that fails here fails as it should")]
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use iothub_address::{DeviceId, HubHost, HubName, Identity};
+use iothub_amqp::recovery::{Operation, Recovery, classify};
+use iothub_amqp::supervisor::{
+    Action, Cause, Epoch, Input, Settings, SignIn, Supervisor, TicketId, TokenLife,
+};
+use iothub_amqp::{
+    Batching, Condition, DeviceClient, DeviceClientBuilder, EnqueueError, Interruption, Lost, Message, QUEUE,
+    Recover, Schedule, SendError, Status,
+};
+use iothub_emulator::{Body, Emulator, Keys};
+use iothub_sas::{SharedKey, Signer, UnixTime};
+use iothub_tests::reactive::{Answer, Hub, Seen};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn builder(hub: SocketAddr) -> DeviceClientBuilder {
+    let identity = Identity::Device(DeviceId::parse("dev").unwrap());
+    let key = SharedKey::from_bytes(&[7; 32]).unwrap();
+    let token = Signer::new(key).sign(
+        "hub.azure-devices.net/devices/dev",
+        UnixTime::from_secs(2_000_000_000),
+    );
+    let quick = Schedule::default()
+        .spread(Duration::from_millis(50))
+        .first(Duration::from_millis(50));
+    DeviceClient::builder(HubHost::parse("127.0.0.1").unwrap(), identity, token)
+        .hub(HubName::parse("hub").unwrap())
+        .port(hub.port())
+        .plain_tcp_to_this_machine()
+        .recovery(Recover::On(quick))
+}
+
+/// Does this to the first message, and accepts all others.
+async fn hub_that(first: Answer) -> Hub {
+    Hub::start(
+        "PLAIN",
+        move |_, number| if number == 0 { first } else { Answer::Accept },
+    )
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_flew_when_the_connection_was_cut_is_sent_again_before_newer_ones() {
+    let mut hub = hub_that(Answer::Cut).await;
+    let client = builder(hub.address).connect().await.unwrap();
+    let tickets: Vec<_> = ["one", "two", "three"]
+        .map(|body| client.enqueue(Message::new(body)).unwrap())
+        .into();
+    for outcome in tokio::time::timeout(PATIENCE, join_all(tickets)).await.unwrap() {
+        outcome.unwrap();
+    }
+    let statistics = client.statistics();
+    assert_eq!(
+        (statistics.accepted, statistics.attempts, statistics.waiting),
+        (3, 2, 0)
+    );
+    assert!((1..=3).contains(&statistics.resent), "{statistics:?}");
+    client.close().await.unwrap();
+    let mut after_the_cut = Vec::new();
+    let mut cut = false;
+    loop {
+        match hub.next().await {
+            Seen::Connection(2) => cut = true,
+            Seen::Telemetry(sections) if cut => after_the_cut.push(sections),
+            Seen::Close => break,
+            _ => {}
+        }
+    }
+    let bodies: Vec<_> = after_the_cut.iter().map(|sections| &sections[5..]).collect();
+    assert_eq!(bodies, [&b"one"[..], b"two", b"three"]);
+}
+
+/// Every condition that Microsoft's SDKs know, and one that they do not.
+const CONDITIONS: [&str; 40] = [
+    "amqp:unauthorized-access",
+    "amqp:not-found",
+    "amqp:not-allowed",
+    "amqp:not-implemented",
+    "amqp:decode-error",
+    "amqp:invalid-field",
+    "amqp:illegal-state",
+    "amqp:frame-size-too-small",
+    "amqp:precondition-failed",
+    "amqp:resource-deleted",
+    "amqp:resource-locked",
+    "amqp:resource-limit-exceeded",
+    "amqp:internal-error",
+    "amqp:connection:forced",
+    "amqp:connection:framing-error",
+    "amqp:connection:redirect",
+    "amqp:link:detach-forced",
+    "amqp:link:redirect",
+    "amqp:link:stolen",
+    "amqp:link:transfer-limit-exceeded",
+    "amqp:link:message-size-exceeded",
+    "amqp:session:errant-link",
+    "amqp:session:handle-in-use",
+    "amqp:session:unattached-handle",
+    "amqp:session:window-violation",
+    "amqp:transaction:rollback",
+    "amqp:transaction:timeout",
+    "proton:io",
+    "com.microsoft:device-container-throttled",
+    "com.microsoft:timeout",
+    "com.microsoft:message-lock-lost",
+    "com.microsoft:iot-hub-suspended",
+    "com.microsoft:iot-hub-not-found-error",
+    "com.microsoft:precondition-failed",
+    "com.microsoft:argument-error",
+    "com.microsoft:argument-out-of-range",
+    "com.microsoft:device-already-exists",
+    "com.microsoft:quota-exceeded",
+    "com.microsoft:link-creation-conflict",
+    "com.example:unheard-of",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_detached_with_each_condition_comes_to_what_the_table_says() {
+    let cases = CONDITIONS.map(|name| async move {
+        let mut hub = hub_that(Answer::Detach(name)).await;
+        let client = builder(hub.address).connect().await.unwrap();
+        let ticket = client.enqueue(Message::new("x")).unwrap();
+        let expected = classify(&Condition::new(name, None), Operation::Link);
+        match expected {
+            Recovery::GiveUp => {
+                let error = tokio::time::timeout(PATIENCE, ticket).await.unwrap().unwrap_err();
+                assert!(
+                    matches!(&error, SendError::Unknown(Interruption::Refused(condition)) if condition.name == name),
+                    "{name}: {error:?}"
+                );
+                assert_eq!(client.statistics().attempts, 1, "{name}");
+            }
+            Recovery::Throttled => {
+                let mut status = client.status();
+                let throttled = |status: &Status| matches!(status, Status::Throttled { .. });
+                tokio::time::timeout(PATIENCE, status.wait_for(throttled)).await.unwrap().unwrap();
+            }
+            _ => {
+                tokio::time::timeout(PATIENCE, ticket).await.unwrap().unwrap();
+                let statistics = client.statistics();
+                client.close().await.unwrap();
+                let mut sessions = 0;
+                while let Some(seen) = hub.seen.recv().await {
+                    sessions += usize::from(seen == Seen::Begin);
+                    if seen == Seen::Close {
+                        break;
+                    }
+                }
+                let made = (statistics.attempts, sessions);
+                let wanted = match expected {
+                    Recovery::Relink => (1, 1),
+                    Recovery::Resession => (1, 2),
+                    _ => (2, 2),
+                };
+                assert_eq!(made, wanted, "{name}: {expected:?}");
+            }
+        }
+    });
+    join_all(cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_ended_and_a_connection_that_is_closed_are_made_anew() {
+    for (answer, attempts) in [
+        (Answer::End("amqp:internal-error"), 1),
+        (Answer::Close("amqp:connection:forced"), 2),
+    ] {
+        let hub = hub_that(answer).await;
+        let client = builder(hub.address).connect().await.unwrap();
+        let sent = client.send(Message::new("x"));
+        tokio::time::timeout(PATIENCE, sent).await.unwrap().unwrap();
+        assert_eq!(client.statistics().attempts, attempts, "{answer:?}");
+        client.close().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_a_settlement_never_comes_the_link_and_then_the_connection_are_replaced() {
+    let hub = Hub::start("PLAIN", |_, number| match number {
+        0 | 1 => Answer::Nothing,
+        _ => Answer::Accept,
+    })
+    .await;
+    let client = builder(hub.address)
+        .operation_timeout(Duration::from_millis(400))
+        .connect()
+        .await
+        .unwrap();
+    let ticket = client.enqueue(Message::new("x")).unwrap();
+    tokio::time::timeout(PATIENCE, ticket).await.unwrap().unwrap();
+    let statistics = client.statistics();
+    assert_eq!(
+        (statistics.attempts, statistics.links, statistics.resent),
+        (2, 3, 2)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_no_credit_for_ever_the_queue_is_bounded_and_every_send_ends_in_time() {
+    let (listener, address) = iothub_tests::scripted::listen().await.unwrap();
+    let hub = tokio::spawn(async move {
+        let step = iothub_tests::scripted::Step::Attach;
+        let mut peer = iothub_tests::scripted::accept_and_play(&listener, step)
+            .await
+            .unwrap();
+        peer.until_gone().await;
+    });
+    let limit = Duration::from_millis(400);
+    let client = builder(address).operation_timeout(limit).connect().await.unwrap();
+    let begun = Instant::now();
+    let error = client.send(Message::new("x")).await.unwrap_err();
+    assert!(
+        matches!(error, SendError::NotSent(Interruption::TimedOut { .. })),
+        "{error:?}"
+    );
+    assert!(begun.elapsed() < limit + PATIENCE);
+    let mut queued = Vec::new();
+    let full = loop {
+        match client.enqueue(Message::new("x")) {
+            Ok(ticket) => queued.push(ticket),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(full, EnqueueError::QueueFull);
+    assert!(queued.len() <= QUEUE && queued.len() > 1000, "{}", queued.len());
+    // Closing in time, with each message's outcome known: none was handed over.
+    let closing = client.close_within(Duration::from_millis(500));
+    tokio::time::timeout(PATIENCE, closing)
+        .await
+        .unwrap()
+        .unwrap_err();
+    for outcome in join_all(queued).await {
+        assert!(
+            matches!(outcome, Err(SendError::NotSent(Interruption::Stopped))),
+            "{outcome:?}"
+        );
+    }
+    hub.abort();
+}
+
+async fn emulator() -> (Emulator, DeviceClientBuilder) {
+    let keys = || SharedKey::from_bytes(&[7; 32]).unwrap();
+    let id = DeviceId::parse("dev").unwrap();
+    let hub = Emulator::builder()
+        .hub(HubName::parse("hub").unwrap())
+        .amqps_port(0)
+        .device(id.clone(), Keys::new(keys(), keys()))
+        .start()
+        .await
+        .unwrap();
+    let token = Signer::new(keys()).sign(
+        "hub.azure-devices.net/devices/dev",
+        UnixTime::from_secs(2_000_000_000),
+    );
+    let builder = DeviceClient::builder(HubHost::parse("localhost").unwrap(), Identity::Device(id), token)
+        .hub(HubName::parse("hub").unwrap())
+        .port(hub.amqps_address().port())
+        .root_certificate(hub.root_certificate_der().to_vec().into());
+    (hub, builder)
+}
+
+fn bodies(hub: &Emulator) -> Vec<String> {
+    let events = hub.journal().snapshot();
+    let text = |body: &Body| match body {
+        Body::Data(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    events.iter().map(|event| text(&event.message.body)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_thousand_messages_do_not_stall_in_batches_or_without() {
+    for batching in [Batching::Off, Batching::On] {
+        let (hub, builder) = emulator().await;
+        let client = builder.batching(batching).connect().await.unwrap();
+        let tickets: Vec<_> = (0..5000)
+            .map(|number| client.enqueue(Message::new(number.to_string())).unwrap())
+            .collect();
+        for outcome in tokio::time::timeout(2 * PATIENCE, join_all(tickets))
+            .await
+            .unwrap()
+        {
+            outcome.unwrap();
+        }
+        let statistics = client.statistics();
+        client.close().await.unwrap();
+        let expected: Vec<_> = (0..5000).map(|number| number.to_string()).collect();
+        assert_eq!(bodies(&hub), expected);
+        assert_eq!((statistics.accepted, statistics.resent), (5000, 0));
+        let is_batched = statistics.transfers < 5000;
+        assert_eq!(is_batched, batching == Batching::On, "{statistics:?}");
+        hub.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_is_rejected_sinks_the_bad_message_alone() {
+    let (hub, builder) = emulator().await;
+    let client = builder.batching(Batching::On).connect().await.unwrap();
+    // Alone it is over what the hub takes, and under what its link takes.
+    let sizes = [10, 10, 300 * 1024, 10, 10];
+    let tickets = sizes.map(|size| client.enqueue(Message::new(vec![b'x'; size])).unwrap());
+    let outcomes = tokio::time::timeout(PATIENCE, join_all(tickets)).await.unwrap();
+    for (size, outcome) in sizes.iter().zip(outcomes) {
+        assert_eq!(outcome.is_ok(), *size == 10, "{outcome:?}");
+    }
+    assert_eq!(bodies(&hub).len(), 4);
+    client.close().await.unwrap();
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_send_that_is_dropped_after_any_number_of_polls_loses_and_doubles_nothing() {
+    let (hub, builder) = emulator().await;
+    let client = builder.connect().await.unwrap();
+    for polls in 0..60 {
+        let mut dropped = Box::pin(client.send(Message::new(format!("dropped {polls}"))));
+        for _ in 0..polls {
+            if futures_util::poll!(&mut dropped).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(dropped);
+        client.send(Message::new(format!("kept {polls}"))).await.unwrap();
+    }
+    client.close().await.unwrap();
+    let mut arrived = bodies(&hub);
+    let kept: Vec<_> = arrived
+        .iter()
+        .filter(|body| body.starts_with("kept"))
+        .cloned()
+        .collect();
+    assert_eq!(
+        kept,
+        (0..60).map(|polls| format!("kept {polls}")).collect::<Vec<_>>()
+    );
+    let all = arrived.len();
+    arrived.sort();
+    arrived.dedup();
+    assert_eq!(arrived.len(), all);
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_a_client_that_was_closed_dropped_or_never_connected() {
+    let hub = hub_that(Answer::Cut).await;
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    for end in 0..4 {
+        let connecting = builder(hub.address).connect();
+        match end {
+            0 => {
+                let client = connecting.await.unwrap();
+                client.send(Message::new("through the cut")).await.unwrap();
+                client.close().await.unwrap();
+            }
+            1 => drop(connecting.await.unwrap()),
+            2 => {
+                let client = connecting.await.unwrap();
+                let _flying = client.enqueue(Message::new("x")).unwrap();
+            }
+            _ => {
+                let cut_short = tokio::time::timeout(Duration::from_millis(5), connecting);
+                drop(cut_short.await);
+            }
+        }
+        let settled = async {
+            while tasks() > before {
+                tokio::task::yield_now().await;
+            }
+        };
+        let rest = tokio::time::timeout(PATIENCE, settled).await;
+        assert!(rest.is_ok(), "end {end}: {} tasks are left", tasks() - before);
+    }
+}
+
+/// A supervisor whose link is up.
+fn supervisor_up(now: Instant) -> Supervisor {
+    let settings = Settings {
+        sign_in: SignIn::Plain,
+        recover: true,
+        schedule: Schedule::default(),
+        operation_timeout: Duration::from_secs(30),
+        settle_timeout: Duration::from_secs(30),
+        window: 16,
+        window_bytes: 1 << 20,
+        batching: Batching::Off,
+        seed: 1,
+    };
+    let mut supervisor = Supervisor::new(settings, now);
+    supervisor.handle_timeout(now);
+    let life = TokenLife {
+        left: Duration::from_secs(3600),
+        renews: true,
+    };
+    supervisor.handle(Input::Token(Ok(life)), now);
+    supervisor.handle(Input::Up { conn: 1 }, now);
+    let epoch = Epoch {
+        conn: 1,
+        session: 0,
+        lane: 1,
+    };
+    supervisor.handle(Input::LaneUp { epoch, limit: 0 }, now);
+    actions(&mut supervisor);
+    supervisor
+}
+
+fn actions(supervisor: &mut Supervisor) -> Vec<Action> {
+    std::iter::from_fn(|| supervisor.poll_action()).collect()
+}
+
+#[test]
+fn a_token_that_expires_while_offline_is_replaced_before_the_next_attempt() {
+    let now = Instant::now();
+    let mut supervisor = supervisor_up(now);
+    let cause = Cause::ended(Interruption::Lost(Lost::Idle), Operation::Connection);
+    supervisor.handle(Input::Lost { conn: 1, cause }, now);
+    let next = supervisor.poll_timeout().unwrap();
+    assert!(next <= now + Duration::from_secs(10));
+    // The machine slept for two hours.
+    supervisor.handle_timeout(now + Duration::from_secs(7200));
+    let done = actions(&mut supervisor);
+    assert!(done.contains(&Action::FetchToken), "{done:?}");
+    assert!(
+        !done.iter().any(|action| matches!(action, Action::Dial { .. })),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn a_token_that_nears_its_end_is_replaced_with_its_connection_and_nothing_is_lost() {
+    let now = Instant::now();
+    let mut supervisor = supervisor_up(now);
+    let due = supervisor.poll_timeout().unwrap();
+    let share = (due - now).as_secs_f64() / 3600.0;
+    assert!((0.75..=0.85).contains(&share), "{share}");
+    supervisor.handle_timeout(due);
+    assert_eq!(actions(&mut supervisor), [Action::FetchToken]);
+    let life = TokenLife {
+        left: Duration::from_secs(3600),
+        renews: true,
+    };
+    supervisor.handle(Input::Token(Ok(life)), due);
+    let done = actions(&mut supervisor);
+    assert!(
+        done.iter()
+            .any(|action| matches!(action, Action::CloseGently { conn: 1, .. })),
+        "{done:?}"
+    );
+    let result = Ok(());
+    supervisor.handle(Input::Closed { conn: 1, result }, due);
+    assert_eq!(actions(&mut supervisor), [Action::Dial { conn: 2 }]);
+    assert_eq!(supervisor.statistics().resent, 0);
+}
+
+#[test]
+fn a_link_that_is_stolen_three_times_within_a_minute_is_left_to_the_thief() {
+    let mut now = Instant::now();
+    let mut supervisor = supervisor_up(now);
+    let ticket = TicketId(1);
+    let (limit, size) = (Duration::from_secs(3600), 1);
+    let deadline = now + limit;
+    supervisor.handle(
+        Input::Enqueue {
+            ticket,
+            size,
+            deadline,
+            limit,
+        },
+        now,
+    );
+    let stolen = Interruption::Refused(Condition::new("amqp:link:stolen", None));
+    for lane in 1..=3 {
+        let epoch = Epoch {
+            conn: 1,
+            session: 0,
+            lane,
+        };
+        let cause = Cause::ended(stolen.clone(), Operation::Link);
+        supervisor.handle(Input::LaneLost { epoch, cause }, now);
+        now = supervisor
+            .poll_timeout()
+            .map_or(now, |at| at.min(now + Duration::from_secs(2)));
+        supervisor.handle_timeout(now);
+        let epoch = Epoch {
+            lane: lane + 1,
+            ..epoch
+        };
+        supervisor.handle(Input::LaneUp { epoch, limit: 0 }, now);
+    }
+    let done = actions(&mut supervisor);
+    let told = Action::Complete(ticket, Err(SendError::NotSent(Interruption::Stolen)));
+    assert!(done.contains(&told), "{done:?}");
+    assert!(
+        done.contains(&Action::Finished(Err(Interruption::Stolen))),
+        "{done:?}"
+    );
+}
