@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use iothub_address::{DeviceId, HubHost, HubName, Identity};
 use iothub_amqp::recovery::{Operation, Recovery, classify};
 use iothub_amqp::supervisor::{
-    Action, Cause, Epoch, Input, Settings, SignIn, Supervisor, TicketId, TokenLife,
+    Action, Cause, Epoch, Input, Outcome, Settings, SignIn, Supervisor, TicketId, TokenLife, TransferId,
 };
 use iothub_amqp::{
     Batching, Condition, DeviceClient, DeviceClientBuilder, EnqueueError, Interruption, Lost, Message, QUEUE,
@@ -506,4 +506,111 @@ fn a_link_that_is_stolen_three_times_within_a_minute_is_left_to_the_thief() {
         done.contains(&Action::Finished(Err(Interruption::Stolen))),
         "{done:?}"
     );
+}
+
+fn enqueue(supervisor: &mut Supervisor, ticket: u64, limit: Duration, now: Instant) {
+    let input = Input::Enqueue {
+        ticket: TicketId(ticket),
+        size: 1,
+        deadline: now + limit,
+        limit,
+    };
+    supervisor.handle(input, now);
+}
+
+const FIRST_LINK: Epoch = Epoch {
+    conn: 1,
+    session: 0,
+    lane: 1,
+};
+
+#[test]
+fn what_a_link_may_have_handed_over_unheard_is_never_said_to_be_not_sent() {
+    let now = Instant::now();
+    let mut supervisor = supervisor_up(now);
+    enqueue(&mut supervisor, 1, Duration::from_secs(3600), now);
+    enqueue(&mut supervisor, 2, Duration::from_secs(31), now);
+    let epoch = FIRST_LINK;
+    let transfer = TransferId(0);
+    supervisor.handle(Input::Handed { epoch, transfer }, now);
+    // The first message's settlement never comes, so the link is given up; that it took the second is not heard yet.
+    supervisor.handle_timeout(now + Duration::from_secs(30));
+    supervisor.handle_timeout(now + Duration::from_secs(31));
+    let done = actions(&mut supervisor);
+    let second = done.iter().find_map(|action| match action {
+        Action::Complete(TicketId(2), result) => Some(result.clone()),
+        _ => None,
+    });
+    assert!(matches!(second, Some(Err(SendError::Unknown(_)))), "{done:?}");
+}
+
+#[test]
+fn of_a_link_of_before_an_acceptance_counts_and_nothing_else() {
+    let now = Instant::now();
+    let mut supervisor = supervisor_up(now);
+    enqueue(&mut supervisor, 1, Duration::from_secs(3600), now);
+    let transfer = TransferId(0);
+    let epoch = FIRST_LINK;
+    supervisor.handle(Input::Handed { epoch, transfer }, now);
+    let later = now + Duration::from_secs(30);
+    supervisor.handle_timeout(later);
+    let second = Epoch {
+        lane: 2,
+        ..FIRST_LINK
+    };
+    supervisor.handle(
+        Input::LaneUp {
+            epoch: second,
+            limit: 0,
+        },
+        later,
+    );
+    let again = actions(&mut supervisor);
+    assert!(again.contains(&Action::OpenLane(second)), "{again:?}");
+    assert!(
+        again
+            .iter()
+            .any(|action| matches!(action, Action::Transfer { .. })),
+        "{again:?}"
+    );
+
+    let rejected = Outcome::Rejected(Condition::new("amqp:not-allowed", None));
+    for outcome in [rejected, Outcome::Released] {
+        supervisor.handle(
+            Input::Settled {
+                epoch,
+                transfer,
+                outcome,
+            },
+            later,
+        );
+        assert_eq!(actions(&mut supervisor), []);
+    }
+    let outcome = Outcome::Accepted;
+    supervisor.handle(
+        Input::Settled {
+            epoch,
+            transfer,
+            outcome,
+        },
+        later,
+    );
+    let done = actions(&mut supervisor);
+    assert!(
+        matches!(done[..], [Action::Complete(TicketId(1), Ok(_))]),
+        "{done:?}"
+    );
+    // The copy on the present link is the hub's duplicate: counted, told to nobody.
+    let (epoch, transfer) = (second, TransferId(1));
+    let outcome = Outcome::Accepted;
+    supervisor.handle(
+        Input::Settled {
+            epoch,
+            transfer,
+            outcome,
+        },
+        later,
+    );
+    assert_eq!(actions(&mut supervisor), []);
+    assert_eq!(supervisor.statistics().duplicates, 1);
 }
