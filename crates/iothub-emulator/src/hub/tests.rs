@@ -11,6 +11,7 @@ const PRIMARY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const SECONDARY: &str = "cG9saWN5LWtleS0wMTIzNDU2Nzg5YWJjZGVmLVhZWiE=";
 const STRANGER: &str = "//////////////////////////////////////////8=";
 const NOW: u64 = 1_700_000_000;
+const GRACE: Duration = Duration::from_secs(300);
 
 fn key(text: &str) -> SharedKey {
     SharedKey::from_base64(text).unwrap()
@@ -37,6 +38,8 @@ impl World {
         let hosts = ["localhost", "myhub.azure-devices.net"].map(|host| HubHost::parse(host).unwrap());
         let events = SharedRing::new(LogLimits::default());
         let mut hub = Hub::new(Setup {
+            hub: "myhub".parse().unwrap(),
+            token_grace: GRACE,
             names: Names::new(hosts.to_vec()),
             partitions: 4,
             events: events.clone(),
@@ -94,10 +97,16 @@ impl World {
     }
 
     fn open(&mut self, from: ConnectionId, address: &str) -> Result<Grant, Refusal> {
+        self.open_side(from, address, Side::Sender)
+    }
+
+    /// The link has the number of the reply.
+    fn open_side(&mut self, from: ConnectionId, address: &str, side: Side) -> Result<Grant, Refusal> {
         let address = address.to_owned();
         match self.ask(from, |reply| Command::OpenLink {
+            link: reply,
             address,
-            side: Side::Sender,
+            side,
             reply,
         }) {
             Answer::Link(outcome) => outcome,
