@@ -501,3 +501,5 @@ const DISABLED: Cause = Cause {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tokens_tests;

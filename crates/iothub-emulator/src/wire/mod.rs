@@ -9,6 +9,7 @@ mod connection;
 mod decode;
 mod link;
 mod listener;
+mod outward;
 mod performative;
 mod sasl;
 mod session;
