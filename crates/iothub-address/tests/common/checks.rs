@@ -14,10 +14,11 @@ pub fn url(text: &str) {
     let borrowed = AmqpUrlRef::parse(text);
     let url = match (AmqpUrl::parse(text), &borrowed) {
         (Ok(url), Ok(_)) => url,
-        (Err(error), Ok(_)) => {
-            // What reading in place leaves to `to_url`.
+        (Err(error), Ok(borrowed)) => {
+            // What reading in place leaves to `to_url`: escapes, and what they hide in a path.
+            let hidden = borrowed.path().as_written().contains('%');
             assert!(
-                matches!(error.kind(), ErrorKind::Escape(_) | ErrorKind::Malformed(_)),
+                hidden || matches!(error.kind(), ErrorKind::Escape(_) | ErrorKind::Malformed(_)),
                 "{text}: {error}"
             );
             return;
