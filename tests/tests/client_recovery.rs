@@ -1,7 +1,7 @@
 //! Goal: after whatever ends a link, a session or a connection, the client does what the table of recovery says, and
 //! every message gets its outcome.
 //! Method: a hub of hand-written frames on loopback that does to each message what the test wants; real time and short
-//! limits. What takes minutes is told to the supervisor itself, in virtual time.
+//! limits. What takes minutes is in `client_supervisor.rs`.
 #![allow(clippy::unwrap_used, reason = "a test that fails here fails as it should")]
 
 use std::net::SocketAddr;
@@ -10,11 +10,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use iothub_address::{DeviceId, HubHost, HubName, Identity};
 use iothub_amqp::recovery::{Operation, Recovery, classify};
-use iothub_amqp::supervisor::{
-    Action, Cause, Epoch, Input, Settings, SignIn, Supervisor, TicketId, TokenLife,
-};
 use iothub_amqp::{
-    Batching, Condition, DeviceClient, DeviceClientBuilder, EnqueueError, Interruption, Lost, Message, QUEUE,
+    Batching, Condition, DeviceClient, DeviceClientBuilder, EnqueueError, Interruption, Message, QUEUE,
     Recover, Schedule, SendError, Status,
 };
 use iothub_emulator::{Body, Emulator, Keys};
@@ -383,127 +380,4 @@ async fn nothing_is_left_of_a_client_that_was_closed_dropped_or_never_connected(
         let rest = tokio::time::timeout(PATIENCE, settled).await;
         assert!(rest.is_ok(), "end {end}: {} tasks are left", tasks() - before);
     }
-}
-
-/// A supervisor whose link is up.
-fn supervisor_up(now: Instant) -> Supervisor {
-    let settings = Settings {
-        sign_in: SignIn::Plain,
-        recover: true,
-        schedule: Schedule::default(),
-        operation_timeout: Duration::from_secs(30),
-        settle_timeout: Duration::from_secs(30),
-        window: 16,
-        window_bytes: 1 << 20,
-        batching: Batching::Off,
-        seed: 1,
-    };
-    let mut supervisor = Supervisor::new(settings, now);
-    supervisor.handle_timeout(now);
-    let life = TokenLife {
-        left: Duration::from_secs(3600),
-        renews: true,
-    };
-    supervisor.handle(Input::Token(Ok(life)), now);
-    supervisor.handle(Input::Up { conn: 1 }, now);
-    let epoch = Epoch {
-        conn: 1,
-        session: 0,
-        lane: 1,
-    };
-    supervisor.handle(Input::LaneUp { epoch, limit: 0 }, now);
-    actions(&mut supervisor);
-    supervisor
-}
-
-fn actions(supervisor: &mut Supervisor) -> Vec<Action> {
-    std::iter::from_fn(|| supervisor.poll_action()).collect()
-}
-
-#[test]
-fn a_token_that_expires_while_offline_is_replaced_before_the_next_attempt() {
-    let now = Instant::now();
-    let mut supervisor = supervisor_up(now);
-    let cause = Cause::ended(Interruption::Lost(Lost::Idle), Operation::Connection);
-    supervisor.handle(Input::Lost { conn: 1, cause }, now);
-    let next = supervisor.poll_timeout().unwrap();
-    assert!(next <= now + Duration::from_secs(10));
-    // The machine slept for two hours.
-    supervisor.handle_timeout(now + Duration::from_secs(7200));
-    let done = actions(&mut supervisor);
-    assert!(done.contains(&Action::FetchToken), "{done:?}");
-    assert!(
-        !done.iter().any(|action| matches!(action, Action::Dial { .. })),
-        "{done:?}"
-    );
-}
-
-#[test]
-fn a_token_that_nears_its_end_is_replaced_with_its_connection_and_nothing_is_lost() {
-    let now = Instant::now();
-    let mut supervisor = supervisor_up(now);
-    let due = supervisor.poll_timeout().unwrap();
-    let share = (due - now).as_secs_f64() / 3600.0;
-    assert!((0.75..=0.85).contains(&share), "{share}");
-    supervisor.handle_timeout(due);
-    assert_eq!(actions(&mut supervisor), [Action::FetchToken]);
-    let life = TokenLife {
-        left: Duration::from_secs(3600),
-        renews: true,
-    };
-    supervisor.handle(Input::Token(Ok(life)), due);
-    let done = actions(&mut supervisor);
-    assert!(
-        done.iter()
-            .any(|action| matches!(action, Action::CloseGently { conn: 1, .. })),
-        "{done:?}"
-    );
-    let result = Ok(());
-    supervisor.handle(Input::Closed { conn: 1, result }, due);
-    assert_eq!(actions(&mut supervisor), [Action::Dial { conn: 2 }]);
-    assert_eq!(supervisor.statistics().resent, 0);
-}
-
-#[test]
-fn a_link_that_is_stolen_three_times_within_a_minute_is_left_to_the_thief() {
-    let mut now = Instant::now();
-    let mut supervisor = supervisor_up(now);
-    let ticket = TicketId(1);
-    let (limit, size) = (Duration::from_secs(3600), 1);
-    let deadline = now + limit;
-    supervisor.handle(
-        Input::Enqueue {
-            ticket,
-            size,
-            deadline,
-            limit,
-        },
-        now,
-    );
-    let stolen = Interruption::Refused(Condition::new("amqp:link:stolen", None));
-    for lane in 1..=3 {
-        let epoch = Epoch {
-            conn: 1,
-            session: 0,
-            lane,
-        };
-        let cause = Cause::ended(stolen.clone(), Operation::Link);
-        supervisor.handle(Input::LaneLost { epoch, cause }, now);
-        now = supervisor
-            .poll_timeout()
-            .map_or(now, |at| at.min(now + Duration::from_secs(2)));
-        supervisor.handle_timeout(now);
-        let epoch = Epoch {
-            lane: lane + 1,
-            ..epoch
-        };
-        supervisor.handle(Input::LaneUp { epoch, limit: 0 }, now);
-    }
-    let done = actions(&mut supervisor);
-    let told = Action::Complete(ticket, Err(SendError::NotSent(Interruption::Stolen)));
-    assert!(done.contains(&told), "{done:?}");
-    assert!(
-        done.contains(&Action::Finished(Err(Interruption::Stolen))),
-        "{done:?}"
-    );
 }

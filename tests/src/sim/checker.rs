@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use iothub_amqp::supervisor::backoff::{ATTEMPTS_WINDOW, MAX_ATTEMPTS};
-use iothub_amqp::supervisor::{MAX_BATCH_MESSAGES, Settings, TicketId};
+use iothub_amqp::supervisor::{Epoch, Input, MAX_BATCH_MESSAGES, Outcome, Settings, TicketId, TransferId};
 use iothub_amqp::{Accepted, Interruption, SendError, Statistics};
 
 use super::replay;
@@ -33,6 +33,10 @@ pub(super) struct Checker {
     /// How often the hub has taken each message, and the first times in their order.
     copies: BTreeMap<TicketId, u64>,
     firsts: Vec<TicketId>,
+    /// What was to be transferred, and by which link.
+    transfers: BTreeMap<TransferId, (Epoch, Vec<TicketId>)>,
+    /// Those whose answer the present link still owes.
+    out: BTreeSet<TransferId>,
     dials: VecDeque<Duration>,
     connection: Option<u32>,
     resent: u64,
@@ -50,6 +54,8 @@ impl Checker {
             outcomes: BTreeMap::new(),
             copies: BTreeMap::new(),
             firsts: Vec::new(),
+            transfers: BTreeMap::new(),
+            out: BTreeSet::new(),
             dials: VecDeque::new(),
             connection: None,
             resent: 0,
@@ -100,6 +106,42 @@ impl Checker {
         );
         let again = self.outcomes.insert(ticket, result.clone()).is_some();
         self.hold(!again, "a ticket completes twice");
+    }
+
+    /// A link is attached anew: what was out on the one before is not any more.
+    pub(super) fn link_opened(&mut self) {
+        self.out.clear();
+    }
+
+    pub(super) fn transferred(&mut self, epoch: Epoch, transfer: TransferId, tickets: &[TicketId]) {
+        let is_out = |ticket| self.out.iter().any(|id| self.transfers[id].1.contains(ticket));
+        self.hold(
+            !tickets.iter().any(is_out),
+            "a message is sent again on a live link",
+        );
+        self.transfers.insert(transfer, (epoch, tickets.to_vec()));
+        self.out.insert(transfer);
+    }
+
+    /// What the supervisor is about to be told.
+    pub(super) fn tell(&mut self, input: &Input) {
+        if let Input::NotHanded { transfer, .. } | Input::Settled { transfer, .. } = input {
+            self.out.remove(transfer);
+        }
+    }
+
+    /// What it has been told, and has acted on.
+    pub(super) fn told(&self, input: &Input) {
+        if let Input::Settled {
+            transfer,
+            outcome: Outcome::Accepted,
+            ..
+        } = input
+        {
+            let (_, tickets) = &self.transfers[transfer];
+            let done = tickets.iter().all(|ticket| self.outcomes.contains_key(ticket));
+            self.hold(done, "an acceptance counts for nothing");
+        }
     }
 
     pub(super) fn dialled(&mut self, conn: u32) {

@@ -37,6 +37,7 @@ impl World {
                     transfer,
                     tickets,
                 } => {
+                    self.checker.transferred(epoch, transfer, &tickets);
                     if let Some(lane) = self.lane(epoch) {
                         lane.offered.push_back((transfer, tickets));
                         self.hand_over();
@@ -147,6 +148,7 @@ impl World {
     }
 
     fn open_lane(&mut self, epoch: Epoch) {
+        self.checker.link_opened();
         let Some(wire) = &mut self.wire else { return };
         wire.lane = Some(LaneSide {
             epoch,
@@ -184,7 +186,7 @@ impl World {
             handed.push(next);
         }
         for (transfer, tickets) in handed {
-            self.later(Duration::ZERO, epoch.conn, Input::Handed { epoch, transfer });
+            self.later(A_MOMENT, epoch.conn, Input::Handed { epoch, transfer });
             let wait = self.dice.up_to(self.plan.latency);
             if let Some(wire) = &mut self.wire {
                 let at = wire.last_arrival.max(self.now + wait);
@@ -216,3 +218,6 @@ impl World {
         }
     }
 }
+
+/// How long a task's word to the supervisor is on its way: long for a machine, so that much falls into it.
+const A_MOMENT: Duration = Duration::from_millis(50);

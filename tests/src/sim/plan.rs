@@ -58,7 +58,7 @@ impl Plan {
             put_hangs: rate(200),
             withdrawn: rate(50),
             fatal: if dice.permille(200) { 30 } else { 0 },
-            short_deadlines: dice.permille(200),
+            short_deadlines: dice.permille(400),
             messages: dice.pick(&[0, 1, 10, 100, 300]),
             horizon: dice.pick(&[60, 600, 4 * 3600].map(Duration::from_secs)),
             latency: dice.pick(&[1, 50, 2_000].map(Duration::from_millis)),

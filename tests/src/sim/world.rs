@@ -380,7 +380,7 @@ impl World {
         let late = if in_order {
             Duration::ZERO
         } else {
-            self.dice.up_to(Duration::from_secs(2))
+            self.dice.up_to(Duration::from_secs(20))
         };
         for input in kept {
             self.fact_at(self.now + late, 0, input);
@@ -408,8 +408,10 @@ impl World {
     }
 
     fn tell(&mut self, input: Input) {
-        self.supervisor.handle(input, self.time());
+        self.checker.tell(&input);
+        self.supervisor.handle(input.clone(), self.time());
         self.act();
+        self.checker.told(&input);
     }
 
     /// A fact, after some time up to `wait`, behind the facts of its connection.

@@ -1,0 +1,241 @@
+//! Goal: what takes minutes, or a chance that simulation seldom meets, comes out right too.
+//! Method: the supervisor itself, told facts in virtual time.
+#![allow(clippy::unwrap_used, reason = "a test that fails here fails as it should")]
+
+use std::time::{Duration, Instant};
+
+use iothub_amqp::recovery::Operation;
+use iothub_amqp::supervisor::{
+    Action, Cause, Epoch, Input, Outcome, Settings, SignIn, Supervisor, TicketId, TokenLife, TransferId,
+};
+use iothub_amqp::{Batching, Condition, Interruption, Lost, Schedule, SendError};
+
+/// A supervisor whose link is up.
+fn supervisor_up(now: Instant) -> Supervisor {
+    let settings = Settings {
+        sign_in: SignIn::Plain,
+        recover: true,
+        schedule: Schedule::default(),
+        operation_timeout: Duration::from_secs(30),
+        settle_timeout: Duration::from_secs(30),
+        window: 16,
+        window_bytes: 1 << 20,
+        batching: Batching::Off,
+        seed: 1,
+    };
+    let mut supervisor = Supervisor::new(settings, now);
+    supervisor.handle_timeout(now);
+    let life = TokenLife {
+        left: Duration::from_secs(3600),
+        renews: true,
+    };
+    supervisor.handle(Input::Token(Ok(life)), now);
+    supervisor.handle(Input::Up { conn: 1 }, now);
+    let epoch = Epoch {
+        conn: 1,
+        session: 0,
+        lane: 1,
+    };
+    supervisor.handle(Input::LaneUp { epoch, limit: 0 }, now);
+    actions(&mut supervisor);
+    supervisor
+}
+
+fn actions(supervisor: &mut Supervisor) -> Vec<Action> {
+    std::iter::from_fn(|| supervisor.poll_action()).collect()
+}
+
+#[test]
+fn a_token_that_expires_while_offline_is_replaced_before_the_next_attempt() {
+    let now = Instant::now();
+    let mut supervisor = supervisor_up(now);
+    let cause = Cause::ended(Interruption::Lost(Lost::Idle), Operation::Connection);
+    supervisor.handle(Input::Lost { conn: 1, cause }, now);
+    let next = supervisor.poll_timeout().unwrap();
+    assert!(next <= now + Duration::from_secs(10));
+    // The machine slept for two hours.
+    supervisor.handle_timeout(now + Duration::from_secs(7200));
+    let done = actions(&mut supervisor);
+    assert!(done.contains(&Action::FetchToken), "{done:?}");
+    assert!(
+        !done.iter().any(|action| matches!(action, Action::Dial { .. })),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn a_token_that_nears_its_end_is_replaced_with_its_connection_and_nothing_is_lost() {
+    let now = Instant::now();
+    let mut supervisor = supervisor_up(now);
+    let due = supervisor.poll_timeout().unwrap();
+    let share = (due - now).as_secs_f64() / 3600.0;
+    assert!((0.75..=0.85).contains(&share), "{share}");
+    supervisor.handle_timeout(due);
+    assert_eq!(actions(&mut supervisor), [Action::FetchToken]);
+    let life = TokenLife {
+        left: Duration::from_secs(3600),
+        renews: true,
+    };
+    supervisor.handle(Input::Token(Ok(life)), due);
+    let done = actions(&mut supervisor);
+    assert!(
+        done.iter()
+            .any(|action| matches!(action, Action::CloseGently { conn: 1, .. })),
+        "{done:?}"
+    );
+    let result = Ok(());
+    supervisor.handle(Input::Closed { conn: 1, result }, due);
+    assert_eq!(actions(&mut supervisor), [Action::Dial { conn: 2 }]);
+    assert_eq!(supervisor.statistics().resent, 0);
+}
+
+#[test]
+fn a_link_that_is_stolen_three_times_within_a_minute_is_left_to_the_thief() {
+    let mut now = Instant::now();
+    let mut supervisor = supervisor_up(now);
+    let ticket = TicketId(1);
+    let (limit, size) = (Duration::from_secs(3600), 1);
+    let deadline = now + limit;
+    supervisor.handle(
+        Input::Enqueue {
+            ticket,
+            size,
+            deadline,
+            limit,
+        },
+        now,
+    );
+    let stolen = Interruption::Refused(Condition::new("amqp:link:stolen", None));
+    for lane in 1..=3 {
+        let epoch = Epoch {
+            conn: 1,
+            session: 0,
+            lane,
+        };
+        let cause = Cause::ended(stolen.clone(), Operation::Link);
+        supervisor.handle(Input::LaneLost { epoch, cause }, now);
+        now = supervisor
+            .poll_timeout()
+            .map_or(now, |at| at.min(now + Duration::from_secs(2)));
+        supervisor.handle_timeout(now);
+        let epoch = Epoch {
+            lane: lane + 1,
+            ..epoch
+        };
+        supervisor.handle(Input::LaneUp { epoch, limit: 0 }, now);
+    }
+    let done = actions(&mut supervisor);
+    let told = Action::Complete(ticket, Err(SendError::NotSent(Interruption::Stolen)));
+    assert!(done.contains(&told), "{done:?}");
+    assert!(
+        done.contains(&Action::Finished(Err(Interruption::Stolen))),
+        "{done:?}"
+    );
+}
+
+fn enqueue(supervisor: &mut Supervisor, ticket: u64, limit: Duration, now: Instant) {
+    let input = Input::Enqueue {
+        ticket: TicketId(ticket),
+        size: 1,
+        deadline: now + limit,
+        limit,
+    };
+    supervisor.handle(input, now);
+}
+
+const FIRST_LINK: Epoch = Epoch {
+    conn: 1,
+    session: 0,
+    lane: 1,
+};
+
+#[test]
+fn what_a_link_may_have_handed_over_unheard_is_never_said_to_be_not_sent() {
+    let now = Instant::now();
+    let mut supervisor = supervisor_up(now);
+    enqueue(&mut supervisor, 1, Duration::from_secs(3600), now);
+    enqueue(&mut supervisor, 2, Duration::from_secs(31), now);
+    let epoch = FIRST_LINK;
+    let transfer = TransferId(0);
+    supervisor.handle(Input::Handed { epoch, transfer }, now);
+    // The first message's settlement never comes, so the link is given up; that it took the second is not heard yet.
+    supervisor.handle_timeout(now + Duration::from_secs(30));
+    supervisor.handle_timeout(now + Duration::from_secs(31));
+    let done = actions(&mut supervisor);
+    let second = done.iter().find_map(|action| match action {
+        Action::Complete(TicketId(2), result) => Some(result.clone()),
+        _ => None,
+    });
+    assert!(matches!(second, Some(Err(SendError::Unknown(_)))), "{done:?}");
+}
+
+#[test]
+fn of_a_link_of_before_an_acceptance_counts_and_nothing_else() {
+    let now = Instant::now();
+    let mut supervisor = supervisor_up(now);
+    enqueue(&mut supervisor, 1, Duration::from_secs(3600), now);
+    let transfer = TransferId(0);
+    let epoch = FIRST_LINK;
+    supervisor.handle(Input::Handed { epoch, transfer }, now);
+    let later = now + Duration::from_secs(30);
+    supervisor.handle_timeout(later);
+    let second = Epoch {
+        lane: 2,
+        ..FIRST_LINK
+    };
+    supervisor.handle(
+        Input::LaneUp {
+            epoch: second,
+            limit: 0,
+        },
+        later,
+    );
+    let again = actions(&mut supervisor);
+    assert!(again.contains(&Action::OpenLane(second)), "{again:?}");
+    assert!(
+        again
+            .iter()
+            .any(|action| matches!(action, Action::Transfer { .. })),
+        "{again:?}"
+    );
+
+    let rejected = Outcome::Rejected(Condition::new("amqp:not-allowed", None));
+    for outcome in [rejected, Outcome::Released] {
+        supervisor.handle(
+            Input::Settled {
+                epoch,
+                transfer,
+                outcome,
+            },
+            later,
+        );
+        assert_eq!(actions(&mut supervisor), []);
+    }
+    let outcome = Outcome::Accepted;
+    supervisor.handle(
+        Input::Settled {
+            epoch,
+            transfer,
+            outcome,
+        },
+        later,
+    );
+    let done = actions(&mut supervisor);
+    assert!(
+        matches!(done[..], [Action::Complete(TicketId(1), Ok(_))]),
+        "{done:?}"
+    );
+    // The copy on the present link is the hub's duplicate: counted, told to nobody.
+    let (epoch, transfer) = (second, TransferId(1));
+    let outcome = Outcome::Accepted;
+    supervisor.handle(
+        Input::Settled {
+            epoch,
+            transfer,
+            outcome,
+        },
+        later,
+    );
+    assert_eq!(actions(&mut supervisor), []);
+    assert_eq!(supervisor.statistics().duplicates, 1);
+}
