@@ -46,22 +46,22 @@ apt_get() {
 
 packages=$(missing)
 if [ -n "$packages" ]; then
-    echo "interop: installing" $packages
+    echo "install: installing" $packages
     # shellcheck disable=SC2086 -- one word a package
     if ! { apt_get update && apt_get install --yes --no-install-recommends $packages >/dev/null; }; then
-        echo "interop: could not install them; run as root: apt-get install" $packages >&2
+        echo "install: could not install them; run as root: apt-get install" $packages >&2
         exit 1
     fi
     packages=$(missing)
     if [ -n "$packages" ]; then
-        echo "interop: installed, and still not usable:" $packages >&2
+        echo "install: installed, and still not usable:" $packages >&2
         exit 1
     fi
 fi
 
 stamp="$venv/installed-$(cat "$requirements" "$itself" <(python3 -VV) | sha256sum | cut -c1-16)"
 if [ ! -e "$stamp" ]; then
-    echo "interop: making $venv"
+    echo "install: making $venv"
     rm -rf "$venv"
     python3 -m venv "$venv"
     # The pins hold for the environment that Proton is built in, too: older and newer pips read one name each. No cache,

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use iothub_address::{DeviceId, HubHost, HubName, PolicyName};
 use iothub_sas::SharedKey;
@@ -86,6 +87,7 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     partitions: u16,
     journal: LogLimits,
+    token_grace: Duration,
 }
 
 enum PolicyKeys {
@@ -108,6 +110,7 @@ impl Builder {
             clock: Arc::new(SystemClock),
             partitions: DEFAULT_PARTITIONS,
             journal: LogLimits::default(),
+            token_grace: DEFAULT_TOKEN_GRACE,
         }
     }
 
@@ -183,6 +186,14 @@ impl Builder {
         self
     }
 
+    /// How long an open connection or link outlives its token. Default 5 minutes, after which the real hub drops such
+    /// within another 5. Shorter finds out sooner whether a client renews its tokens; what is opened anew needs
+    /// a token that holds, whatever this says.
+    pub fn token_grace(mut self, grace: Duration) -> Self {
+        self.token_grace = grace;
+        self
+    }
+
     /// How many partitions the event log has, at least 1. Default 4.
     pub fn partitions(mut self, count: u16) -> Self {
         self.partitions = count.max(1);
@@ -222,6 +233,8 @@ impl Builder {
         let (activity, activities_grow) = Feed::new(activities.clone());
         let names = Names::new(names);
         let setup = Setup {
+            hub: hub_name.clone(),
+            token_grace: self.token_grace,
             names,
             partitions: self.partitions,
             events,
@@ -372,6 +385,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Traces of the real hub show connections that end 5 to 10 minutes after their token.
+const DEFAULT_TOKEN_GRACE: Duration = Duration::from_secs(300);
 /// What a new hub has unless more are asked for.
 const DEFAULT_PARTITIONS: u16 = 4;
 /// How much of what happened at the door is kept.

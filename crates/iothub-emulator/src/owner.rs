@@ -5,15 +5,17 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use iothub_address::Identity;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
 
 use crate::clock::{Clock, Timestamp};
 use crate::feed::Growth;
 use crate::hub::{
-    Activity, Answer, AuthFailure, Claim, Command, ConnectionId, Effect, Event, Grant, Hub, Message, Refusal,
-    Reply, Side,
+    Activity, Answer, AuthFailure, Claim, Command, ConnectionId, Effect, Event, Grant, Hub, LinkId, Message,
+    Refusal, Reply, Side, TokenRefusal, TokenRequest,
 };
 
 /// Runs the hub until every [`HubHandle`] is gone.
@@ -26,25 +28,47 @@ pub(crate) async fn run(
 ) {
     let mut waiting = Waiting::default();
     let mut batch = Vec::with_capacity(BATCH);
-    while requests.recv_many(&mut batch, BATCH).await > 0 {
+    loop {
+        tokio::select! {
+            biased;
+            count = requests.recv_many(&mut batch, BATCH) => if count == 0 { break },
+            () = sleep_until(hub.poll_timeout(), &*clock) => {}
+        }
         let now = clock.now();
         for request in batch.drain(..) {
             waiting.serve(&mut hub, request, now);
-            while let Some(effect) = hub.poll_effect() {
-                waiting.perform(effect);
-            }
+            waiting.perform_all(&mut hub);
         }
+        hub.handle_timeout(now);
+        waiting.perform_all(&mut hub);
         events.publish();
         activities.publish();
     }
+}
+
+/// Until the hub's clock shows the time, or a little while: a clock may be turned, and does not say so.
+async fn sleep_until(deadline: Option<Timestamp>, clock: &dyn Clock) {
+    let Some(deadline) = deadline else {
+        return std::future::pending().await;
+    };
+    let millis = deadline.as_millis().saturating_sub(clock.now().as_millis());
+    let left = Duration::from_millis(u64::try_from(millis).unwrap_or(0));
+    sleep(left.min(CLOCK_READ_AGAIN)).await;
 }
 
 /// Who waits for what.
 #[derive(Default)]
 struct Waiting {
     next_reply: Reply,
-    answers: HashMap<Reply, oneshot::Sender<Answer>>,
+    answers: HashMap<Reply, Waiter>,
     orders: HashMap<ConnectionId, oneshot::Sender<Refusal>>,
+    link_orders: HashMap<LinkId, oneshot::Sender<Refusal>>,
+}
+
+struct Waiter {
+    answer: oneshot::Sender<Answer>,
+    /// Of a link that is to be opened: where the hub will say that it must end.
+    link: Option<(LinkId, oneshot::Sender<Refusal>)>,
 }
 
 impl Waiting {
@@ -65,17 +89,40 @@ impl Waiting {
             } => {
                 self.next_reply += 1;
                 let reply = self.next_reply;
-                self.answers.insert(reply, answer);
+                let mut link_orders = None;
                 let command = match ask {
                     Ask::Authenticate(claim) => Command::Authenticate { claim, reply },
-                    Ask::OpenLink { address, side } => Command::OpenLink { address, side, reply },
+                    Ask::PutToken(request) => Command::PutToken { request, reply },
+                    Ask::OpenLink {
+                        link,
+                        orders,
+                        address,
+                        side,
+                    } => {
+                        link_orders = Some((link, orders));
+                        Command::OpenLink {
+                            link,
+                            address,
+                            side,
+                            reply,
+                        }
+                    }
                     Ask::Telemetry { sender, messages } => Command::Telemetry {
                         sender,
                         messages,
                         reply,
                     },
                 };
+                let waiter = Waiter {
+                    answer,
+                    link: link_orders,
+                };
+                self.answers.insert(reply, waiter);
                 hub.handle(connection, command, now);
+            }
+            Request::LinkGone { connection, link } => {
+                self.link_orders.remove(&link);
+                hub.handle(connection, Command::LinkGone { link }, now);
             }
             Request::Gone { connection, why } => {
                 self.orders.remove(&connection);
@@ -85,12 +132,26 @@ impl Waiting {
         }
     }
 
+    fn perform_all(&mut self, hub: &mut Hub) {
+        while let Some(effect) = hub.poll_effect() {
+            self.perform(effect);
+        }
+    }
+
     fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Answer(reply, answer) => {
                 if let Some(waiter) = self.answers.remove(&reply) {
+                    if matches!(answer, Answer::Link(Ok(_))) {
+                        self.link_orders.extend(waiter.link);
+                    }
                     // Who asked may have gone meanwhile.
-                    let _ = waiter.send(answer);
+                    let _ = waiter.answer.send(answer);
+                }
+            }
+            Effect::Detach(link, refusal) => {
+                if let Some(order) = self.link_orders.remove(&link) {
+                    let _ = order.send(refusal);
                 }
             }
             Effect::Close(connection, refusal) => {
@@ -113,6 +174,10 @@ pub(crate) enum Request {
         ask: Ask,
         answer: oneshot::Sender<Answer>,
     },
+    LinkGone {
+        connection: ConnectionId,
+        link: LinkId,
+    },
     Gone {
         connection: ConnectionId,
         why: String,
@@ -124,7 +189,10 @@ type Work = Box<dyn FnOnce(&mut Hub, Timestamp) + Send>;
 
 pub(crate) enum Ask {
     Authenticate(Claim),
+    PutToken(TokenRequest),
     OpenLink {
+        link: LinkId,
+        orders: oneshot::Sender<Refusal>,
         address: String,
         side: Side,
     },
@@ -143,6 +211,7 @@ pub(crate) struct HubStopped;
 pub(crate) struct HubHandle {
     requests: mpsc::Sender<Request>,
     connections: Arc<AtomicU64>,
+    links: Arc<AtomicU64>,
 }
 
 impl HubHandle {
@@ -152,6 +221,7 @@ impl HubHandle {
             Self {
                 requests,
                 connections: Arc::default(),
+                links: Arc::default(),
             },
             receiver,
         )
@@ -222,15 +292,47 @@ impl Client {
         }
     }
 
+    pub(crate) async fn put_token(
+        &self,
+        request: TokenRequest,
+    ) -> Result<Result<(), TokenRefusal>, HubStopped> {
+        match self.ask(Ask::PutToken(request)).await? {
+            Answer::Token(outcome) => Ok(outcome),
+            _ => Err(HubStopped),
+        }
+    }
+
     pub(crate) async fn open_link(
         &self,
         address: String,
         side: Side,
-    ) -> Result<Result<Grant, Refusal>, HubStopped> {
-        match self.ask(Ask::OpenLink { address, side }).await? {
-            Answer::Link(outcome) => Ok(outcome),
+    ) -> Result<Result<Opened, Refusal>, HubStopped> {
+        let link = self.hub.links.fetch_add(1, Ordering::Relaxed) + 1;
+        let (orders, ordered) = oneshot::channel();
+        let ask = Ask::OpenLink {
+            link,
+            orders,
+            address,
+            side,
+        };
+        match self.ask(ask).await? {
+            Answer::Link(outcome) => Ok(outcome.map(|grant| Opened {
+                link,
+                grant,
+                orders: ordered,
+            })),
             _ => Err(HubStopped),
         }
+    }
+
+    /// Must be said of each link that was opened: until then the hub counts it.
+    pub(crate) async fn link_gone(&self, link: LinkId) {
+        let gone = Request::LinkGone {
+            connection: self.connection,
+            link,
+        };
+        // A hub that has stopped counts no links.
+        let _ = self.hub.send(gone).await;
     }
 
     pub(crate) async fn telemetry(
@@ -266,6 +368,16 @@ impl Client {
     }
 }
 
+/// A link that the hub granted.
+pub(crate) struct Opened {
+    pub(crate) link: LinkId,
+    pub(crate) grant: Grant,
+    /// Where the hub will say that it must end.
+    pub(crate) orders: oneshot::Receiver<Refusal>,
+}
+
+/// How often the clock is read while the hub waits for a time.
+const CLOCK_READ_AGAIN: Duration = Duration::from_millis(500);
 /// How many requests may wait for the hub; who asks more waits at the door. A connection has at most one request
 /// for each of its links there.
 const REQUESTS: usize = 1024;

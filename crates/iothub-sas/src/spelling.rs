@@ -66,6 +66,7 @@ impl Spelling {
         [
             (Self::Double, twice.as_deref()),
             (Self::Escaped, once.as_deref()),
+            (Self::Double, once.as_deref()),
             (Self::SlashesRaw, once.as_deref().filter(|once| *once != raw)),
             (Self::Raw, unescaped),
         ]

@@ -144,6 +144,8 @@ fn the_spelling_of_a_token_is_told() {
     );
     assert_eq!(spelling(&escaped.replace("%2A", "%2a")), None);
     assert_eq!(spelling("h%2fdevices%2fd"), None);
+    // An id of which C# escapes nothing, and Python does.
+    assert_eq!(spelling("h%2Fdevices%2Fa*b"), Some("double"));
 
     assert_eq!(spelling("h"), Some("escaped"));
     assert_eq!(spelling("h%2Fdevices%2Fd"), Some("escaped"));

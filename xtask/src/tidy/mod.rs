@@ -51,6 +51,7 @@ pub(crate) fn run(args: Args) -> Result<String, Failure> {
             files.len(),
             workspace.members().count()
         )),
+        1 => Err(Failure::Failed("1 finding".to_owned())),
         count => Err(Failure::Failed(format!("{count} findings"))),
     }
 }

@@ -70,10 +70,11 @@ pub fn url(text: &str) {
 
     // The password is nowhere told: with another in its place, that one is not.
     if let Some(password) = borrowed.expose_password()
-        && let Some(at) = text.find(&format!(":{password}@"))
         && !text.contains(CANARY)
     {
-        let marked = format!("{}:{CANARY}@{}", &text[..at], &text[at + password.len() + 2..]);
+        // Its own place: the same characters may stand in the user name too.
+        let at = password.as_ptr() as usize - text.as_ptr() as usize;
+        let marked = format!("{}{CANARY}{}", &text[..at], &text[at + password.len()..]);
         match AmqpUrlRef::parse(&marked) {
             Ok(marked) if marked.expose_password() == Some(CANARY) => {
                 let told = format!("{} {marked:?} {:?}", marked.explain().unwrap(), marked.to_url());

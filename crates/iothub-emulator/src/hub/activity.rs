@@ -45,6 +45,11 @@ pub enum What {
     Anonymous,
     /// It was not let in. The client learns only that it was refused.
     Refused(AuthFailure),
+    /// One of its tokens has ended, and the grace after it: what the token allowed is taken back.
+    Expired {
+        /// The identity, or `policy NAME`.
+        principal: String,
+    },
     /// It may not use a link.
     LinkRefused {
         /// The address of the node, as it wrote it.
@@ -72,6 +77,7 @@ impl fmt::Display for What {
             Self::Authenticated { principal } => write!(f, "is {principal}"),
             Self::Anonymous => f.write_str("showed no credentials"),
             Self::Refused(why) => write!(f, "was refused: {why}"),
+            Self::Expired { principal } => write!(f, "is {principal} no longer: the token has expired"),
             Self::LinkRefused { address, condition } => write!(f, "was refused {address:?}: {condition}"),
             Self::Gone { why } => write!(f, "is gone: {why}"),
         }

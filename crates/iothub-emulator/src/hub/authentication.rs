@@ -7,6 +7,7 @@ use iothub_sas::{SasToken, SharedKey, UnixTime, VerifyError};
 
 use super::event::{AuthMethod, Scope};
 use super::registry::{Keys, Registry, Rights};
+use crate::clock::Timestamp;
 
 /// Someone whom the hub let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +27,26 @@ impl fmt::Display for Principal {
     }
 }
 
-/// Why a client was not let in. It is told nothing of this: all look alike on the wire.
+/// A principal, for as long as its token holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) principal: Principal,
+    /// When the token ends: the first moment at which it does not hold.
+    pub(crate) until: Timestamp,
+}
+
+impl Held {
+    fn new(principal: Principal, token: &SasToken) -> Self {
+        let last = i64::try_from(token.expires_at().as_secs()).unwrap_or(i64::MAX);
+        Self {
+            principal,
+            until: Timestamp::from_seconds(last.saturating_add(1)),
+        }
+    }
+}
+
+/// Why a client was not let in. By SASL it is told nothing of this: all look alike on the wire. `$cbs` answers with
+/// a status and a text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthFailure {
@@ -72,6 +92,15 @@ pub enum AuthFailure {
     /// The token's `sr` names another hub or another identity.
     #[error("the token is not for {0}")]
     OutOfScope(String),
+    /// What was sent to `$cbs` is no request to put a token.
+    #[error("the request to $cbs {0}")]
+    Request(&'static str),
+    /// The token is of a type that the hub does not take, cut to 64 characters.
+    #[error("{0:?} is no token type that the hub takes")]
+    TokenType(String),
+    /// The connection holds as many tokens as one may.
+    #[error("the connection holds {MAX_TOKENS} tokens, and none may hold more")]
+    TooManyTokens,
 }
 
 /// The names that the hub answers to.
@@ -104,18 +133,54 @@ pub(crate) fn plain(
     user: &str,
     password: &str,
     now: UnixTime,
-) -> Result<Principal, AuthFailure> {
+) -> Result<Held, AuthFailure> {
     let user = User::parse(user).map_err(|_| AuthFailure::User)?;
     if !names.labels.contains(user.hub()) {
         return Err(AuthFailure::OtherHub(user.hub().clone()));
     }
     let token = SasToken::parse(password).map_err(|_| AuthFailure::Token)?;
-    match user.principal() {
+    let principal = match user.principal() {
         Claimed::Identity(identity) => as_identity(registry, names, identity, &token, now),
-        Claimed::Policy(policy) => as_policy(registry, names, policy, &token, now),
+        Claimed::Policy(policy) => as_policy(registry, names, policy.as_str(), &token, now),
         // No form of user name that we do not know yet.
         _ => Err(AuthFailure::User),
+    }?;
+    Ok(Held::new(principal, &token))
+}
+
+/// A token put to `$cbs`. Who it makes of the client stands in the token's own `sr`: the request's `name` leaves out
+/// the module (Java SDK), has a scheme and a port (C# SDK) or is escaped (Node SDK).
+pub(crate) fn put_token(
+    registry: &Registry,
+    names: &Names,
+    token: &str,
+    now: UnixTime,
+) -> Result<Held, AuthFailure> {
+    let token = SasToken::parse(token).map_err(|_| AuthFailure::Token)?;
+    let principal = match (identity_of(&token, registry), token.policy()) {
+        (Some(identity), _) => as_identity(registry, names, &identity, &token, now),
+        (None, Some(policy)) => as_policy(registry, names, policy, &token, now),
+        (None, None) => Err(AuthFailure::OutOfScope("a device or module".to_owned())),
+    }?;
+    Ok(Held::new(principal, &token))
+}
+
+/// The device or module that `sr` names. SDKs escape its id never, once or twice, and only the registry knows which
+/// reading is one; if none is registered, the likeliest.
+fn identity_of(token: &SasToken, registry: &Registry) -> Option<Identity> {
+    let mut named = token.resource_readings().filter_map(|reading| {
+        let (_, path) = reading.split_once("/devices/")?;
+        path.strip_suffix('/').unwrap_or(path).parse::<Identity>().ok()
+    });
+    let likeliest = named.next()?;
+    if registry.get(&likeliest).is_some() {
+        return Some(likeliest);
     }
+    Some(
+        named
+            .find(|other| registry.get(other).is_some())
+            .unwrap_or(likeliest),
+    )
 }
 
 /// A device or module, with its own key or with that of a policy that may act for devices.
@@ -169,13 +234,13 @@ fn as_identity(
 fn as_policy(
     registry: &Registry,
     names: &Names,
-    name: &PolicyName,
+    name: &str,
     token: &SasToken,
     now: UnixTime,
 ) -> Result<Principal, AuthFailure> {
     let (name, policy) = registry
-        .policy(name.as_str())
-        .ok_or_else(|| AuthFailure::NoPolicy(name.to_string()))?;
+        .policy(name)
+        .ok_or_else(|| AuthFailure::NoPolicy(name.to_owned()))?;
     if token.policy() != Some(name.as_str()) {
         return Err(AuthFailure::OtherPolicy(name.clone()));
     }
@@ -208,3 +273,6 @@ fn check(token: &SasToken, keys: &Keys, now: UnixTime) -> Result<(), AuthFailure
 fn covers(token: &SasToken, mut resources: impl Iterator<Item = Resource>) -> bool {
     resources.any(|resource| token.covers(resource.as_str()))
 }
+
+/// The most tokens that one connection holds (the SDKs' error code 403005, `IotHubMaxCbsTokenExceeded`).
+pub(crate) const MAX_TOKENS: usize = 999;

@@ -3,23 +3,28 @@
 
 mod activity;
 mod authentication;
+mod cbs;
+mod connection;
 mod event;
 mod log;
 mod message;
 mod refusal;
 mod registry;
 mod ring;
+mod tokens;
 mod value;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use iothub_address::{DeviceId, Identity, Node, PolicyName};
+use iothub_address::{DeviceId, HubName, Identity, Node, PolicyName};
 use iothub_sas::UnixTime;
 
 pub use activity::{Activity, What};
 pub use authentication::AuthFailure;
 pub(crate) use authentication::{Names, Principal};
+pub(crate) use cbs::{TokenRefusal, TokenRequest};
 pub use event::{AuthMethod, Event, Scope, Sender, Source};
 pub use message::{Body, Message, MessageId, Properties};
 pub(crate) use refusal::{Condition, Refusal, Refusals};
@@ -29,12 +34,15 @@ pub use ring::LogLimits;
 pub(crate) use ring::SharedRing;
 pub use value::Value;
 
+use self::connection::{Connection, Use};
 use self::log::Log;
 use self::refusal::code;
 use crate::clock::Timestamp;
 
 /// A connection's number, from 1, never used twice.
 pub(crate) type ConnectionId = u64;
+/// A link's number, from 1, never used twice.
+pub(crate) type LinkId = u64;
 /// Ties an answer to the command that asked.
 pub(crate) type Reply = u64;
 
@@ -45,8 +53,11 @@ pub(crate) enum Command {
     Came { peer: SocketAddr },
     /// It shows who it is, or that it shows nothing. Answered by [`Answer::Admitted`].
     Authenticate { claim: Claim, reply: Reply },
+    /// It puts a token. Answered by [`Answer::Token`].
+    PutToken { request: TokenRequest, reply: Reply },
     /// It wants a link. Answered by [`Answer::Link`].
     OpenLink {
+        link: LinkId,
         address: String,
         side: Side,
         reply: Reply,
@@ -57,6 +68,8 @@ pub(crate) enum Command {
         messages: Vec<Message>,
         reply: Reply,
     },
+    /// A link that it was granted has ended.
+    LinkGone { link: LinkId },
     /// It is gone.
     Gone { why: String },
 }
@@ -86,6 +99,8 @@ pub(crate) enum Side {
 pub(crate) enum Effect {
     /// Give an answer to who waits for it.
     Answer(Reply, Answer),
+    /// Detach a link and say why.
+    Detach(LinkId, Refusal),
     /// Close a connection and say why.
     Close(ConnectionId, Refusal),
 }
@@ -93,6 +108,7 @@ pub(crate) enum Effect {
 #[derive(Debug)]
 pub(crate) enum Answer {
     Admitted(Result<(), AuthFailure>),
+    Token(Result<(), TokenRefusal>),
     Link(Result<Grant, Refusal>),
     Took(Result<(), Refusal>),
 }
@@ -102,15 +118,22 @@ pub(crate) enum Answer {
 pub(crate) enum Grant {
     /// Telemetry of this device or module.
     Telemetry(Identity),
+    /// Requests to `$cbs`.
+    TokenRequests,
+    /// Its answers.
+    TokenReplies,
 }
 
 /// What a hub starts with.
 #[derive(Debug)]
 pub(crate) struct Setup {
+    pub(crate) hub: HubName,
     pub(crate) names: Names,
     pub(crate) partitions: u16,
     pub(crate) events: SharedRing<Event>,
     pub(crate) activities: SharedRing<Activity>,
+    /// How long what was opened with a token outlives it.
+    pub(crate) token_grace: Duration,
     /// Random: it makes generation ids and tracking ids of two hubs differ.
     pub(crate) seed: u64,
 }
@@ -118,12 +141,15 @@ pub(crate) struct Setup {
 /// The hub. One task owns it.
 #[derive(Debug)]
 pub(crate) struct Hub {
+    name: HubName,
     names: Names,
     registry: Registry,
     log: Log,
     activities: SharedRing<Activity>,
-    /// Who is behind each connection; `None` for one that showed nothing.
-    connections: HashMap<ConnectionId, Option<Principal>>,
+    connections: BTreeMap<ConnectionId, Connection>,
+    token_grace: Duration,
+    /// When each connection that has a token is to be looked at again.
+    deadlines: BTreeSet<(Timestamp, ConnectionId)>,
     refusals: Refusals,
     effects: VecDeque<Effect>,
     seed: u64,
@@ -132,11 +158,14 @@ pub(crate) struct Hub {
 impl Hub {
     pub(crate) fn new(setup: Setup) -> Self {
         Self {
+            name: setup.hub,
             names: setup.names,
             registry: Registry::default(),
             log: Log::new(setup.partitions, setup.events),
             activities: setup.activities,
-            connections: HashMap::new(),
+            connections: BTreeMap::new(),
+            token_grace: setup.token_grace,
+            deadlines: BTreeSet::new(),
             refusals: Refusals::new(setup.seed),
             effects: VecDeque::new(),
             seed: setup.seed,
@@ -146,7 +175,7 @@ impl Hub {
     pub(crate) fn handle(&mut self, from: ConnectionId, command: Command, now: Timestamp) {
         match command {
             Command::Came { peer } => {
-                self.connections.insert(from, None);
+                self.connections.insert(from, Connection::default());
                 self.note(from, What::Came { peer }, now);
             }
             Command::Authenticate { claim, reply } => {
@@ -154,8 +183,19 @@ impl Hub {
                 self.effects
                     .push_back(Effect::Answer(reply, Answer::Admitted(outcome)));
             }
-            Command::OpenLink { address, side, reply } => {
-                let outcome = self.open_link(from, &address, side, now);
+            Command::PutToken { request, reply } => {
+                let outcome = self.put_token(from, request, now);
+                let answer = outcome.map_err(|failure| TokenRefusal::new(&failure, self.name.as_str()));
+                self.effects
+                    .push_back(Effect::Answer(reply, Answer::Token(answer)));
+            }
+            Command::OpenLink {
+                link,
+                address,
+                side,
+                reply,
+            } => {
+                let outcome = self.open_link(from, link, &address, side, now);
                 if let Err(refusal) = &outcome {
                     let condition = refusal.condition.as_str();
                     self.note(from, What::LinkRefused { address, condition }, now);
@@ -172,7 +212,13 @@ impl Hub {
                 self.effects
                     .push_back(Effect::Answer(reply, Answer::Took(outcome)));
             }
+            Command::LinkGone { link } => {
+                if let Some(connection) = self.connections.get_mut(&from) {
+                    connection.remove_link(link);
+                }
+            }
             Command::Gone { why } => {
+                self.unschedule(from);
                 self.connections.remove(&from);
                 self.note(from, What::Gone { why }, now);
             }
@@ -190,7 +236,7 @@ impl Hub {
     /// Removes the identity; who is connected as it is sent away.
     pub(crate) fn remove(&mut self, identity: &Identity, now: Timestamp) -> Result<(), RegistryError> {
         self.registry.remove(identity)?;
-        self.send_away(code::DEVICE_NOT_FOUND, "was removed", now);
+        self.send_away(&REMOVED, now);
         Ok(())
     }
 
@@ -202,7 +248,7 @@ impl Hub {
         now: Timestamp,
     ) -> Result<(), RegistryError> {
         self.registry.set_status(device, status)?;
-        self.send_away(code::DEVICE_DISABLED, "is disabled", now);
+        self.send_away(&DISABLED, now);
         Ok(())
     }
 
@@ -235,16 +281,25 @@ impl Hub {
                 authentication::plain(&self.registry, &self.names, &user, &password, now)
             }
         };
+        let admitted = outcome.map(|held| {
+            let principal = held.principal.to_string();
+            self.unschedule(from);
+            self.connections.entry(from).or_default().admit(held);
+            self.schedule(from);
+            principal
+        });
+        self.note_authentication(from, admitted, now)
+    }
+
+    fn note_authentication(
+        &self,
+        from: ConnectionId,
+        outcome: Result<String, AuthFailure>,
+        now: Timestamp,
+    ) -> Result<(), AuthFailure> {
         match outcome {
             Ok(principal) => {
-                self.note(
-                    from,
-                    What::Authenticated {
-                        principal: principal.to_string(),
-                    },
-                    now,
-                );
-                self.connections.insert(from, Some(principal));
+                self.note(from, What::Authenticated { principal }, now);
                 Ok(())
             }
             Err(failure) => {
@@ -255,6 +310,21 @@ impl Hub {
     }
 
     fn open_link(
+        &mut self,
+        from: ConnectionId,
+        link: LinkId,
+        address: &str,
+        side: Side,
+        now: Timestamp,
+    ) -> Result<Grant, Refusal> {
+        let grant = self.grant(from, address, side, now)?;
+        if let Some(connection) = self.connections.get_mut(&from) {
+            connection.add_link(link, grant.clone());
+        }
+        Ok(grant)
+    }
+
+    fn grant(
         &mut self,
         from: ConnectionId,
         address: &str,
@@ -271,11 +341,29 @@ impl Hub {
         let node = (!readings.is_empty()).then(|| readings.swap_remove(likeliest));
         match (node, side) {
             (Some(Node::Events(identity)), Side::Sender) => {
-                self.authorize(from, &identity, now)?;
+                self.authorize(from, &identity, Use::Open, now)?;
                 Ok(Grant::Telemetry(identity))
             }
+            (Some(Node::Cbs), Side::Sender) => self.once(from, Grant::TokenRequests, now),
+            (Some(Node::Cbs), Side::Receiver) => self.once(from, Grant::TokenReplies, now),
             _ => Err(self.no_such_address(address, now)),
         }
+    }
+
+    /// One `$cbs` pair a connection, as at Event Hubs: a second one would leave open which link is answered on.
+    fn once(&mut self, from: ConnectionId, grant: Grant, now: Timestamp) -> Result<Grant, Refusal> {
+        let mut links = self
+            .connections
+            .get(&from)
+            .into_iter()
+            .flat_map(Connection::links);
+        if !links.any(|(_, open)| *open == grant) {
+            return Ok(grant);
+        }
+        let text = format!("A link to connection '{from}' $cbs node has already been opened.");
+        Err(self
+            .refusals
+            .refuse(Condition::NotAllowed, code::INVALID_OPERATION, text, now))
     }
 
     fn telemetry(
@@ -285,7 +373,7 @@ impl Hub {
         messages: Vec<Message>,
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        let sender = self.authorize(from, identity, now)?;
+        let sender = self.authorize(from, identity, Use::Keep(self.token_grace), now)?;
         self.log.append(sender, Source::Telemetry, messages, now);
         Ok(())
     }
@@ -296,15 +384,12 @@ impl Hub {
         &mut self,
         from: ConnectionId,
         identity: &Identity,
+        at: Use,
         now: Timestamp,
     ) -> Result<Sender, Refusal> {
-        let method = match self.connections.get(&from).and_then(Option::as_ref) {
-            Some(Principal::Identity {
-                identity: own,
-                method,
-            }) if own == identity => *method,
-            Some(Principal::Policy { rights, .. }) if rights.device_connect => AuthMethod::Policy,
-            _ => return Err(self.unauthorized(identity, now)),
+        let connection = self.connections.get(&from);
+        let Some(method) = connection.and_then(|connection| connection.right(identity, at, now)) else {
+            return Err(self.unauthorized(identity, now));
         };
         match self.registry.get(identity) {
             Some(entry) if self.registry.is_enabled(identity) => {
@@ -337,16 +422,34 @@ impl Hub {
             .refuse(Condition::NotFound, code::ADDRESS_NOT_FOUND, text, now)
     }
 
-    /// Closes every connection whose identity may not be connected any more.
-    fn send_away(&mut self, code: u32, what: &str, now: Timestamp) {
-        for (connection, principal) in &self.connections {
-            let Some(Principal::Identity { identity, .. }) = principal else {
+    /// After a change of the registry: closes the connections that came in by PLAIN as someone who may not be
+    /// connected any more; of other connections, ends the links of such.
+    fn send_away(&mut self, cause: &Cause, now: Timestamp) {
+        self.deadlines.clear();
+        for (connection, known) in &mut self.connections {
+            known.drop_disabled(&self.registry);
+            let end = known.first_end();
+            self.deadlines
+                .extend(end.map(|end| (end + self.token_grace, *connection)));
+            let text = |identity: &Identity| format!("Device {identity} {}.", cause.what);
+            if let Some(Principal::Identity { identity, .. }) = known.plain().map(|held| &held.principal)
+                && !self.registry.is_enabled(identity)
+            {
+                let refused =
+                    self.refusals
+                        .refuse(Condition::ConnectionForced, cause.code, text(identity), now);
+                self.effects.push_back(Effect::Close(*connection, refused));
                 continue;
-            };
-            if !self.registry.is_enabled(identity) {
-                let text = format!("Device {identity} {what}.");
-                let refusal = self.refusals.refuse(Condition::ConnectionForced, code, text, now);
-                self.effects.push_back(Effect::Close(*connection, refusal));
+            }
+            for (link, grant) in known.links() {
+                if let Grant::Telemetry(identity) = grant
+                    && !self.registry.is_enabled(identity)
+                {
+                    let refused = self
+                        .refusals
+                        .refuse(cause.condition, cause.code, text(identity), now);
+                    self.effects.push_back(Effect::Detach(link, refused));
+                }
             }
         }
     }
@@ -377,5 +480,26 @@ impl std::fmt::Debug for Claim {
     }
 }
 
+/// Why an identity may not be connected any more.
+struct Cause {
+    /// Of a link's detach.
+    condition: Condition,
+    code: u32,
+    what: &'static str,
+}
+
+const REMOVED: Cause = Cause {
+    condition: Condition::NotFound,
+    code: code::DEVICE_NOT_FOUND,
+    what: "was removed",
+};
+const DISABLED: Cause = Cause {
+    condition: Condition::UnauthorizedAccess,
+    code: code::DEVICE_DISABLED,
+    what: "is disabled",
+};
+
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tokens_tests;

@@ -18,6 +18,7 @@ pub(crate) struct Refusal {
 pub(crate) enum Condition {
     UnauthorizedAccess,
     NotFound,
+    NotAllowed,
     ConnectionForced,
 }
 
@@ -26,6 +27,7 @@ impl Condition {
         match self {
             Self::UnauthorizedAccess => "amqp:unauthorized-access",
             Self::NotFound => "amqp:not-found",
+            Self::NotAllowed => "amqp:not-allowed",
             Self::ConnectionForced => "amqp:connection:forced",
         }
     }
@@ -87,6 +89,7 @@ impl Refusals {
 
 /// The hub's error codes, by the names that the SDKs give them.
 pub(crate) mod code {
+    pub(crate) const INVALID_OPERATION: u32 = 400_003;
     pub(crate) const UNAUTHORIZED_ACCESS: u32 = 401_002;
     pub(crate) const DEVICE_DISABLED: u32 = 403_012;
     pub(crate) const DEVICE_NOT_FOUND: u32 = 404_001;

@@ -7,36 +7,39 @@ use zeroize::Zeroizing;
 use super::*;
 
 /// Bytes 00 to 1f, and two others.
-const PRIMARY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-const SECONDARY: &str = "cG9saWN5LWtleS0wMTIzNDU2Nzg5YWJjZGVmLVhZWiE=";
-const STRANGER: &str = "//////////////////////////////////////////8=";
-const NOW: u64 = 1_700_000_000;
+pub(super) const PRIMARY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+pub(super) const SECONDARY: &str = "cG9saWN5LWtleS0wMTIzNDU2Nzg5YWJjZGVmLVhZWiE=";
+pub(super) const STRANGER: &str = "//////////////////////////////////////////8=";
+pub(super) const NOW: u64 = 1_700_000_000;
+pub(super) const GRACE: Duration = Duration::from_secs(300);
 
 fn key(text: &str) -> SharedKey {
     SharedKey::from_base64(text).unwrap()
 }
 
-fn keys() -> Keys {
+pub(super) fn keys() -> Keys {
     Keys::new(key(PRIMARY), key(SECONDARY))
 }
 
-fn identity(text: &str) -> Identity {
+pub(super) fn identity(text: &str) -> Identity {
     text.parse().unwrap()
 }
 
-struct World {
-    hub: Hub,
-    events: SharedRing<Event>,
-    now: Timestamp,
+pub(super) struct World {
+    pub(super) hub: Hub,
+    pub(super) events: SharedRing<Event>,
+    pub(super) now: Timestamp,
     replies: Reply,
 }
 
 impl World {
     /// Hub `myhub` with a device, its module, a disabled device with a module, and four policies.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let hosts = ["localhost", "myhub.azure-devices.net"].map(|host| HubHost::parse(host).unwrap());
         let events = SharedRing::new(LogLimits::default());
         let mut hub = Hub::new(Setup {
+            hub: "myhub".parse().unwrap(),
+            token_grace: GRACE,
             names: Names::new(hosts.to_vec()),
             partitions: 4,
             events: events.clone(),
@@ -66,7 +69,7 @@ impl World {
         }
     }
 
-    fn ask(&mut self, from: ConnectionId, command: impl FnOnce(Reply) -> Command) -> Answer {
+    pub(super) fn ask(&mut self, from: ConnectionId, command: impl FnOnce(Reply) -> Command) -> Answer {
         self.replies += 1;
         self.hub.handle(from, command(self.replies), self.now);
         match self.hub.poll_effect() {
@@ -75,7 +78,12 @@ impl World {
         }
     }
 
-    fn plain(&mut self, from: ConnectionId, user: &str, password: &str) -> Result<(), AuthFailure> {
+    pub(super) fn plain(
+        &mut self,
+        from: ConnectionId,
+        user: &str,
+        password: &str,
+    ) -> Result<(), AuthFailure> {
         let claim = Claim::Plain {
             user: user.to_owned(),
             password: Zeroizing::new(password.to_owned()),
@@ -87,17 +95,28 @@ impl World {
     }
 
     /// Connection `from` as the device, with its own key.
-    fn admitted(&mut self, from: ConnectionId, name: &str) {
+    pub(super) fn admitted(&mut self, from: ConnectionId, name: &str) {
         let own = if name.contains('/') { SECONDARY } else { PRIMARY };
         self.plain(from, &format!("{name}@sas.myhub"), &token(own, name))
             .unwrap();
     }
 
-    fn open(&mut self, from: ConnectionId, address: &str) -> Result<Grant, Refusal> {
+    pub(super) fn open(&mut self, from: ConnectionId, address: &str) -> Result<Grant, Refusal> {
+        self.open_side(from, address, Side::Sender)
+    }
+
+    /// The link has the number of the reply.
+    pub(super) fn open_side(
+        &mut self,
+        from: ConnectionId,
+        address: &str,
+        side: Side,
+    ) -> Result<Grant, Refusal> {
         let address = address.to_owned();
         match self.ask(from, |reply| Command::OpenLink {
+            link: reply,
             address,
-            side: Side::Sender,
+            side,
             reply,
         }) {
             Answer::Link(outcome) => outcome,
@@ -105,7 +124,7 @@ impl World {
         }
     }
 
-    fn send(&mut self, from: ConnectionId, sender: &str) -> Result<(), Refusal> {
+    pub(super) fn send(&mut self, from: ConnectionId, sender: &str) -> Result<(), Refusal> {
         let messages = vec![Message::default()];
         match self.ask(from, |reply| Command::Telemetry {
             sender: identity(sender),
@@ -118,7 +137,7 @@ impl World {
     }
 }
 
-fn sign(key_text: &str, policy: Option<&str>, resource: &str, expires: u64) -> String {
+pub(super) fn sign(key_text: &str, policy: Option<&str>, resource: &str, expires: u64) -> String {
     let signer = Signer::new(key(key_text));
     let signer = match policy {
         Some(policy) => signer.policy(policy),
@@ -131,7 +150,7 @@ fn sign(key_text: &str, policy: Option<&str>, resource: &str, expires: u64) -> S
 }
 
 /// A device's or module's own token.
-fn token(key_text: &str, name: &str) -> String {
+pub(super) fn token(key_text: &str, name: &str) -> String {
     sign(
         key_text,
         None,

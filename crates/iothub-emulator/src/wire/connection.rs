@@ -15,6 +15,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use super::cbs::Replies;
+use super::session::Shared;
 use super::stream::{Fault, Intake, Translated};
 use super::translate::ENGINE_FRAME_SIZE;
 use super::{
@@ -194,14 +196,19 @@ impl Open {
         stopping: &mut watch::Receiver<bool>,
     ) -> Ending {
         let mut sessions = JoinSet::new();
+        let shared = Shared {
+            client: client.clone(),
+            intake: self.intake.clone(),
+            replies: Replies::default(),
+        };
         let (ending, error) = tokio::select! {
             biased;
             _ = stopping.wait_for(|stopping| *stopping) => (Ending::Stopped, Some(shutting_down())),
             Ok(refusal) = orders => {
-                let error = link::error(refusal.condition.as_str(), refusal.description());
+                let error = link::refused(&refusal);
                 (Ending::Ordered(refusal.message), Some(error))
             }
-            () = accept_sessions(&mut self.handle, &mut sessions, client, &self.intake) => (Ending::Closed, None),
+            () = accept_sessions(&mut self.handle, &mut sessions, &shared) => (Ending::Closed, None),
         };
         let outcome = match error {
             Some(error) => timeout(ANSWER_TIMEOUT, self.handle.close_with_error(error))
@@ -227,12 +234,7 @@ impl Open {
 }
 
 /// Takes sessions until the connection is over.
-async fn accept_sessions(
-    handle: &mut ListenerConnectionHandle,
-    sessions: &mut JoinSet<()>,
-    client: &Client,
-    intake: &Intake,
-) {
+async fn accept_sessions(handle: &mut ListenerConnectionHandle, sessions: &mut JoinSet<()>, shared: &Shared) {
     let acceptor = SessionAcceptor::builder()
         .next_outgoing_id(FIRST_OUTGOING_ID)
         .incoming_window(INCOMING_WINDOW)
@@ -247,10 +249,10 @@ async fn accept_sessions(
         let Some(incoming) = incoming else { return };
         match Box::pin(acceptor.accept_incoming_session(incoming, handle)).await {
             Ok(session) => {
-                sessions.spawn(session::serve(session, client.clone(), intake.clone()));
+                sessions.spawn(session::serve(session, shared.clone()));
             }
             Err(error) => {
-                tracing::debug!(connection = client.connection(), "no session: {error}");
+                tracing::debug!(connection = shared.client.connection(), "no session: {error}");
                 return;
             }
         }

@@ -10,19 +10,31 @@ use fe2o3_amqp_types::messaging::{Batch, Data};
 use fe2o3_amqp_types::primitives::Symbol;
 use futures_util::FutureExt;
 use iothub_address::Identity;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::decode::{self, Malformed};
 use super::stream::Intake;
 use super::translate::FRAME_WEIGHT;
 use super::{ANSWER_TIMEOUT, MAX_TAKEN, MAX_TAKEN_BYTES, MAX_TELEMETRY_SIZE};
-use crate::hub::Message;
+use crate::hub::{Message, Refusal};
 use crate::owner::{Client, HubStopped};
 
-/// Takes a device's messages to the hub, until the link or the hub ends.
-pub(crate) async fn telemetry(mut receiver: Receiver, identity: Identity, client: Client, intake: Intake) {
+/// Takes a device's messages to the hub, until the link or the hub ends, or the hub orders it to end.
+pub(crate) async fn telemetry(
+    mut receiver: Receiver,
+    identity: Identity,
+    client: Client,
+    intake: Intake,
+    mut orders: oneshot::Receiver<Refusal>,
+) {
     let end = loop {
-        let mut taken = match take(&mut receiver).await {
+        let taken = tokio::select! {
+            biased;
+            Ok(refusal) = &mut orders => Err(End::Ours(refused(&refusal))),
+            taken = take(&mut receiver) => taken,
+        };
+        let mut taken = match taken {
             Ok(taken) => taken,
             Err(end) => break end,
         };
@@ -33,7 +45,7 @@ pub(crate) async fn telemetry(mut receiver: Receiver, identity: Identity, client
         intake.taken(taken.weight);
         match outcome {
             Ok(Ok(())) => {}
-            Ok(Err(refusal)) => break End::Ours(error(refusal.condition.as_str(), refusal.description())),
+            Ok(Err(refusal)) => break End::Ours(refused(&refusal)),
             Err(HubStopped) => break End::Theirs,
         }
         let end = taken.end.take();
@@ -48,9 +60,7 @@ pub(crate) async fn telemetry(mut receiver: Receiver, identity: Identity, client
             break end;
         }
     };
-    if let End::Ours(error) = end {
-        let _ = timeout(ANSWER_TIMEOUT, receiver.close_with_error(error)).await;
-    }
+    end.perform(receiver).await;
 }
 
 /// Waits for a delivery, and takes what has arrived behind it: that goes to the hub in the same command, and is
@@ -92,8 +102,13 @@ pub(crate) fn error(condition: &str, description: String) -> definitions::Error 
     )
 }
 
+/// The hub's refusal as an AMQP error.
+pub(crate) fn refused(refusal: &Refusal) -> definitions::Error {
+    error(refusal.condition.as_str(), refusal.description())
+}
+
 /// The data sections that `translate` made of a delivery's frames.
-type Raw = Batch<Data>;
+pub(super) type Raw = Batch<Data>;
 
 /// What was taken off a link in one go.
 #[derive(Default)]
@@ -139,14 +154,14 @@ impl Taken {
 }
 
 /// What `translate` counted for the frames of a delivery, each of which became a section.
-fn weight(sections: &Raw) -> usize {
+pub(super) fn weight(sections: &Raw) -> usize {
     sections
         .iter()
         .map(|section| section.0.len() + FRAME_WEIGHT)
         .sum()
 }
 
-fn join(sections: Raw) -> Bytes {
+pub(super) fn join(sections: Raw) -> Bytes {
     let mut sections = sections.into_inner();
     if sections.len() == 1 {
         return sections.swap_remove(0).0.into_vec().into();
@@ -187,14 +202,23 @@ impl Rejection {
 }
 
 /// How a link ends.
-enum End {
+pub(super) enum End {
     /// The client, or what is below the link, has ended it.
     Theirs,
     /// We do.
     Ours(definitions::Error),
 }
 
-fn ending(received: &RecvError) -> End {
+impl End {
+    pub(super) async fn perform(self, receiver: Receiver) {
+        if let Self::Ours(error) = self {
+            // A client that does not answer is left to its connection.
+            let _ = timeout(ANSWER_TIMEOUT, receiver.close_with_error(error)).await;
+        }
+    }
+}
+
+pub(super) fn ending(received: &RecvError) -> End {
     match received {
         // The engine has detached it by itself.
         RecvError::LinkStateError(_) | RecvError::MessageSizeExceeded(_) => End::Theirs,

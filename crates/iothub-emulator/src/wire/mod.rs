@@ -4,10 +4,12 @@
 //! A connection is: one task that owns the stream's fuse and the engine's handle; a task for each session; a task
 //! for each link. The engine adds one for the connection and one a session. Each ends when the fuse is blown.
 
+mod cbs;
 mod connection;
 mod decode;
 mod link;
 mod listener;
+mod outward;
 mod performative;
 mod sasl;
 mod session;
@@ -54,6 +56,9 @@ const MAX_TAKEN_BYTES: usize = 1024 * 1024;
 const MAX_UNREAD: usize = 16 * 1024 * 1024;
 /// How long a connection is left unread before it is given up.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// The most answers of one connection's `$cbs` that wait for a link to be sent over; one more ends the link of the
+/// requests. More than a connection may hold tokens, so a client that puts them all at once is heard.
+const MAX_TOKEN_REPLIES: usize = 1024;
 /// How much is read at once, in bytes.
 const READ_CHUNK: usize = 16 * 1024;
 

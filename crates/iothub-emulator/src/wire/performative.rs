@@ -1,5 +1,6 @@
-//! Looks into a frame that the guard has passed, without decoding it.
+//! Looks into a frame that the guard has passed, without decoding it, and writes one anew.
 
+use bytes::{BufMut, BytesMut};
 use iothub_frame::walk;
 
 /// The body of an AMQP frame: a performative, and for a transfer a payload behind it.
@@ -56,6 +57,23 @@ impl<'a> Performative<'a> {
         matches!(self.field(place), Some([0x41, ..] | [0x56, 1, ..]))
     }
 
+    /// Its fields as they are encoded; `None` when the list is none.
+    pub(crate) fn fields(&self) -> Option<Vec<&'a [u8]>> {
+        let (mut at, count) = match *self.list {
+            [0x45, ..] => (1, 0),
+            [0xc0, _, count, ..] => (3, usize::from(count)),
+            [0xd0, _, _, _, _, c0, c1, c2, c3, ..] => (9, u32::from_be_bytes([c0, c1, c2, c3]) as usize),
+            _ => return None,
+        };
+        let mut fields = Vec::with_capacity(MOST_FIELDS);
+        for _ in 0..count {
+            let end = walk::check_value(self.list, at).ok()?;
+            fields.push(self.list.get(at..end)?);
+            at = end;
+        }
+        Some(fields)
+    }
+
     /// The list from a field on.
     fn field(&self, place: usize) -> Option<&'a [u8]> {
         let mut at = match self.list.first()? {
@@ -70,7 +88,27 @@ impl<'a> Performative<'a> {
     }
 }
 
+/// Writes a performative: the descriptor, and the list in the shortest form that holds it.
+pub(crate) fn put(out: &mut BytesMut, kind: Kind, fields: &[&[u8]]) {
+    let size: usize = fields.iter().map(|field| field.len()).sum();
+    out.put_slice(&[DESCRIBED, 0x53, kind.code()]);
+    match (u8::try_from(size + 1), u8::try_from(fields.len())) {
+        (Ok(size), Ok(count)) => out.put_slice(&[0xc0, size, count]),
+        _ => {
+            out.put_u8(0xd0);
+            // A frame is at most 64 KiB and a little.
+            out.put_u32(u32::try_from(size + 4).unwrap_or(u32::MAX));
+            out.put_u32(u32::try_from(fields.len()).unwrap_or(u32::MAX));
+        }
+    }
+    fields.iter().for_each(|field| out.put_slice(field));
+}
+
 impl Kind {
+    fn code(self) -> u8 {
+        KINDS.iter().find(|kind| kind.2 == self).map_or(0, |kind| kind.0)
+    }
+
     fn of(descriptor: &[u8]) -> Option<Self> {
         let found = match descriptor {
             [0x53, code] => KINDS.iter().find(|kind| kind.0 == *code),
@@ -87,6 +125,8 @@ impl Kind {
 }
 
 const DESCRIBED: u8 = 0x00;
+/// `attach` has the most fields of the nine.
+const MOST_FIELDS: usize = 14;
 
 const KINDS: [(u8, &str, Kind); 9] = [
     (0x10, "amqp:open:list", Kind::Open),

@@ -28,8 +28,11 @@ pub(crate) async fn ask<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> io
     let Ok(init) = serde_amqp::from_slice::<SaslInit>(&body) else {
         return Ok(Claim::Broken(AuthFailure::Response));
     };
-    if init.mechanism.as_str() != PLAIN {
-        return Ok(Claim::Broken(AuthFailure::Mechanism));
+    match init.mechanism.as_str() {
+        PLAIN => {}
+        // Whatever comes with them (a trace, an e-mail address, nothing) proves nothing.
+        MSSBCBS | ANONYMOUS => return Ok(Claim::Nothing),
+        _ => return Ok(Claim::Broken(AuthFailure::Mechanism)),
     }
     let response = Zeroizing::new(
         init.initial_response
@@ -90,8 +93,12 @@ fn encode<T: serde_amqp::serde::Serialize>(value: &T) -> io::Result<Vec<u8>> {
 }
 
 const PLAIN: &str = "PLAIN";
-/// What this hub can check. The real one names `EXTERNAL`, `MSSBCBS` and `ANONYMOUS` before it.
-const MECHANISMS: [&str; 1] = [PLAIN];
+/// Who uses these two shows its credentials to `$cbs`.
+const ANONYMOUS: &str = "ANONYMOUS";
+const MSSBCBS: &str = "MSSBCBS";
+/// In the order of the real hub, which names `EXTERNAL` before them, to anyone. It needs a client certificate, and
+/// Proton picks it wherever it is offered, so it is not offered where it cannot work.
+const MECHANISMS: [&str; 3] = [MSSBCBS, ANONYMOUS, PLAIN];
 
 #[cfg(test)]
 mod tests {

@@ -3,27 +3,38 @@
 use fe2o3_amqp::acceptor::error::AcceptorAttachError;
 use fe2o3_amqp::acceptor::{LinkAcceptor, LinkEndpoint, ListenerSessionHandle};
 use fe2o3_amqp::acceptor::{SupportedReceiverSettleModes, SupportedSenderSettleModes};
-use fe2o3_amqp_types::definitions::{ReceiverSettleMode, Role};
+use fe2o3_amqp_types::definitions::{ReceiverSettleMode, Role, SenderSettleMode};
 use fe2o3_amqp_types::messaging::{Source, Target, TargetArchetype};
 use fe2o3_amqp_types::performatives::Attach;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::cbs::{self, Replies};
 use super::stream::Intake;
 use super::{ANSWER_TIMEOUT, MAX_MESSAGE_SIZE, link};
 use crate::hub::{Grant, Side};
-use crate::owner::{Client, HubStopped};
+use crate::owner::{Client, HubStopped, Opened};
+
+/// What the links of all sessions of a connection share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) client: Client,
+    pub(crate) intake: Intake,
+    pub(crate) replies: Replies,
+}
 
 /// Serves a session to its end.
-pub(crate) async fn serve(mut session: ListenerSessionHandle, client: Client, intake: Intake) {
+pub(crate) async fn serve(mut session: ListenerSessionHandle, shared: Shared) {
     let mut links = JoinSet::new();
+    let (alive, over) = watch::channel(());
     loop {
         let attach = tokio::select! {
             Some(_) = links.join_next() => continue,
             attach = session.next_incoming_attach() => attach,
         };
         let Some(attach) = attach else { break };
-        if let Err(over) = accept(attach, &mut session, &mut links, &client, &intake).await {
+        if let Err(over) = accept(attach, &mut session, &mut links, &shared, &over).await {
             if let Over::Refused {
                 condition,
                 description,
@@ -35,7 +46,7 @@ pub(crate) async fn serve(mut session: ListenerSessionHandle, client: Client, in
             break;
         }
     }
-    drop(session);
+    drop((session, alive));
     // The links' channels are closed: each ends by itself.
     while links.join_next().await.is_some() {}
 }
@@ -59,40 +70,54 @@ async fn accept(
     mut attach: Attach,
     session: &mut ListenerSessionHandle,
     links: &mut JoinSet<()>,
-    client: &Client,
-    intake: &Intake,
+    shared: &Shared,
+    over: &watch::Receiver<()>,
 ) -> Result<(), Over> {
     let (side, address) = node_of(&attach);
-    let grant = client.open_link(address, side).await?;
+    let opened = shared.client.open_link(address, side).await?;
     settle_terms(&mut attach);
+    let mode = attach.snd_settle_mode.clone();
 
     // The engine's future is a large one.
-    match (
-        Box::pin(acceptor().accept_incoming_attach(attach, session)).await,
-        grant,
-    ) {
-        (Ok(LinkEndpoint::Receiver(receiver)), Ok(Grant::Telemetry(identity))) => {
-            links.spawn(link::telemetry(
-                receiver,
-                identity,
-                client.clone(),
-                intake.clone(),
-            ));
+    let endpoint = match Box::pin(acceptor().accept_incoming_attach(attach, session)).await {
+        Ok(endpoint) => endpoint,
+        Err(error) => {
+            if let Ok(opened) = opened {
+                shared.client.link_gone(opened.link).await;
+            }
+            return refused(&error);
         }
-        (Ok(endpoint), Err(refusal)) => {
-            let error = link::error(refusal.condition.as_str(), refusal.description());
-            links.spawn(link::refuse(endpoint, error));
-        }
-        // The hub grants telemetry only to senders.
-        (Ok(endpoint @ LinkEndpoint::Sender(_)), Ok(Grant::Telemetry(_))) => {
-            links.spawn(link::refuse(
-                endpoint,
-                link::error("amqp:internal-error", String::new()),
-            ));
-        }
-        (Err(error), _) => return refused(&error),
-    }
+    };
+    match opened {
+        Ok(opened) => links.spawn(serve_link(endpoint, opened, mode, shared.clone(), over.clone())),
+        Err(refusal) => links.spawn(link::refuse(endpoint, link::refused(&refusal))),
+    };
     Ok(())
+}
+
+/// Serves a link that was granted, to its end.
+async fn serve_link(
+    endpoint: LinkEndpoint,
+    opened: Opened,
+    mode: SenderSettleMode,
+    shared: Shared,
+    over: watch::Receiver<()>,
+) {
+    match (endpoint, opened.grant) {
+        (LinkEndpoint::Receiver(receiver), Grant::Telemetry(identity)) => {
+            let client = shared.client.clone();
+            link::telemetry(receiver, identity, client, shared.intake, opened.orders).await;
+        }
+        (LinkEndpoint::Receiver(receiver), Grant::TokenRequests) => {
+            cbs::take_requests(receiver, &shared).await
+        }
+        (LinkEndpoint::Sender(sender), Grant::TokenReplies) => {
+            cbs::send_replies(sender, mode, &shared.replies, over).await;
+        }
+        // The hub grants each of them to one side only.
+        (endpoint, _) => link::refuse(endpoint, link::error("amqp:internal-error", String::new())).await,
+    }
+    shared.client.link_gone(opened.link).await;
 }
 
 /// What the engine could not accept. It has answered most such attaches with a detach by itself.
@@ -110,20 +135,21 @@ fn refused(error: &AcceptorAttachError) -> Result<(), Over> {
     }
 }
 
-/// Which end the client is, and the node it wants: where it sends to or receives from.
+/// Which end the client is, and the node it wants: where it sends to or receives from. `$cbs` counts at either end
+/// of the link; clients name it at one or at both.
 fn node_of(attach: &Attach) -> (Side, String) {
-    let (side, address) = match attach.role {
-        Role::Sender => {
-            let target = attach.target.as_deref();
-            let address = target.and_then(|TargetArchetype::Target(target)| target.address.clone());
-            (Side::Sender, address)
-        }
-        Role::Receiver => {
-            let address = attach.source.as_deref().and_then(|source| source.address.clone());
-            (Side::Receiver, address)
-        }
+    let source = attach.source.as_deref().and_then(|source| source.address.clone());
+    let target = attach.target.as_deref();
+    let target = target.and_then(|TargetArchetype::Target(target)| target.address.clone());
+    let (side, near, far) = match attach.role {
+        Role::Sender => (Side::Sender, target, source),
+        Role::Receiver => (Side::Receiver, source, target),
     };
-    (side, address.unwrap_or_default())
+    let address = match far {
+        Some(far) if far == CBS => far,
+        _ => near.unwrap_or_default(),
+    };
+    (side, address)
 }
 
 /// The client's source and target go back to it as they came; SDKs compare them. What it left out and the engine
@@ -154,3 +180,6 @@ fn acceptor() -> Acceptor {
         .fallback_receiver_settle_mode(ReceiverSettleMode::First)
         .build()
 }
+
+/// The node for claims-based security.
+const CBS: &str = "$cbs";

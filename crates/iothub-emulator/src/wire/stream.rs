@@ -13,7 +13,8 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::translate::{Inward, Outward, Overstep};
+use super::outward::Outward;
+use super::translate::{Inward, Overstep};
 use super::{AMQP_HEADER, ANSWER_TIMEOUT, MAX_UNREAD, READ_CHUNK, UNREAD_TIMEOUT};
 
 /// The weight of what a connection's frames brought to the engine and has not come out at a link, in bytes.
@@ -195,7 +196,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Translated<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_pass_on(cx))?;
-        this.outward.translate(bytes, &mut this.unwritten);
+        let max_frame = this.inward.peer_max_frame().unwrap_or(u32::MAX);
+        this.outward.translate(bytes, max_frame, &mut this.unwritten);
         // What does not go now goes with the next write or flush: the bytes are taken either way.
         match this.poll_pass_on(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),

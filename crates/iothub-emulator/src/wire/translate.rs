@@ -10,18 +10,21 @@
 //! - Sessions and links are counted, and a frame for a link that was never attached ends the connection: the
 //!   engine keeps such frames, without bound, for a link that might still come.
 //!
-//! Outward: our `open` is written in full, and with the frame size that peers may use; the engine's own limit
-//! has to be larger by the section that is put around a payload.
+//! - A link's name gets a letter for the client's role behind it: the engine takes one name in one session for one
+//!   link, where the standard (§2.6.1) and Proton's blocking clients have one in each direction.
+//!
+//! What goes the other way is in `outward`. The engine's own frame limit has to be larger than ours by the section
+//! that is put around a payload.
 
 use std::collections::HashMap;
 
 use bytes::{BufMut, BytesMut};
 
-use super::performative::{Kind, Performative};
-use super::{CHANNEL_MAX, IDLE_TIME_OUT_MS, MAX_FRAME_SIZE, MAX_LINKS, MAX_SESSIONS};
+use super::performative::{self, Kind, Performative};
+use super::{MAX_FRAME_SIZE, MAX_LINKS, MAX_SESSIONS};
 
 /// What the engine must take as its largest frame.
-pub(crate) const ENGINE_FRAME_SIZE: u32 = MAX_FRAME_SIZE + DATA_SECTION as u32;
+pub(crate) const ENGINE_FRAME_SIZE: u32 = MAX_FRAME_SIZE + GROWTH as u32;
 
 /// What a client did that no bound allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +50,7 @@ pub(crate) struct Inward {
     links: usize,
     /// The peer's `close`, held back.
     close: Option<BytesMut>,
+    peer_max_frame: Option<u32>,
 }
 
 /// What frames weigh on their way to the links, in bytes: their payloads, and [`FRAME_WEIGHT`] each.
@@ -74,6 +78,11 @@ impl Inward {
             self.frame(&frame, out, &mut weight)?;
         }
         Ok(weight)
+    }
+
+    /// The largest frame that the peer takes, once it has said so in its `open`.
+    pub(crate) const fn peer_max_frame(&self) -> Option<u32> {
+        self.peer_max_frame
     }
 
     /// Whether `close` has come and nothing is to be read but it.
@@ -111,6 +120,16 @@ impl Inward {
                 let mut close = BytesMut::new();
                 put_frame(&mut close, channel, body, None);
                 self.close = Some(close);
+            }
+            Kind::Attach => {
+                let mut named = BytesMut::new();
+                put_named_by_role(&mut named, &performative);
+                let head = if named.is_empty() { body } else { &named };
+                put_frame(out, channel, head, None);
+            }
+            Kind::Open => {
+                self.peer_max_frame = performative.uint(2);
+                put_frame(out, channel, body, None);
             }
             _ => put_frame(out, channel, body, None),
         }
@@ -209,87 +228,31 @@ impl Inward {
     }
 }
 
-/// Translates what the engine writes.
-#[derive(Debug)]
-pub(crate) struct Outward {
-    container_id: String,
-    unread: BytesMut,
-    state: OutwardState,
-}
-
-#[derive(Debug, PartialEq)]
-enum OutwardState {
-    Header,
-    Open,
-    Rest,
-}
-
-impl Outward {
-    pub(crate) fn new(container_id: String) -> Self {
-        Self {
-            container_id,
-            unread: BytesMut::new(),
-            state: OutwardState::Header,
-        }
-    }
-
-    /// Translates `bytes` into `out`.
-    pub(crate) fn translate(&mut self, bytes: &[u8], out: &mut BytesMut) {
-        if self.state == OutwardState::Rest {
-            out.put_slice(bytes);
-            return;
-        }
-        self.unread.put_slice(bytes);
-        if self.state == OutwardState::Header {
-            if self.unread.len() < super::AMQP_HEADER_LEN {
-                return;
-            }
-            out.put(self.unread.split_to(super::AMQP_HEADER_LEN));
-            self.state = OutwardState::Open;
-        }
-        if self.state == OutwardState::Open {
-            let Some(frame) = next_frame(&mut self.unread) else {
-                return;
-            };
-            // The engine's first frame is its `open` (§2.4.1), unless it has nothing to say but `close`.
-            let is_open = Performative::of(&frame[8..]).is_some_and(|found| found.kind == Kind::Open);
-            if is_open {
-                put_frame(out, 0, &open(&self.container_id), None);
-            } else {
-                out.put_slice(&frame);
-            }
-            self.state = OutwardState::Rest;
-        }
-        out.put(self.unread.split());
-    }
-}
-
-/// `open` (§2.7.1) with all its ten fields, as the real hub fills them.
-fn open(container_id: &str) -> Vec<u8> {
-    let mut fields = vec![0xa1, u8::try_from(container_id.len()).unwrap_or(0)];
-    fields.extend_from_slice(container_id.as_bytes());
-    fields.extend_from_slice(&[0xa1, 9]); // hostname
-    fields.extend_from_slice(b"localhost");
-    fields.push(0x70); // max-frame-size
-    fields.extend_from_slice(&MAX_FRAME_SIZE.to_be_bytes());
-    fields.push(0x60); // channel-max
-    fields.extend_from_slice(&CHANNEL_MAX.to_be_bytes());
-    fields.push(0x70); // idle-time-out
-    fields.extend_from_slice(&IDLE_TIME_OUT_MS.to_be_bytes());
-    fields.extend_from_slice(&[0x40; 5]); // locales, capabilities, properties
-    let size = u8::try_from(fields.len() + 1).unwrap_or(0);
-    let mut open = vec![0x00, 0x53, 0x10, 0xc0, size, 10];
-    open.append(&mut fields);
-    open
+/// Writes the attach with the role behind the name. Writes nothing if it has no name; the engine refuses that.
+fn put_named_by_role(out: &mut BytesMut, attach: &Performative<'_>) {
+    let Some(mut fields) = attach.fields() else { return };
+    let (Some([0xa1, _, name @ ..] | [0xb1, _, _, _, _, name @ ..]), role) =
+        (fields.first(), attach.is_true(2))
+    else {
+        return;
+    };
+    let role = if role { RECEIVER } else { SENDER };
+    let mut named = BytesMut::with_capacity(name.len() + 6);
+    named.put_u8(0xb1);
+    named.put_u32(u32::try_from(name.len() + 1).unwrap_or(u32::MAX));
+    named.put_slice(name);
+    named.put_u8(role);
+    fields[0] = &named;
+    performative::put(out, Kind::Attach, &fields);
 }
 
 /// Takes a whole frame off the front. The guard has seen to it that the size is at least that of a header.
-fn next_frame(unread: &mut BytesMut) -> Option<BytesMut> {
+pub(super) fn next_frame(unread: &mut BytesMut) -> Option<BytesMut> {
     let size = u32::from_be_bytes(*unread.first_chunk()?) as usize;
     (size >= super::AMQP_HEADER_LEN && unread.len() >= size).then(|| unread.split_to(size))
 }
 
-fn put_frame(out: &mut BytesMut, channel: u16, performative: &[u8], payload: Option<&[u8]>) {
+pub(super) fn put_frame(out: &mut BytesMut, channel: u16, performative: &[u8], payload: Option<&[u8]>) {
     let section = payload.map_or(0, |payload| DATA_SECTION + payload.len());
     // A frame is at most 64 KiB and a little.
     let size = u32::try_from(super::AMQP_HEADER_LEN + performative.len() + section).unwrap_or(u32::MAX);
@@ -309,6 +272,13 @@ pub(crate) const FRAME_WEIGHT: usize = 256;
 
 /// How many bytes a data section adds to its content.
 const DATA_SECTION: usize = 8;
+/// The most that a frame grows: by a data section, or by a longer name in a longer list with a longer descriptor.
+const GROWTH: usize = 16;
+const _: () = assert!(GROWTH >= DATA_SECTION);
+
+/// Behind a link's name.
+const SENDER: u8 = b's';
+const RECEIVER: u8 = b'r';
 
 #[cfg(test)]
 #[path = "translate_tests.rs"]

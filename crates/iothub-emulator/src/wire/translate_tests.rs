@@ -209,32 +209,31 @@ fn sessions_and_links_are_bounded_and_given_back() {
     }
 }
 
+/// One name in each direction (§2.6.1); a second one in the same direction stays one.
 #[test]
-fn the_engines_open_becomes_ours_and_the_rest_passes() {
-    let engines = frame(0, &[0x00, 0x53, 0x10, 0xc0, 4, 1, 0xa1, 1, b'x']);
-    let written = [&super::super::AMQP_HEADER[..], &engines, &frame(0, BEGIN)].concat();
-    let expected = [
-        &super::super::AMQP_HEADER[..],
-        &frame(
-            0,
-            &[
-                &[0x00, 0x53, 0x10, 0xc0, 34, 10, 0xa1, 2, b'i', b'd', 0xa1, 9][..],
-                b"localhost",
-                &[
-                    0x70, 0, 1, 0, 0, 0x60, 0x1f, 0xff, 0x70, 0, 3, 0xa9, 0x80, 0x40, 0x40, 0x40, 0x40, 0x40,
-                ],
-            ]
-            .concat(),
-        ),
-        &frame(0, BEGIN),
-    ]
-    .concat();
-    for size in [1, 5, 100] {
-        let mut outward = Outward::new("id".to_owned());
-        let mut out = BytesMut::new();
-        written
-            .chunks(size)
-            .for_each(|piece| outward.translate(piece, &mut out));
-        assert_eq!(out, expected, "in pieces of {size}");
+fn a_links_name_says_its_role() {
+    let attach = |role: u8| {
+        let fields = [0xa1, 1, b'n', 0x43, role];
+        frame(0, &[&[0x00, 0x53, 0x12, 0xc0, 6, 3], &fields[..]].concat())
+    };
+    for (role, letter) in [(0x42, b's'), (0x41, b'r')] {
+        let mut begun = Inward::default();
+        let (_, out) = inward(&mut begun, &[frame(0, BEGIN), attach(role)]).unwrap();
+        let named = [
+            0x00, 0x53, 0x12, 0xc0, 10, 3, 0xb1, 0, 0, 0, 2, b'n', letter, 0x43, role,
+        ];
+        assert_eq!(out, [frame(0, BEGIN), frame(0, &named)].concat());
+    }
+}
+
+#[test]
+fn an_attach_without_a_name_is_left_to_the_engine() {
+    for name in [&[0x40][..], &[0xa3, 1, b'n'], &[0x43]] {
+        let fields = [name, &[0x43, 0x42]].concat();
+        let size = u8::try_from(fields.len() + 1).unwrap();
+        let attach = frame(0, &[&[0x00, 0x53, 0x12, 0xc0, size, 3], &fields[..]].concat());
+        let mut begun = Inward::default();
+        let (_, out) = inward(&mut begun, &[frame(0, BEGIN), attach.clone()]).unwrap();
+        assert_eq!(out, [frame(0, BEGIN), attach].concat());
     }
 }

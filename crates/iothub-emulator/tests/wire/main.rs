@@ -1,11 +1,14 @@
 //! The hub as its clients meet it: over sockets, from outside.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod cbs;
 mod common;
 mod door;
+mod full_lists;
 mod hostile;
 mod https;
 mod links;
 mod messages;
+mod principals;
 mod raw;
 mod telemetry;

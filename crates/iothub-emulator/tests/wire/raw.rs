@@ -21,6 +21,9 @@ pub(crate) struct Raw {
 pub(crate) struct Frame {
     pub(crate) code: u64,
     pub(crate) fields: Vec<Value>,
+    /// How many fields stood in the list, nulls at its end too.
+    pub(crate) count: usize,
+    pub(crate) payload: Vec<u8>,
 }
 
 impl Frame {
@@ -62,6 +65,14 @@ impl Raw {
         raw
     }
 
+    /// After `open` and `begin` without SASL, as the Node and C# SDKs come.
+    pub(crate) async fn bare(hub: &Emulator) -> Self {
+        let mut raw = Self::silent(hub).await;
+        raw.exchange_open().await;
+        raw.begin(0).await;
+        raw
+    }
+
     /// After `open`.
     pub(crate) async fn open(hub: &Emulator) -> Self {
         let mut raw = Self::admitted(hub).await;
@@ -88,14 +99,19 @@ impl Raw {
 
     /// SASL PLAIN; gives the outcome's code.
     pub(crate) async fn plain(&mut self, user: &str, token: &str) -> u8 {
+        let response = [b"\0", user.as_bytes(), b"\0", token.as_bytes()].concat();
+        self.sasl("PLAIN", binary(&response)).await
+    }
+
+    /// SASL with this mechanism and initial response; gives the outcome's code.
+    pub(crate) async fn sasl(&mut self, mechanism: &str, response: Vec<u8>) -> u8 {
         self.send(SASL).await;
         assert_eq!(self.header().await, *SASL);
-        let mechanisms = self.frame_of_type(1).await.unwrap();
+        let mechanisms = self.sasl_frame().await;
         assert_eq!(mechanisms.code, 0x40);
-        let response = [b"\0", user.as_bytes(), b"\0", token.as_bytes()].concat();
-        self.send(&sasl_frame(0x41, &[symbol("PLAIN"), binary(&response), null()]))
+        self.send(&sasl_frame(0x41, &[symbol(mechanism), response, null()]))
             .await;
-        let outcome = self.frame_of_type(1).await.unwrap();
+        let outcome = self.sasl_frame().await;
         assert_eq!(outcome.code, 0x44);
         let Value::Ubyte(code) = outcome.field(0) else {
             panic!("no code in {outcome:?}")
@@ -150,6 +166,10 @@ impl Raw {
         frame.await.expect("the hub says nothing")
     }
 
+    pub(crate) async fn sasl_frame(&mut self) -> Frame {
+        self.frame_of_type(1).await.expect("the hub ended the connection")
+    }
+
     async fn frame_of_type(&mut self, kind: u8) -> Option<Frame> {
         loop {
             let mut header = [0; 8];
@@ -163,6 +183,8 @@ impl Raw {
             if body.is_empty() {
                 continue;
             }
+            let end = iothub_frame::walk::check_value(&body, 0).unwrap();
+            let payload = body.split_off(end);
             let Value::Described(described) = serde_amqp::from_slice(&body).unwrap() else {
                 panic!("not described: {body:02x?}")
             };
@@ -172,7 +194,17 @@ impl Raw {
             let Value::List(fields) = described.value else {
                 panic!("no list: {body:02x?}")
             };
-            return Some(Frame { code, fields });
+            let count = match body[3] {
+                0x45 => 0,
+                0xc0 => usize::from(body[5]),
+                _ => u32::from_be_bytes([body[8], body[9], body[10], body[11]]) as usize,
+            };
+            return Some(Frame {
+                code,
+                fields,
+                count,
+                payload,
+            });
         }
     }
 
@@ -180,6 +212,17 @@ impl Raw {
         let frame = self.frame().await.expect("the hub ended the connection");
         assert_eq!(frame.code, u64::from(code), "{frame:?}");
         frame
+    }
+
+    /// As [`expect`](Self::expect), past any flows: when they come is the hub's business.
+    pub(crate) async fn expect_past_flows(&mut self, code: u8) -> Frame {
+        loop {
+            let frame = self.frame().await.expect("the hub ended the connection");
+            if frame.code != u64::from(FLOW) {
+                assert_eq!(frame.code, u64::from(code), "{frame:?}");
+                return frame;
+            }
+        }
     }
 
     /// The answer to an attach that is refused: the attach, credit perhaps, then the detach. Gives its condition and
@@ -319,6 +362,14 @@ pub(crate) fn null() -> Vec<u8> {
 
 pub(crate) fn boolean(value: bool) -> Vec<u8> {
     vec![if value { 0x41 } else { 0x42 }]
+}
+
+pub(crate) fn ulong(value: u64) -> Vec<u8> {
+    [&[0x80][..], &value.to_be_bytes()].concat()
+}
+
+pub(crate) fn uuid(bytes: &[u8; 16]) -> Vec<u8> {
+    [&[0x98][..], bytes].concat()
 }
 
 pub(crate) fn uint(value: u32) -> Vec<u8> {

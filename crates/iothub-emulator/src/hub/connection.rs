@@ -1,0 +1,135 @@
+//! What the hub knows of one connection: who is behind it, for how long, and the links it was granted.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use iothub_address::{Identity, PolicyName};
+
+use super::authentication::{AuthFailure, Held, MAX_TOKENS, Principal};
+use super::event::AuthMethod;
+use super::registry::Registry;
+use super::{Grant, LinkId};
+use crate::clock::Timestamp;
+
+/// One connection. It may hold one principal by SASL PLAIN and some by `$cbs`.
+#[derive(Debug, Default)]
+pub(crate) struct Connection {
+    plain: Option<Held>,
+    put: BTreeMap<Subject, Held>,
+    links: BTreeMap<LinkId, Grant>,
+}
+
+/// Whom a token speaks for: a later one for the same replaces the earlier. Policies come first, so that all of them
+/// are found at the front of the map.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Policy(PolicyName),
+    Identity(Identity),
+}
+
+/// At what a right is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Use {
+    /// A link that is to be opened: the token must hold.
+    Open,
+    /// A link that is open: the token may have ended this long ago.
+    Keep(Duration),
+}
+
+impl Use {
+    pub(crate) fn allows(self, held: &Held, now: Timestamp) -> bool {
+        match self {
+            Self::Open => now < held.until,
+            Self::Keep(grace) => now < held.until + grace,
+        }
+    }
+}
+
+impl Connection {
+    pub(crate) fn admit(&mut self, held: Held) {
+        self.plain = Some(held);
+    }
+
+    /// Takes a token that was put, in place of an earlier one for the same.
+    pub(crate) fn put(&mut self, held: Held) -> Result<(), AuthFailure> {
+        let subject = match &held.principal {
+            Principal::Identity { identity, .. } => Subject::Identity(identity.clone()),
+            Principal::Policy { name, .. } => Subject::Policy(name.clone()),
+        };
+        if self.put.len() >= MAX_TOKENS && !self.put.contains_key(&subject) {
+            return Err(AuthFailure::TooManyTokens);
+        }
+        self.put.insert(subject, held);
+        Ok(())
+    }
+
+    pub(crate) fn add_link(&mut self, link: LinkId, grant: Grant) {
+        self.links.insert(link, grant);
+    }
+
+    pub(crate) fn remove_link(&mut self, link: LinkId) {
+        self.links.remove(&link);
+    }
+
+    /// Takes back the tokens that ended `grace` ago or earlier.
+    pub(crate) fn expire(&mut self, grace: Duration, now: Timestamp) -> Vec<Principal> {
+        let mut expired = Vec::new();
+        self.put.retain(|_, held| {
+            let keeps = Use::Keep(grace).allows(held, now);
+            if !keeps {
+                expired.push(held.principal.clone());
+            }
+            keeps
+        });
+        expired
+    }
+
+    /// Takes back the tokens of identities that may not connect.
+    pub(crate) fn drop_disabled(&mut self, registry: &Registry) {
+        self.put.retain(|subject, _| match subject {
+            Subject::Identity(identity) => registry.is_enabled(identity),
+            Subject::Policy(_) => true,
+        });
+    }
+
+    /// Who came in by PLAIN.
+    pub(crate) const fn plain(&self) -> Option<&Held> {
+        self.plain.as_ref()
+    }
+
+    pub(crate) fn links(&self) -> impl Iterator<Item = (LinkId, &Grant)> {
+        self.links.iter().map(|(link, grant)| (*link, grant))
+    }
+
+    /// By what right the connection may act as `identity`.
+    pub(crate) fn right(&self, identity: &Identity, at: Use, now: Timestamp) -> Option<AuthMethod> {
+        let own = self.put.get(&Subject::Identity(identity.clone()));
+        let policies = self
+            .put
+            .iter()
+            .take_while(|(subject, _)| matches!(subject, Subject::Policy(_)))
+            .map(|(_, held)| held);
+        self.plain
+            .iter()
+            .chain(own)
+            .chain(policies)
+            .filter(|held| at.allows(held, now))
+            .find_map(|held| match &held.principal {
+                Principal::Identity {
+                    identity: own,
+                    method,
+                } if own == identity => Some(*method),
+                Principal::Policy { rights, .. } if rights.device_connect => Some(AuthMethod::Policy),
+                _ => None,
+            })
+    }
+
+    /// When the first of its tokens ends.
+    pub(crate) fn first_end(&self) -> Option<Timestamp> {
+        self.plain
+            .iter()
+            .chain(self.put.values())
+            .map(|held| held.until)
+            .min()
+    }
+}
