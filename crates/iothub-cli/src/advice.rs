@@ -19,13 +19,17 @@ pub(crate) fn on_connecting(error: &ConnectError) -> Option<&'static str> {
         ConnectError::Refused { .. } => {
             "check the key, the token's end, the device's id, and that the device is registered and enabled"
         }
+        ConnectError::TokenTooLong { .. } => "sign in by claims-based security: --auth cbs",
         ConnectError::PlainNotOffered
+        | ConnectError::AnonymousNotOffered
         | ConnectError::WrongHeader(_)
         | ConnectError::PeerMisbehaved(_)
         | ConnectError::Lost {
             why: Lost::Protocol, ..
         } => "check the host and the port: this is not an IoT Hub's AMQP endpoint",
-        ConnectError::RefusedWith { condition, .. } => return on_condition(condition),
+        ConnectError::RefusedWith { condition, .. } | ConnectError::TokenRefused(condition) => {
+            return on_condition(condition);
+        }
         ConnectError::TimedOut { .. } => SILENT,
         _ => return None,
     })

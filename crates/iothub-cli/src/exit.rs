@@ -57,15 +57,20 @@ impl From<&ConnectError> for Exit {
             | ConnectError::NotADevice(_)
             | ConnectError::TokenTooLong { .. }
             | ConnectError::NotLoopback(_)
-            | ConnectError::BadRoot(_) => Self::Usage,
+            | ConnectError::BadRoot(_)
+            | ConnectError::NotADevicesConnection
+            | ConnectError::BadKey(_) => Self::Usage,
             ConnectError::Resolve { .. }
             | ConnectError::Connect { .. }
             | ConnectError::Tls { .. }
             | ConnectError::PlainNotOffered
+            | ConnectError::AnonymousNotOffered
             | ConnectError::WrongHeader(_)
             | ConnectError::PeerMisbehaved(_) => Self::Unreachable,
             ConnectError::Refused { .. } => Self::Unauthorised,
-            ConnectError::RefusedWith { condition, .. } => condition.into(),
+            ConnectError::RefusedWith { condition, .. } | ConnectError::TokenRefused(condition) => {
+                condition.into()
+            }
             ConnectError::Lost { why, .. } => (*why).into(),
             ConnectError::TimedOut { .. } => Self::TimedOut,
             _ => Self::Unexpected,

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Format, Input, Span};
 
@@ -34,6 +34,10 @@ pub(crate) struct Send {
     #[command(flatten)]
     pub(crate) credential: Credential,
 
+    /// How to sign in: plain is SASL PLAIN, cbs is claims-based security, which takes tokens of any length
+    #[arg(long, value_name = "HOW", default_value = "plain")]
+    pub(crate) auth: Auth,
+
     /// Add an application property; the key ends at the first '='. The last of one key counts
     #[arg(short, long = "property", value_name = "KEY=VALUE", value_parser = property)]
     pub(crate) properties: Vec<(String, String)>,
@@ -57,6 +61,15 @@ pub(crate) struct Send {
     /// Give up on any step that makes no progress for this long: 500ms, 30s, 2m, 1h
     #[arg(long, value_name = "TIME", default_value = "30s")]
     pub(crate) timeout: Span,
+}
+
+/// How a device signs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Auth {
+    /// SASL PLAIN
+    Plain,
+    /// Claims-based security
+    Cbs,
 }
 
 #[derive(Args)]

@@ -14,7 +14,8 @@ use iothub_amqp::{Accepted, CloseError, DeviceClient, DeviceClientBuilder, Messa
 use self::local::LocalHub;
 use self::tally::Tally;
 use crate::advice;
-use crate::args::{Format, device};
+use crate::args::Format;
+use crate::args::device::{self, Auth};
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
 use crate::io::Io;
@@ -36,6 +37,7 @@ pub(crate) fn run(args: device::Send, io: &mut Io) -> Result<Exit, Failure> {
 async fn send(sending: Sending, io: &mut Io) -> Result<Exit, Failure> {
     let Sending {
         target,
+        auth,
         roots,
         bodies,
         template,
@@ -54,6 +56,10 @@ async fn send(sending: Sending, io: &mut Io) -> Result<Exit, Failure> {
         let builder = roots
             .into_iter()
             .fold(builder, DeviceClientBuilder::root_certificate);
+        let builder = match auth {
+            Auth::Plain => builder,
+            Auth::Cbs => builder.claims_based(),
+        };
         // Who runs a command sees what ended it, and runs it again.
         let builder = builder.recovery(Recover::Never);
         let client = builder.operation_timeout(timeout).connect().await?;

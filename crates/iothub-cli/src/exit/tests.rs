@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use iothub_amqp::{Phase, TlsFailure, Violation};
-use iothub_sas::SasToken;
+use iothub_sas::{SasToken, SharedKey};
 
 use super::*;
 
@@ -60,6 +60,9 @@ fn what_can_not_work_is_usage() {
     );
     assert_eq!(connect(ConnectError::NotLoopback("192.0.2.1".into())), 2);
     assert_eq!(connect(ConnectError::BadRoot("why".into())), 2);
+    assert_eq!(connect(ConnectError::NotADevicesConnection), 2);
+    let no_key = SharedKey::from_base64("").unwrap_err();
+    assert_eq!(connect(ConnectError::BadKey(no_key)), 2);
 }
 
 #[test]
@@ -97,6 +100,7 @@ fn what_speaks_no_amqp_or_is_not_there_can_not_be_reached() {
         );
     }
     assert_eq!(connect(ConnectError::PlainNotOffered), 3);
+    assert_eq!(connect(ConnectError::AnonymousNotOffered), 3);
     assert_eq!(connect(ConnectError::WrongHeader(b"HTTP/1.1".to_vec())), 3);
     assert_eq!(connect(ConnectError::PeerMisbehaved(Violation::ShortFrame(4))), 3);
     for blown in [
@@ -192,6 +196,11 @@ fn the_peers_condition_decides_wherever_it_comes() {
             condition: condition(name),
         };
         assert_eq!(connect(error), code, "{name}");
+        assert_eq!(
+            connect(ConnectError::TokenRefused(condition(name))),
+            code,
+            "{name}"
+        );
         assert_eq!(Exit::from(&CloseError::Ended(refused())).code(), code, "{name}");
     }
 }

@@ -8,7 +8,7 @@ use rustls_pki_types::CertificateDer;
 use super::bodies::Bodies;
 use super::credential::Target;
 use super::{roots, secrets};
-use crate::args::device::Send;
+use crate::args::device::{Auth, Send};
 use crate::args::{Format, Input};
 use crate::failure::Failure;
 use crate::io::Io;
@@ -17,6 +17,7 @@ use crate::output::human::uuid;
 /// All that `device send` needs to know.
 pub(crate) struct Sending {
     pub(crate) target: Target,
+    pub(crate) auth: Auth,
     pub(crate) roots: Vec<CertificateDer<'static>>,
     pub(crate) bodies: Bodies,
     pub(crate) template: Template,
@@ -57,6 +58,7 @@ impl Sending {
         };
         Ok(Self {
             target,
+            auth: args.auth,
             roots,
             bodies: Bodies::of(args.bodies, args.jsonl, io)?,
             template: Template {

@@ -123,7 +123,7 @@ fn a_token_too_long_for_plain_is_usage_and_names_cbs() {
     // Each of its characters takes three in the token.
     let long = "#".repeat(128);
     let ran = send_to(&url(Scheme::Amqps, "localhost", 1, &long, FAR));
-    ran.expect_error(2, &["512 bytes".trim_end_matches(" bytes"), "CBS"]);
+    ran.expect_error(2, &["512 bytes".trim_end_matches(" bytes"), "CBS", "--auth cbs"]);
 }
 
 #[test]

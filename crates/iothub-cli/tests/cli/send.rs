@@ -204,6 +204,26 @@ fn a_ready_token_and_a_gateway_work_in_a_connection_string() {
 }
 
 #[test]
+fn by_claims_a_token_may_be_long_and_a_stranger_is_told_apart_from_a_wrong_key() {
+    let ran = iothub(["device", "send", "--local", "--auth", "cbs", "Hello World!"]).run();
+    assert!(ran.stdout.contains("Hello World!"), "{}", ran.stdout);
+    ran.expect_code(0);
+
+    let hub = Hub::start();
+    let other_key = "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
+    for (id, key, code) in [("dev", other_key, 4), ("stranger", super::harness::KEY, 5)] {
+        let ran = hub
+            .send(["--auth", "cbs", "a"])
+            .env(
+                "IOTHUB_DEVICE_CONNECTION_STRING",
+                hub.connection_string_of(id, key),
+            )
+            .run();
+        ran.expect_error(code, &["the hub refused the token"]);
+    }
+}
+
+#[test]
 fn a_body_from_standard_input_arrives_byte_by_byte() {
     let hub = Hub::start();
     let bytes: Vec<u8> = (0..=255).chain(*b"\r\n").collect();
