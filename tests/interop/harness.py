@@ -15,6 +15,7 @@ from urllib.parse import quote
 import sas
 
 HERE = Path(__file__).resolve().parent
+NODE_MODULES = HERE.parents[1] / ".interop" / "node" / "node_modules"
 HUB = "tcontehub"
 HOST = f"{HUB}.azure-devices.net"
 DEVICE = "myFirstDevice"
@@ -146,6 +147,18 @@ class World:
         expect(f"exit code of {script}", peer.exit_code(5), 0)
         return result, peer.stderr()
 
+    def node_peer(self, script, request, ca, trace=True):
+        """Runs a peer of Node to its end: the one JSON object that it printed. `trace` has it write every frame."""
+        environment = {"NODE_PATH": str(NODE_MODULES), "NODE_EXTRA_CA_CERTS": str(ca)}
+        if trace:
+            environment["DEBUG"] = "rhea:frames"
+        peer = self.start(
+            script, ["node", HERE / "peers" / f"{script}.js"], stdin=json.dumps(request), env=environment
+        )
+        result = peer.json_line(ENDS_WITHIN_S)
+        expect(f"exit code of {script}", peer.exit_code(5), 0)
+        return result
+
     def processes_since(self, before):
         """Those of one case: what it started, and the emulator that it used."""
         used = [self._hub.process] if self._hub is not None else []
@@ -186,6 +199,10 @@ class Hub:
 
     def token(self, device=DEVICE, **more):
         return sas.sign(self.key(device), HOST, device, **more)
+
+    def connection_string(self, device=DEVICE, key=None):
+        string = self.ready["devices"][device]
+        return string if key is None else string.replace(self.key(device), key)
 
     def next_event(self):
         return self.process.json_line(10)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Sets up what the interop peers need, on a new Debian 12 machine too: packages that are missing, and a Python venv
-# in .interop/ with the pinned versions of requirements.txt. The second run finds all in place and does nothing.
+# Sets up what the interop peers need, on a new Debian 12 machine too: packages that are missing, and in .interop/ a
+# Python venv with the pinned versions of requirements.txt and the Node packages of package-lock.json. The second run
+# finds all in place and does nothing.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # saslpasswd2 is there, and a plain user's PATH may not be.
@@ -9,6 +10,8 @@ PATH="$PATH:/usr/sbin"
 venv=.interop/venv
 requirements=tests/interop/requirements.txt
 itself=tests/interop/install.sh
+node=.interop/node
+packages_of_node=(tests/interop/package.json tests/interop/package-lock.json)
 
 # What must work, and the Debian package that makes it work. Tested by doing and not by asking dpkg, since compilers
 # and Pythons come from elsewhere too. Without libsasl2 at build time Proton builds, silently, with a stub of SASL
@@ -25,6 +28,8 @@ libsasl2-modules-db ls /usr/lib/*/sasl2/libsasldb.so
 sasl2-bin           command -v saslpasswd2
 openssl             command -v openssl
 python3-venv        python3 -c 'import ensurepip, venv'
+nodejs              node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'
+npm                 command -v npm
 python3-dev         ls "$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h"
 TABLE
 }
@@ -73,5 +78,16 @@ from proton import SASL, SSL
 
 assert SASL.extended() and SSL.present(), "Proton was built without Cyrus SASL or without TLS"
 CHECK
+    touch "$stamp"
+fi
+
+stamp="$node/installed-$(cat "${packages_of_node[@]}" "$itself" <(node --version) | sha256sum | cut -c1-16)"
+if [ ! -e "$stamp" ]; then
+    echo "interop: making $node"
+    rm -rf "$node"
+    mkdir -p "$node"
+    cp "${packages_of_node[@]}" "$node"
+    # No package's own install script runs: none of these has one that they need.
+    npm ci --prefix "$node" --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
     touch "$stamp"
 fi

@@ -17,8 +17,8 @@ usage: cargo xtask interop [--only SUBSTRING] [--shared-network]
   --only SUBSTRING  only the cases whose name has it
   --shared-network  make no network namespace, use free ports
 
-Installs the peers (tests/interop/install.sh: Debian packages where they are missing, a Python venv in .interop/),
-builds `iothub` as release, and runs the cases of tests/interop/. Where the kernel allows it they run in a network
+Installs the peers (tests/interop/install.sh: Debian packages where they are missing, a Python venv and Node packages
+in .interop/), builds `iothub` as release, and runs the cases of tests/interop/. Where the kernel allows it they run in a network
 namespace of their own, so that the ports 5671 and 443 are free and need no root; elsewhere on free ports.
 One line a case; what processes of a failed case said is under it, in full in .interop/run/.";
 
