@@ -20,6 +20,7 @@ impl Hub {
         while let Some((deadline, connection)) = self.deadlines.first().copied()
             && deadline <= now
         {
+            self.deadlines.pop_first();
             self.expire(connection, now);
         }
     }
@@ -63,9 +64,9 @@ impl Hub {
     }
 
     /// Takes back what the connection's tokens allowed that have ended. PLAIN knows no renewal, so with its token
-    /// the connection ends; with a token that was put, the links that no other one covers.
+    /// the connection ends; with a token that was put, the links that no other one covers. The connection's
+    /// deadline has been taken off the list.
     fn expire(&mut self, from: ConnectionId, now: Timestamp) {
-        self.unschedule(from);
         let keep = Use::Keep(self.token_grace);
         let Some(connection) = self.connections.get_mut(&from) else {
             return;
