@@ -154,8 +154,22 @@ impl Search<'_> {
                 self.try_spellings(candidate, split.end, split.spellings, password);
             }
         }
-        let spellings = Spellings::of(&self.text[self.start..user_end]);
+        let mut spellings = Spellings::of(&self.text[self.start..user_end]);
+        if self.is_canonical(user_end) {
+            spellings.escaped = false;
+        }
         self.try_spellings(candidate, user_end, spellings, None);
+    }
+
+    /// Whether the one colon before `user_end` ends an escaped user name. Whoever escapes a user name escapes its
+    /// colons, so the rest is the password, even one that ends like a user name.
+    fn is_canonical(&self, user_end: usize) -> bool {
+        let mut colons = self.text[self.start..user_end].match_indices(':');
+        let (Some((colon, _)), None) = (colons.next(), colons.next()) else {
+            return false;
+        };
+        let ends_here = |split: &Split| split.spellings.escaped && split.end == self.start + colon;
+        self.splits.list.iter().flatten().any(ends_here)
     }
 
     fn try_spellings(
