@@ -191,14 +191,7 @@ impl Running {
     /// Sends it a signal by name.
     #[cfg(unix)]
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-s", name, &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(kill(name, self.child.id()));
     }
 
     /// Waits for its end, and gives what it wrote since the last line that was read.
@@ -277,15 +270,20 @@ fn read_all(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     })
 }
 
+/// Sends a signal by name; false when there is no such process. By the shell's own `kill`, since the program of that
+/// name is not on every machine: a new Debian has none.
+fn kill(signal: &str, pid: u32) -> bool {
+    let kill = format!("kill -s {signal} {pid}");
+    Command::new("sh").args(["-c", &kill]).status().unwrap().success()
+}
+
 /// The exit code, `None` for a signal. A process that hangs is killed and fails the test.
 fn wait(child: &mut Child) -> Option<i32> {
     let pid = child.id();
     let (done, watched) = mpsc::channel::<()>();
     let watchdog = std::thread::spawn(move || {
         if watched.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
-            let _ = Command::new("kill")
-                .args(["-s", "KILL", &pid.to_string()])
-                .status();
+            kill("KILL", pid);
         }
     });
     let code = child.wait().unwrap().code();
