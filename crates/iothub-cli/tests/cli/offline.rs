@@ -12,6 +12,7 @@ const TOKEN: &str = "SharedAccessSignature sr=myhub.azure-devices.net%2Fdevices%
 const URL: &str = "amqps://device1%40sas.myhub:SharedAccessSignature%20sr%3Dmyhub.azure-devices.net%252Fdevices%252F\
                    device1%26sig%3DgFSfLGMXDOvf906%252FiaX3KwzLLNFHgaFZyCbsGjxtd1Y%253D%26se%3D1700000000\
                    @myhub.azure-devices.net/devices/device1/messages/events";
+/// The key is made up: the bytes 00 to 1f.
 const STRING: &str = "HostName=myhub.azure-devices.net;DeviceId=device1;SharedAccessKey=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 fn run(args: &[&str]) -> Ran {
