@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iothub_address::{DeviceId, HubHost, HubName, PolicyName};
+use iothub_address::{DeviceId, HubHost, HubName, Identity, ModuleId, PolicyName};
 use iothub_sas::SharedKey;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -16,7 +16,9 @@ use crate::clock::{Clock, SystemClock};
 use crate::emulator::{Emulator, Parts};
 use crate::feed::Feed;
 use crate::http;
-use crate::hub::{Hub, Keys, LogLimits, Names, Policy, RegistryError, Rights, Setup, SharedRing};
+use crate::hub::{
+    Authentication, Hub, Keys, LogLimits, Names, Policy, RegistryError, Rights, Setup, SharedRing,
+};
 use crate::owner::{self, HubHandle};
 use crate::random::{self, NoRandomness};
 use crate::tls::{Authority, TlsError};
@@ -63,7 +65,7 @@ pub enum StartError {
     /// The certificate authority or the certificate could not be had.
     #[error("cannot set up TLS")]
     Tls(#[from] TlsError),
-    /// A device was given twice.
+    /// A device or module was given twice, or a module of a device that was not.
     #[error("cannot register a device")]
     Device(#[source] RegistryError),
     /// There is no randomness to make keys of.
@@ -80,7 +82,7 @@ pub struct Builder {
     amqps_port: u16,
     https_port: Option<u16>,
     amqp_port: Option<u16>,
-    devices: Vec<(DeviceId, Option<Keys>)>,
+    identities: Vec<(Identity, Option<Authentication>)>,
     policies: Vec<(PolicyName, PolicyKeys, Rights)>,
     state_dir: Option<PathBuf>,
     extra_names: Vec<HubHost>,
@@ -103,7 +105,7 @@ impl Builder {
             amqps_port: 0,
             https_port: Some(0),
             amqp_port: None,
-            devices: Vec::new(),
+            identities: Vec::new(),
             policies: Vec::new(),
             state_dir: None,
             extra_names: Vec::new(),
@@ -146,9 +148,22 @@ impl Builder {
         self
     }
 
-    /// A device that is there from the start; with `None` its keys are made.
-    pub fn device(mut self, id: DeviceId, keys: impl Into<Option<Keys>>) -> Self {
-        self.devices.push((id, keys.into()));
+    /// A device that is there from the start, with its keys, the thumbprints of its certificates, or another
+    /// [`Authentication`]; with `None` keys are made for it.
+    pub fn device(mut self, id: DeviceId, authentication: impl Into<Option<Authentication>>) -> Self {
+        self.identities.push((id.into(), authentication.into()));
+        self
+    }
+
+    /// A module that is there from the start, of a device that was given before; its authentication as a device's.
+    pub fn module(
+        mut self,
+        device: DeviceId,
+        module: ModuleId,
+        authentication: impl Into<Option<Authentication>>,
+    ) -> Self {
+        let identity = Identity::Module(device, module);
+        self.identities.push((identity, authentication.into()));
         self
     }
 
@@ -242,9 +257,10 @@ impl Builder {
             seed: random::seed()?,
         };
         let mut hub = Hub::new(setup);
-        for (id, keys) in self.devices {
-            let keys = keys.map_or_else(Keys::generate, Ok)?;
-            hub.register(&id.into(), keys).map_err(StartError::Device)?;
+        for (identity, authentication) in self.identities {
+            let authentication = authentication.map_or_else(Authentication::generate, Ok)?;
+            hub.register(&identity, authentication)
+                .map_err(StartError::Device)?;
         }
         for (name, keys, rights) in self.policies {
             let keys = match keys {

@@ -11,7 +11,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::builder::Builder;
 use crate::feed::Feed;
-use crate::hub::{Activity, Event, Hub, Keys, RegistryError, Status};
+use crate::hub::{Activity, Authentication, Event, Hub, RegistryError, Status};
 use crate::owner::{HubHandle, HubStopped};
 use crate::random::NoRandomness;
 use crate::tls::Authority;
@@ -66,6 +66,9 @@ pub enum HubError {
     /// There is no such policy.
     #[error("there is no policy {0}")]
     NoPolicy(PolicyName),
+    /// No connection string can hold the identity's credential: it has none.
+    #[error("{0} has nothing to connect with")]
+    NoCredential(Identity),
     /// No connection string can hold the identity: an id with a `;` is legal, and ends a field there.
     #[error(transparent)]
     NoConnectionString(#[from] AddressError),
@@ -123,15 +126,20 @@ impl Emulator {
         self.parts.authority.der()
     }
 
-    /// Registers a device; with `None` its keys are made.
+    /// Registers a device with its keys, the thumbprints of its certificates, or another [`Authentication`]; with
+    /// `None` keys are made for it.
     ///
     /// # Errors
     /// [`RegistryError::Exists`] if it is registered already.
-    pub async fn register_device(&self, id: DeviceId, keys: impl Into<Option<Keys>>) -> Result<(), HubError> {
-        self.register(Identity::Device(id), keys.into()).await
+    pub async fn register_device(
+        &self,
+        id: DeviceId,
+        authentication: impl Into<Option<Authentication>>,
+    ) -> Result<(), HubError> {
+        self.register(Identity::Device(id), authentication.into()).await
     }
 
-    /// Registers a module of a registered device; with `None` its keys are made.
+    /// Registers a module of a registered device; its authentication as a device's.
     ///
     /// # Errors
     /// [`RegistryError`] if there is no such device, if it has such a module, or as many as one may have.
@@ -139,9 +147,10 @@ impl Emulator {
         &self,
         device: DeviceId,
         module: ModuleId,
-        keys: impl Into<Option<Keys>>,
+        authentication: impl Into<Option<Authentication>>,
     ) -> Result<(), HubError> {
-        self.register(Identity::Module(device, module), keys.into()).await
+        self.register(Identity::Module(device, module), authentication.into())
+            .await
     }
 
     /// Removes a device with its modules, or a module. Who is connected as it is sent away.
@@ -170,23 +179,22 @@ impl Emulator {
             .await??)
     }
 
-    /// What a device or module connects with: its primary key, and `localhost` (or the address that the hub
+    /// What a device or module connects with: its primary key or `x509=true`, and `localhost` (or the address that the hub
     /// listens on, if that is another machine's way in) with the AMQPS port unless that is 5671.
     ///
     /// # Errors
-    /// [`RegistryError::NotFound`], or [`HubError::NoConnectionString`] for an id with a `;`.
+    /// [`RegistryError::NotFound`], [`HubError::NoConnectionString`] for an id with a `;`, or
+    /// [`HubError::NoCredential`] for an identity of type `none`.
     pub async fn connection_string(&self, identity: &Identity) -> Result<ConnectionString, HubError> {
         let wanted = identity.clone();
-        let keys = self
-            .parts
-            .hub
-            .run(move |hub, _| hub.keys(&wanted).cloned())
-            .await?;
-        let keys = keys.ok_or_else(|| RegistryError::NotFound(identity.clone()))?;
-        let string = self
-            .connection()
-            .identity(identity.clone())
-            .key(secret(keys.primary()));
+        let find = move |hub: &mut Hub, _| hub.authentication(&wanted).cloned();
+        let found = self.parts.hub.run(find).await?;
+        let string = self.connection().identity(identity.clone());
+        let string = match found.ok_or_else(|| RegistryError::NotFound(identity.clone()))? {
+            Authentication::Sas(keys) => string.key(secret(keys.primary())),
+            Authentication::SelfSigned(_) | Authentication::CertificateAuthority => string.x509(),
+            Authentication::None => return Err(HubError::NoCredential(identity.clone())),
+        };
         Ok(string.build()?)
     }
 
@@ -237,12 +245,16 @@ impl Emulator {
         let _ = self.parts.owner.await;
     }
 
-    async fn register(&self, identity: Identity, keys: Option<Keys>) -> Result<(), HubError> {
-        let keys = keys.map_or_else(Keys::generate, Ok)?;
+    async fn register(
+        &self,
+        identity: Identity,
+        authentication: Option<Authentication>,
+    ) -> Result<(), HubError> {
+        let authentication = authentication.map_or_else(Authentication::generate, Ok)?;
         Ok(self
             .parts
             .hub
-            .run(move |hub, _| hub.register(&identity, keys))
+            .run(move |hub, _| hub.register(&identity, authentication))
             .await??)
     }
 

@@ -18,8 +18,9 @@ pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use emulator::{Emulator, HubError};
 pub use feed::{Feed, Notice, Subscription};
 pub use hub::{
-    Activity, AuthFailure, AuthMethod, Body, Event, Keys, LogLimits, Message, MessageId, Properties,
-    RegistryError, Rights, Scope, Sender, Source, Status, Value, What,
+    Activity, AuthFailure, AuthMethod, Authentication, Body, Event, Keys, LogLimits, Message, MessageId,
+    NoThumbprint, Properties, RegistryError, Rights, Scope, Sender, Source, Status, Thumbprint, Thumbprints,
+    Value, What,
 };
 pub use random::NoRandomness;
 pub use tls::{CA_FILE, CA_KEY_FILE, TlsError};

@@ -2,7 +2,7 @@
 
 use iothub_sas::SharedKey;
 
-use crate::hub::Keys;
+use crate::hub::{Authentication, Keys};
 
 /// The operating system has no randomness to give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,5 +31,12 @@ impl Keys {
     /// If the operating system has no randomness to give.
     pub fn generate() -> Result<Self, NoRandomness> {
         Ok(Self::new(key()?, key()?))
+    }
+}
+
+impl Authentication {
+    /// By two new keys.
+    pub(crate) fn generate() -> Result<Self, NoRandomness> {
+        Keys::generate().map(Self::Sas)
     }
 }

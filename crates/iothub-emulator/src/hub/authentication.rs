@@ -71,6 +71,9 @@ pub enum AuthFailure {
     /// The device is disabled.
     #[error("{0} is disabled")]
     Disabled(Identity),
+    /// The device or module does not prove who it is by a key: it was registered with a certificate, or with nothing.
+    #[error("{0} has no key: it is registered with another type of authentication")]
+    NotByKey(Identity),
     /// The hub has no such policy.
     #[error("there is no policy {0:?}")]
     NoPolicy(String),
@@ -201,7 +204,11 @@ fn as_identity(
             } else {
                 Scope::Device
             };
-            (&entry.keys, AuthMethod::OwnKey(scope))
+            let keys = entry
+                .authentication
+                .keys()
+                .ok_or_else(|| AuthFailure::NotByKey(identity.clone()))?;
+            (keys, AuthMethod::OwnKey(scope))
         }
         Some(name) => {
             let (name, policy) = registry

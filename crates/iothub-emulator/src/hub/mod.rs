@@ -11,6 +11,7 @@ mod message;
 mod refusal;
 mod registry;
 mod ring;
+mod thumbprint;
 mod tokens;
 mod value;
 
@@ -28,10 +29,11 @@ pub(crate) use cbs::{TokenRefusal, TokenRequest};
 pub use event::{AuthMethod, Event, Scope, Sender, Source};
 pub use message::{Body, Message, MessageId, Properties};
 pub(crate) use refusal::{Condition, Refusal, Refusals};
-pub use registry::{Keys, RegistryError, Rights, Status};
+pub use registry::{Authentication, Keys, RegistryError, Rights, Status};
 pub(crate) use registry::{Policy, Registry};
 pub use ring::LogLimits;
 pub(crate) use ring::SharedRing;
+pub use thumbprint::{NoThumbprint, Thumbprint, Thumbprints};
 pub use value::Value;
 
 use self::connection::{Connection, Use};
@@ -229,8 +231,12 @@ impl Hub {
         self.effects.pop_front()
     }
 
-    pub(crate) fn register(&mut self, identity: &Identity, keys: Keys) -> Result<(), RegistryError> {
-        self.registry.register(identity, keys, self.seed)
+    pub(crate) fn register(
+        &mut self,
+        identity: &Identity,
+        authentication: Authentication,
+    ) -> Result<(), RegistryError> {
+        self.registry.register(identity, authentication, self.seed)
     }
 
     /// Removes the identity; who is connected as it is sent away.
@@ -256,8 +262,8 @@ impl Hub {
         self.registry.set_policy(name, policy);
     }
 
-    pub(crate) fn keys(&self, identity: &Identity) -> Option<&Keys> {
-        self.registry.get(identity).map(|entry| &entry.keys)
+    pub(crate) fn authentication(&self, identity: &Identity) -> Option<&Authentication> {
+        self.registry.get(identity).map(|entry| &entry.authentication)
     }
 
     pub(crate) fn policies(&self) -> impl Iterator<Item = (&PolicyName, &Policy)> {
@@ -499,6 +505,8 @@ const DISABLED: Cause = Cause {
     what: "is disabled",
 };
 
+#[cfg(test)]
+mod certificate_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use iothub_address::{DeviceId, Identity, ModuleId, PolicyName};
 use iothub_sas::SharedKey;
 
+use super::thumbprint::Thumbprints;
+
 /// The two keys of an identity or a policy. Either signs; two let an owner change one at a time.
 #[derive(Clone, Debug)]
 pub struct Keys {
@@ -28,6 +30,67 @@ impl Keys {
     /// The secondary key.
     pub const fn secondary(&self) -> &SharedKey {
         &self.secondary
+    }
+}
+
+/// How an identity proves who it is, by IoT Hub's four types.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Authentication {
+    /// `sas`: by a token that either of two keys has signed.
+    Sas(Keys),
+    /// `selfSigned`: by a certificate that the registry knows, whoever has signed it.
+    SelfSigned(Thumbprints),
+    /// `certificateAuthority`: by a certificate that an authority has signed which the hub trusts, and whose common
+    /// name is the identity: `DEVICE`, or `DEVICE/MODULE`.
+    CertificateAuthority,
+    /// `none`: it has nothing to show. Only the holder of a policy's key can act for it.
+    None,
+}
+
+impl Authentication {
+    /// IoT Hub's word for the type, as the registry's `authentication.type` holds it.
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::Sas(_) => "sas",
+            Self::SelfSigned(_) => "selfSigned",
+            Self::CertificateAuthority => "certificateAuthority",
+            Self::None => "none",
+        }
+    }
+
+    /// The keys, where it is by keys.
+    pub const fn keys(&self) -> Option<&Keys> {
+        match self {
+            Self::Sas(keys) => Some(keys),
+            _ => None,
+        }
+    }
+}
+
+impl From<Keys> for Authentication {
+    fn from(keys: Keys) -> Self {
+        Self::Sas(keys)
+    }
+}
+
+impl From<Thumbprints> for Authentication {
+    fn from(thumbprints: Thumbprints) -> Self {
+        Self::SelfSigned(thumbprints)
+    }
+}
+
+/// For where `None` means new keys.
+impl From<Keys> for Option<Authentication> {
+    fn from(keys: Keys) -> Self {
+        Some(keys.into())
+    }
+}
+
+/// For where `None` means new keys.
+impl From<Thumbprints> for Option<Authentication> {
+    fn from(thumbprints: Thumbprints) -> Self {
+        Some(thumbprints.into())
     }
 }
 
@@ -116,7 +179,7 @@ pub enum RegistryError {
 /// An identity as the registry holds it.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
-    pub(crate) keys: Keys,
+    pub(crate) authentication: Authentication,
     pub(crate) status: Status,
     pub(crate) generation_id: Arc<str>,
 }
@@ -144,7 +207,7 @@ impl Registry {
     pub(crate) fn register(
         &mut self,
         identity: &Identity,
-        keys: Keys,
+        authentication: Authentication,
         nonce: u64,
     ) -> Result<(), RegistryError> {
         self.generations += 1;
@@ -153,7 +216,7 @@ impl Registry {
             .to_string()
             .into();
         let entry = Entry {
-            keys,
+            authentication,
             status: Status::Enabled,
             generation_id,
         };

@@ -52,7 +52,7 @@ impl World {
             } else {
                 keys()
             };
-            hub.register(&identity(name), own).unwrap();
+            hub.register(&identity(name), own.into()).unwrap();
         }
         let off: DeviceId = "off".parse().unwrap();
         hub.set_status(&off, Status::Disabled, Timestamp::default())
@@ -433,7 +433,7 @@ fn a_link_is_for_its_own_identity_only() {
 fn an_address_is_read_as_the_registered_identity() {
     let mut world = World::new();
     for name in ["a%2Bb", "a#b"] {
-        world.hub.register(&identity(name), keys()).unwrap();
+        world.hub.register(&identity(name), keys().into()).unwrap();
         world.admitted(1, name);
         for spelled in [name.to_owned(), name.replace('%', "%25").replace('#', "%23")] {
             let opened = world.open(1, &format!("/devices/{spelled}/messages/events"));
@@ -500,10 +500,10 @@ fn an_identity_that_is_registered_again_is_another_generation() {
     let first = generation(&world);
     world.hub.remove(&identity("device1"), world.now).unwrap();
     assert!(
-        world.hub.keys(&identity("device1/modules/m")).is_none(),
+        world.hub.authentication(&identity("device1/modules/m")).is_none(),
         "its modules went with it"
     );
-    world.hub.register(&identity("device1"), keys()).unwrap();
+    world.hub.register(&identity("device1"), keys().into()).unwrap();
     assert_ne!(generation(&world), first);
 }
 
@@ -511,9 +511,10 @@ fn an_identity_that_is_registered_again_is_another_generation() {
 fn a_device_has_at_most_50_modules() {
     let mut world = World::new();
     let register = |world: &mut World, number: u32| {
-        world
-            .hub
-            .register(&identity(&format!("device1/modules/extra{number}")), keys())
+        world.hub.register(
+            &identity(&format!("device1/modules/extra{number}")),
+            keys().into(),
+        )
     };
     for number in 1..50 {
         register(&mut world, number).unwrap();

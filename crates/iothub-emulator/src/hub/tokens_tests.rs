@@ -70,7 +70,7 @@ fn the_identity_comes_from_the_tokens_own_resource_however_it_is_escaped() {
         .flat_map(|(name, spelling)| hosts.map(|host| (name, spelling, host)))
     {
         let mut world = World::new();
-        let _ = world.hub.register(&identity(name), keys());
+        let _ = world.hub.register(&identity(name), keys().into());
         world.came(1);
         let resource = format!("{host}/devices/{name}");
         let signer = Signer::new(keys().primary).spelling(spelling);
@@ -257,7 +257,7 @@ fn a_connection_holds_999_tokens() {
     for number in 0..1000 {
         world
             .hub
-            .register(&identity(&format!("d{number}")), keys())
+            .register(&identity(&format!("d{number}")), keys().into())
             .unwrap();
     }
     for number in 0..999 {
@@ -310,7 +310,7 @@ fn a_removed_device_loses_its_links_and_its_token() {
         other => panic!("{other:?}"),
     }
     // Registered again it is another one, whom this connection never proved to be.
-    world.hub.register(&identity("device1"), keys()).unwrap();
+    world.hub.register(&identity("device1"), keys().into()).unwrap();
     assert!(world.open(1, TELEMETRY).is_err());
 }
 

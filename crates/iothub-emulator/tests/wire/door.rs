@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use iothub_emulator::{AuthFailure, Emulator, Keys, Notice, StartError, What};
+use iothub_address::{DeviceId, ModuleId};
+use iothub_emulator::{
+    AuthFailure, Authentication, Emulator, Keys, Notice, StartError, Thumbprint, Thumbprints, What,
+};
 use iothub_sas::{Signer, UnixTime};
 use serde_amqp::Value as Wire;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -360,6 +363,47 @@ async fn registration_refuses_what_is_there_and_what_is_not() {
             .await,
         0
     );
+}
+
+/// Each type of authentication, for devices and modules, from the start and later, and the string to connect with.
+#[tokio::test]
+async fn every_type_of_authentication_can_be_registered() {
+    let thumbprint = Thumbprint::sha256(b"stands for a certificate");
+    let name = |text: &str| text.parse::<DeviceId>().unwrap();
+    let module = || "m".parse::<ModuleId>().unwrap();
+    let hub = builder()
+        .device(name("self-signed"), Thumbprints::new(thumbprint, None))
+        .module(
+            name("self-signed"),
+            module(),
+            Authentication::CertificateAuthority,
+        )
+        .start()
+        .await
+        .unwrap();
+    let none = Authentication::None;
+    hub.register_device(name("closed"), none).await.unwrap();
+    let primary_and_secondary = Thumbprints::new(thumbprint, Thumbprint::sha1(b"another"));
+    hub.register_module(name("closed"), module(), primary_and_secondary)
+        .await
+        .unwrap();
+    let port = hub.amqps_address().port();
+    for (identity, string) in [
+        ("self-signed", Some("DeviceId=self-signed;x509=true")),
+        (
+            "self-signed/modules/m",
+            Some("DeviceId=self-signed;ModuleId=m;x509=true"),
+        ),
+        ("closed", None),
+        ("closed/modules/m", Some("DeviceId=closed;ModuleId=m;x509=true")),
+    ] {
+        match (hub.connection_string(&identity.parse().unwrap()).await, string) {
+            (Ok(made), Some(string)) => {
+                assert_eq!(made.expose(), format!("HostName=localhost:{port};{string}"));
+            }
+            (made, expected) => assert_eq!((made.is_err(), expected), (true, None), "{identity}"),
+        }
+    }
 }
 
 /// Two hubs in one process know nothing of each other.
