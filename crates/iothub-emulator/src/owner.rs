@@ -56,19 +56,37 @@ async fn sleep_until(deadline: Option<Timestamp>, clock: &dyn Clock) {
     sleep(left.min(CLOCK_READ_AGAIN)).await;
 }
 
+/// What a connection must do. It is its last order.
+#[derive(Debug)]
+pub(crate) enum ConnectionOrder {
+    /// Close, and say why.
+    Close(Refusal),
+    /// Break off without a word.
+    Blow,
+}
+
+/// What a link must do.
+#[derive(Debug)]
+pub(crate) enum LinkOrder {
+    /// Detach, and say why. It is the last order.
+    Detach(Refusal),
+    /// End the session with all its links, and say why. It is the last order.
+    EndSession(Refusal),
+}
+
 /// Who waits for what.
 #[derive(Default)]
 struct Waiting {
     next_reply: Reply,
     answers: HashMap<Reply, Waiter>,
-    orders: HashMap<ConnectionId, oneshot::Sender<Refusal>>,
-    link_orders: HashMap<LinkId, oneshot::Sender<Refusal>>,
+    orders: HashMap<ConnectionId, oneshot::Sender<ConnectionOrder>>,
+    link_orders: HashMap<LinkId, mpsc::Sender<LinkOrder>>,
 }
 
 struct Waiter {
     answer: oneshot::Sender<Answer>,
-    /// Of a link that is to be opened: where the hub will say that it must end.
-    link: Option<(LinkId, oneshot::Sender<Refusal>)>,
+    /// Of a link that is to be opened: where its orders go.
+    link: Option<(LinkId, mpsc::Sender<LinkOrder>)>,
 }
 
 impl Waiting {
@@ -128,7 +146,11 @@ impl Waiting {
                 self.orders.remove(&connection);
                 hub.handle(connection, Command::Gone { why }, now);
             }
-            Request::Run(work) => work(hub, now),
+            Request::Run(work) => {
+                let answer = work(hub, now);
+                self.perform_all(hub);
+                answer();
+            }
         }
     }
 
@@ -149,16 +171,25 @@ impl Waiting {
                     let _ = waiter.answer.send(answer);
                 }
             }
-            Effect::Detach(link, refusal) => {
-                if let Some(order) = self.link_orders.remove(&link) {
-                    let _ = order.send(refusal);
-                }
-            }
+            Effect::Detach(link, refusal) => self.order_last(link, LinkOrder::Detach(refusal)),
+            Effect::End(link, refusal) => self.order_last(link, LinkOrder::EndSession(refusal)),
             Effect::Close(connection, refusal) => {
-                if let Some(order) = self.orders.remove(&connection) {
-                    let _ = order.send(refusal);
-                }
+                self.order_connection(connection, ConnectionOrder::Close(refusal));
             }
+            Effect::Blow(connection) => self.order_connection(connection, ConnectionOrder::Blow),
+        }
+    }
+
+    /// A link whose orders nobody takes finds their end when it comes for them, which ends it too.
+    fn order_last(&mut self, link: LinkId, order: LinkOrder) {
+        if let Some(orders) = self.link_orders.remove(&link) {
+            let _ = orders.try_send(order);
+        }
+    }
+
+    fn order_connection(&mut self, connection: ConnectionId, order: ConnectionOrder) {
+        if let Some(orders) = self.orders.remove(&connection) {
+            let _ = orders.send(order);
         }
     }
 }
@@ -167,7 +198,7 @@ pub(crate) enum Request {
     Came {
         connection: ConnectionId,
         peer: SocketAddr,
-        orders: oneshot::Sender<Refusal>,
+        orders: oneshot::Sender<ConnectionOrder>,
     },
     Ask {
         connection: ConnectionId,
@@ -185,14 +216,15 @@ pub(crate) enum Request {
     Run(Work),
 }
 
-type Work = Box<dyn FnOnce(&mut Hub, Timestamp) + Send>;
+/// Gives what is to be done once the effects of the work are.
+type Work = Box<dyn FnOnce(&mut Hub, Timestamp) -> Box<dyn FnOnce() + Send> + Send>;
 
 pub(crate) enum Ask {
     Authenticate(Claim),
     PutToken(TokenRequest),
     OpenLink {
         link: LinkId,
-        orders: oneshot::Sender<Refusal>,
+        orders: mpsc::Sender<LinkOrder>,
         address: String,
         side: Side,
     },
@@ -231,7 +263,7 @@ impl HubHandle {
     pub(crate) async fn connect(
         &self,
         peer: SocketAddr,
-    ) -> Result<(Client, oneshot::Receiver<Refusal>), HubStopped> {
+    ) -> Result<(Client, oneshot::Receiver<ConnectionOrder>), HubStopped> {
         let connection = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
         let (orders, ordered) = oneshot::channel();
         self.send(Request::Came {
@@ -249,14 +281,17 @@ impl HubHandle {
         ))
     }
 
-    /// Does something with the hub that is not one connection's.
+    /// Does something with the hub that is not one connection's. Returns when its effects are done.
     pub(crate) async fn run<R: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Hub, Timestamp) -> R + Send + 'static,
     ) -> Result<R, HubStopped> {
         let (answer, answered) = oneshot::channel();
         let work: Work = Box::new(move |hub, now| {
-            let _ = answer.send(work(hub, now));
+            let result = work(hub, now);
+            Box::new(move || {
+                let _ = answer.send(result);
+            })
         });
         self.send(Request::Run(work)).await?;
         answered.await.map_err(|_| HubStopped)
@@ -308,7 +343,7 @@ impl Client {
         side: Side,
     ) -> Result<Result<Opened, Refusal>, HubStopped> {
         let link = self.hub.links.fetch_add(1, Ordering::Relaxed) + 1;
-        let (orders, ordered) = oneshot::channel();
+        let (orders, ordered) = mpsc::channel(LINK_ORDERS);
         let ask = Ask::OpenLink {
             link,
             orders,
@@ -372,8 +407,8 @@ impl Client {
 pub(crate) struct Opened {
     pub(crate) link: LinkId,
     pub(crate) grant: Grant,
-    /// Where the hub will say that it must end.
-    pub(crate) orders: oneshot::Receiver<Refusal>,
+    /// What the hub wants of it. When they end it must end.
+    pub(crate) orders: mpsc::Receiver<LinkOrder>,
 }
 
 /// How often the clock is read while the hub waits for a time.
@@ -381,5 +416,7 @@ const CLOCK_READ_AGAIN: Duration = Duration::from_millis(500);
 /// How many requests may wait for the hub; who asks more waits at the door. A connection has at most one request
 /// for each of its links there.
 const REQUESTS: usize = 1024;
+/// How many orders may wait for a link; one more ends it.
+const LINK_ORDERS: usize = 64;
 /// How many requests are served before the readers of the logs are woken.
 const BATCH: usize = 64;

@@ -4,6 +4,7 @@ use iothub_address::{DeviceId, HubHost, Identity};
 use iothub_sas::{SharedKey, Signer, UnixTime};
 use zeroize::Zeroizing;
 
+use super::refusal::Condition;
 use super::*;
 
 /// Bytes 00 to 1f, and two others.

@@ -2,29 +2,17 @@
 
 use iothub_sas::UnixTime;
 
+use super::Hub;
+use super::activity::What;
+use super::agenda::Due;
 use super::authentication::{self, AuthFailure};
 use super::cbs::{SAS_TYPES, TokenRequest};
-use super::connection::Use;
-use super::refusal::code;
-use super::{Condition, ConnectionId, Effect, Grant, Hub, Refusals, What};
+use super::command::{ConnectionId, Effect};
+use super::connection::{Connection, Use};
+use super::refusal::{Condition, Refusals, code};
 use crate::clock::Timestamp;
 
 impl Hub {
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
-    pub(crate) fn poll_timeout(&self) -> Option<Timestamp> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
-    }
-
-    /// Takes back what tokens allowed that ended more than the grace ago.
-    pub(crate) fn handle_timeout(&mut self, now: Timestamp) {
-        while let Some((deadline, connection)) = self.deadlines.first().copied()
-            && deadline <= now
-        {
-            self.deadlines.pop_first();
-            self.expire(connection, now);
-        }
-    }
-
     pub(super) fn put_token(
         &mut self,
         from: ConnectionId,
@@ -57,16 +45,15 @@ impl Hub {
         let unix = UnixTime::from_secs(now.as_unix_seconds());
         let held = authentication::put_token(&self.registry, &self.names, &token, unix)?;
         let principal = held.principal.to_string();
-        self.unschedule(from);
         let put = self.connections.entry(from).or_default().put(held);
-        self.schedule(from);
+        self.schedule_tokens(from);
         put.map(|()| principal)
     }
 
     /// Takes back what the connection's tokens allowed that have ended. PLAIN knows no renewal, so with its token
     /// the connection ends; with a token that was put, the links that no other one covers. The connection's
     /// deadline has been taken off the list.
-    fn expire(&mut self, from: ConnectionId, now: Timestamp) {
+    pub(super) fn expire(&mut self, from: ConnectionId, now: Timestamp) {
         let keep = Use::Keep(self.token_grace);
         let Some(connection) = self.connections.get_mut(&from) else {
             return;
@@ -77,13 +64,13 @@ impl Hub {
         let mut ended = Vec::new();
         if close.is_none() {
             for (link, grant) in connection.links() {
-                if let Grant::Telemetry(identity) = grant
+                if let Some(identity) = grant.identity()
                     && connection.right(identity, keep, now).is_none()
                 {
                     ended.push((link, format!("The token for {identity} has expired.")));
                 }
             }
-            self.schedule(from);
+            self.schedule_tokens(from);
         }
         let refuse = |refusals: &mut Refusals, text| {
             refusals.refuse(
@@ -109,22 +96,10 @@ impl Hub {
         }
     }
 
-    /// The moment at which the connection's first token is to be taken back.
-    fn deadline(&self, of: ConnectionId) -> Option<Timestamp> {
-        let end = self.connections.get(&of)?.first_end()?;
-        Some(end + self.token_grace)
-    }
-
-    pub(super) fn schedule(&mut self, connection: ConnectionId) {
-        if let Some(deadline) = self.deadline(connection) {
-            self.deadlines.insert((deadline, connection));
-        }
-    }
-
-    /// Before the connection's tokens change.
-    pub(super) fn unschedule(&mut self, connection: ConnectionId) {
-        if let Some(deadline) = self.deadline(connection) {
-            self.deadlines.remove(&(deadline, connection));
-        }
+    /// After the connection's tokens have changed.
+    pub(super) fn schedule_tokens(&mut self, of: ConnectionId) {
+        let end = self.connections.get(&of).and_then(Connection::first_end);
+        self.agenda
+            .set(Due::Tokens(of), end.map(|end| end + self.token_grace));
     }
 }

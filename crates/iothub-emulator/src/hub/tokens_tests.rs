@@ -5,6 +5,7 @@ use iothub_sas::{Signer, Spelling, UnixTime};
 use zeroize::Zeroizing;
 
 use super::cbs::SAS_TYPES;
+use super::refusal::Condition;
 use super::tests::{GRACE, NOW, PRIMARY, SECONDARY, STRANGER, World, identity, keys, sign};
 use super::*;
 

@@ -11,18 +11,28 @@ use fe2o3_amqp_types::messaging::{
     AmqpValue, ApplicationProperties, Message as WireMessage, MessageId as WireId, Properties,
 };
 use fe2o3_amqp_types::primitives::Value as WireValue;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use zeroize::Zeroizing;
 
+use super::link::EndSession;
 use super::session::Shared;
 use super::{MAX_TOKEN_REPLIES, decode, link};
 use crate::hub::{AuthFailure, Body, Message, MessageId, TokenRefusal, TokenRequest, Value};
-use crate::owner::HubStopped;
+use crate::owner::{HubStopped, LinkOrder};
 
 /// Takes requests until the link or the hub ends. Each is settled when the hub has decided, and answered.
-pub(crate) async fn take_requests(mut receiver: Receiver, shared: &Shared) {
+pub(super) async fn take_requests(
+    mut receiver: Receiver,
+    shared: &Shared,
+    mut orders: mpsc::Receiver<LinkOrder>,
+) -> Option<EndSession> {
     let end = loop {
-        let delivery = match receiver.recv::<link::Raw>().await {
+        let received = tokio::select! {
+            biased;
+            order = orders.recv() => break link::ordered(order),
+            received = receiver.recv::<link::Raw>() => received,
+        };
+        let delivery = match received {
             Ok(delivery) => delivery,
             Err(error) => break link::ending(&error),
         };
@@ -54,24 +64,26 @@ pub(crate) async fn take_requests(mut receiver: Receiver, shared: &Shared) {
             break link::End::Theirs;
         }
     };
-    end.perform(receiver).await;
+    end.perform(receiver).await
 }
 
 /// Sends answers until the link or its session ends.
 ///
 /// They go out settled unless the client asked for the contrary, when the next one waits for its settlement.
-pub(crate) async fn send_replies(
+pub(super) async fn send_replies(
     mut sender: Sender,
     mode: SenderSettleMode,
     replies: &Replies,
+    mut orders: mpsc::Receiver<LinkOrder>,
     mut over: watch::Receiver<()>,
-) {
+) -> Option<EndSession> {
     let settled = mode != SenderSettleMode::Unsettled;
     loop {
         let reply = tokio::select! {
             biased;
-            _ = over.changed() => return,
-            _ = sender.on_detach() => return,
+            _ = over.changed() => return None,
+            order = orders.recv() => return link::ordered(order).perform_sender(sender).await,
+            _ = sender.on_detach() => return None,
             reply = replies.next() => reply,
         };
         let sent = tokio::select! {
@@ -82,14 +94,15 @@ pub(crate) async fn send_replies(
         let Some(outcome) = sent else {
             // There may come another link.
             replies.put_back(reply);
-            return;
+            return None;
         };
         if !settled {
             // A send that waits for its outcome does not learn that its link is gone.
             tokio::select! {
                 biased;
-                _ = over.changed() => return,
-                _ = sender.on_detach() => return,
+                _ = over.changed() => return None,
+                order = orders.recv() => return link::ordered(order).perform_sender(sender).await,
+                _ = sender.on_detach() => return None,
                 _ = outcome => {}
             }
         }

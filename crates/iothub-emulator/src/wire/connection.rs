@@ -24,8 +24,8 @@ use super::{
     HANDSHAKE_TIMEOUT, IDLE_TIME_OUT_MS, INCOMING_WINDOW, MAX_FRAME_SIZE, OUTGOING_WINDOW, link, sasl,
     session,
 };
-use crate::hub::{Claim, Refusal};
-use crate::owner::{Client, HubHandle, HubStopped};
+use crate::hub::Claim;
+use crate::owner::{Client, ConnectionOrder, HubHandle, HubStopped};
 
 /// What all connections share.
 #[derive(Clone)]
@@ -64,6 +64,8 @@ enum Ending {
     Closed,
     #[error("closed by the hub: {0}")]
     Ordered(String),
+    #[error("broken off by the hub")]
+    BrokenOff,
     #[error("the hub stopped")]
     Stopped,
 }
@@ -92,7 +94,7 @@ impl Context {
         stream: TcpStream,
         tls: Option<Arc<ServerConfig>>,
         client: &Client,
-        orders: oneshot::Receiver<Refusal>,
+        orders: oneshot::Receiver<ConnectionOrder>,
     ) -> Ending {
         let mut stopping = self.stopping.clone();
         let opening = timeout(HANDSHAKE_TIMEOUT, async {
@@ -192,7 +194,7 @@ impl Open {
     async fn run(
         mut self,
         client: &Client,
-        orders: oneshot::Receiver<Refusal>,
+        orders: oneshot::Receiver<ConnectionOrder>,
         stopping: &mut watch::Receiver<bool>,
     ) -> Ending {
         let mut sessions = JoinSet::new();
@@ -204,10 +206,16 @@ impl Open {
         let (ending, error) = tokio::select! {
             biased;
             _ = stopping.wait_for(|stopping| *stopping) => (Ending::Stopped, Some(shutting_down())),
-            Ok(refusal) = orders => {
-                let error = link::refused(&refusal);
-                (Ending::Ordered(refusal.message), Some(error))
-            }
+            Ok(order) = orders => match order {
+                ConnectionOrder::Close(refusal) => {
+                    let error = link::refused(&refusal);
+                    (Ending::Ordered(refusal.message), Some(error))
+                }
+                ConnectionOrder::Blow => {
+                    self.fuse.0.blow(Blown::Stopped);
+                    (Ending::BrokenOff, None)
+                }
+            },
             () = accept_sessions(&mut self.handle, &mut sessions, &shared) => (Ending::Closed, None),
         };
         let outcome = match error {

@@ -1,16 +1,16 @@
 //! One link.
 
 use bytes::Bytes;
-use fe2o3_amqp::Receiver;
 use fe2o3_amqp::acceptor::LinkEndpoint;
 use fe2o3_amqp::link::delivery::{Delivery, DeliveryInfo};
 use fe2o3_amqp::link::{DispositionError, RecvError};
+use fe2o3_amqp::{Receiver, Sender};
 use fe2o3_amqp_types::definitions::{self, ErrorCondition};
 use fe2o3_amqp_types::messaging::{Batch, Data};
 use fe2o3_amqp_types::primitives::Symbol;
 use futures_util::FutureExt;
 use iothub_address::Identity;
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::decode::{self, Malformed};
@@ -18,7 +18,7 @@ use super::stream::Intake;
 use super::translate::FRAME_WEIGHT;
 use super::{ANSWER_TIMEOUT, MAX_TAKEN, MAX_TAKEN_BYTES, MAX_TELEMETRY_SIZE};
 use crate::hub::{Message, Refusal};
-use crate::owner::{Client, HubStopped};
+use crate::owner::{Client, HubStopped, LinkOrder};
 
 /// Takes a device's messages to the hub, until the link or the hub ends, or the hub orders it to end.
 pub(crate) async fn telemetry(
@@ -26,12 +26,12 @@ pub(crate) async fn telemetry(
     identity: Identity,
     client: Client,
     intake: Intake,
-    mut orders: oneshot::Receiver<Refusal>,
-) {
+    mut orders: mpsc::Receiver<LinkOrder>,
+) -> Option<EndSession> {
     let end = loop {
         let taken = tokio::select! {
             biased;
-            Ok(refusal) = &mut orders => Err(End::Ours(refused(&refusal))),
+            order = orders.recv() => Err(ordered(order)),
             taken = take(&mut receiver) => taken,
         };
         let mut taken = match taken {
@@ -60,7 +60,7 @@ pub(crate) async fn telemetry(
             break end;
         }
     };
-    end.perform(receiver).await;
+    end.perform(receiver).await
 }
 
 /// Waits for a delivery, and takes what has arrived behind it: that goes to the hub in the same command, and is
@@ -207,14 +207,47 @@ pub(super) enum End {
     Theirs,
     /// We do.
     Ours(definitions::Error),
+    /// We do, and its session with it.
+    Session(definitions::Error),
 }
 
+/// The session of a link must end, and why.
+pub(super) struct EndSession(pub(super) definitions::Error);
+
 impl End {
-    pub(super) async fn perform(self, receiver: Receiver) {
-        if let Self::Ours(error) = self {
-            // A client that does not answer is left to its connection.
-            let _ = timeout(ANSWER_TIMEOUT, receiver.close_with_error(error)).await;
+    pub(super) async fn perform(self, receiver: Receiver) -> Option<EndSession> {
+        match self {
+            Self::Theirs => None,
+            Self::Ours(error) => {
+                // A client that does not answer is left to its connection.
+                let _ = timeout(ANSWER_TIMEOUT, receiver.close_with_error(error)).await;
+                None
+            }
+            Self::Session(error) => Some(EndSession(error)),
         }
+    }
+
+    pub(super) async fn perform_sender(self, sender: Sender) -> Option<EndSession> {
+        match self {
+            Self::Theirs => None,
+            Self::Ours(error) => {
+                let _ = timeout(ANSWER_TIMEOUT, sender.close_with_error(error)).await;
+                None
+            }
+            Self::Session(error) => Some(EndSession(error)),
+        }
+    }
+}
+
+/// The end that the hub orders. Orders end by themselves when too many wait, and with the hub.
+pub(super) fn ordered(order: Option<LinkOrder>) -> End {
+    match order {
+        Some(LinkOrder::Detach(refusal)) => End::Ours(refused(&refusal)),
+        Some(LinkOrder::EndSession(refusal)) => End::Session(refused(&refusal)),
+        None => End::Ours(error(
+            "amqp:resource-limit-exceeded",
+            "The link is too slow.".to_owned(),
+        )),
     }
 }
 

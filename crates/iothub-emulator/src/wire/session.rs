@@ -3,7 +3,7 @@
 use fe2o3_amqp::acceptor::error::AcceptorAttachError;
 use fe2o3_amqp::acceptor::{LinkAcceptor, LinkEndpoint, ListenerSessionHandle};
 use fe2o3_amqp::acceptor::{SupportedReceiverSettleModes, SupportedSenderSettleModes};
-use fe2o3_amqp_types::definitions::{ReceiverSettleMode, Role, SenderSettleMode};
+use fe2o3_amqp_types::definitions::{self, ReceiverSettleMode, Role, SenderSettleMode};
 use fe2o3_amqp_types::messaging::{Source, Target, TargetArchetype};
 use fe2o3_amqp_types::performatives::Attach;
 use tokio::sync::watch;
@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::cbs::{self, Replies};
+use super::link::EndSession;
 use super::stream::Intake;
 use super::{ANSWER_TIMEOUT, MAX_MESSAGE_SIZE, link};
 use crate::hub::{Grant, Side};
@@ -29,21 +30,24 @@ pub(crate) async fn serve(mut session: ListenerSessionHandle, shared: Shared) {
     let mut links = JoinSet::new();
     let (alive, over) = watch::channel(());
     loop {
-        let attach = tokio::select! {
-            Some(_) = links.join_next() => continue,
-            attach = session.next_incoming_attach() => attach,
+        let next = tokio::select! {
+            Some(ended) = links.join_next() => match ended {
+                Ok(Some(EndSession(error))) => Err(Over::Ours(error)),
+                _ => continue,
+            },
+            attach = session.next_incoming_attach() => attach.ok_or(Over::Stopped),
         };
-        let Some(attach) = attach else { break };
-        if let Err(over) = accept(attach, &mut session, &mut links, &shared, &over).await {
-            if let Over::Refused {
-                condition,
-                description,
-            } = over
-            {
-                let end = session.end_with_error(link::error(condition, description));
-                let _ = timeout(ANSWER_TIMEOUT, end).await;
+        let accepted = match next {
+            Ok(attach) => accept(attach, &mut session, &mut links, &shared, &over).await,
+            Err(over) => Err(over),
+        };
+        match accepted {
+            Ok(()) => {}
+            Err(Over::Stopped) => break,
+            Err(Over::Ours(error)) => {
+                let _ = timeout(ANSWER_TIMEOUT, session.end_with_error(error)).await;
+                break;
             }
-            break;
         }
     }
     drop((session, alive));
@@ -54,10 +58,8 @@ pub(crate) async fn serve(mut session: ListenerSessionHandle, shared: Shared) {
 /// Why there will be no more links.
 enum Over {
     Stopped,
-    Refused {
-        condition: &'static str,
-        description: String,
-    },
+    /// We end the session.
+    Ours(definitions::Error),
 }
 
 impl From<HubStopped> for Over {
@@ -69,7 +71,7 @@ impl From<HubStopped> for Over {
 async fn accept(
     mut attach: Attach,
     session: &mut ListenerSessionHandle,
-    links: &mut JoinSet<()>,
+    links: &mut JoinSet<Option<EndSession>>,
     shared: &Shared,
     over: &watch::Receiver<()>,
 ) -> Result<(), Over> {
@@ -90,7 +92,10 @@ async fn accept(
     };
     match opened {
         Ok(opened) => links.spawn(serve_link(endpoint, opened, mode, shared.clone(), over.clone())),
-        Err(refusal) => links.spawn(link::refuse(endpoint, link::refused(&refusal))),
+        Err(refusal) => links.spawn(async move {
+            link::refuse(endpoint, link::refused(&refusal)).await;
+            None
+        }),
     };
     Ok(())
 }
@@ -102,22 +107,26 @@ async fn serve_link(
     mode: SenderSettleMode,
     shared: Shared,
     over: watch::Receiver<()>,
-) {
-    match (endpoint, opened.grant) {
+) -> Option<EndSession> {
+    let ended = match (endpoint, opened.grant) {
         (LinkEndpoint::Receiver(receiver), Grant::Telemetry(identity)) => {
             let client = shared.client.clone();
-            link::telemetry(receiver, identity, client, shared.intake, opened.orders).await;
+            link::telemetry(receiver, identity, client, shared.intake, opened.orders).await
         }
         (LinkEndpoint::Receiver(receiver), Grant::TokenRequests) => {
-            cbs::take_requests(receiver, &shared).await
+            cbs::take_requests(receiver, &shared, opened.orders).await
         }
         (LinkEndpoint::Sender(sender), Grant::TokenReplies) => {
-            cbs::send_replies(sender, mode, &shared.replies, over).await;
+            cbs::send_replies(sender, mode, &shared.replies, opened.orders, over).await
         }
         // The hub grants each of them to one side only.
-        (endpoint, _) => link::refuse(endpoint, link::error("amqp:internal-error", String::new())).await,
-    }
+        (endpoint, _) => {
+            link::refuse(endpoint, link::error("amqp:internal-error", String::new())).await;
+            None
+        }
+    };
     shared.client.link_gone(opened.link).await;
+    ended
 }
 
 /// What the engine could not accept. It has answered most such attaches with a detach by itself.
@@ -127,10 +136,12 @@ fn refused(error: &AcceptorAttachError) -> Result<(), Over> {
         AcceptorAttachError::SessionStopped(_) => Err(Over::Stopped),
         // The engine says nothing to the client here, which would wait for ever.
         AcceptorAttachError::LocalReceiver(ReceiverAttachError::DuplicatedLinkName)
-        | AcceptorAttachError::LocalSender(SenderAttachError::DuplicatedLinkName) => Err(Over::Refused {
-            condition: "amqp:session:handle-in-use",
-            description: "A link of this name is attached already.".to_owned(),
-        }),
+        | AcceptorAttachError::LocalSender(SenderAttachError::DuplicatedLinkName) => {
+            Err(Over::Ours(link::error(
+                "amqp:session:handle-in-use",
+                "A link of this name is attached already.".to_owned(),
+            )))
+        }
         _ => Ok(()),
     }
 }

@@ -1,0 +1,124 @@
+//! What is asked of the hub, and what it wants done.
+
+use std::net::SocketAddr;
+
+use iothub_address::Identity;
+
+use super::authentication::AuthFailure;
+use super::cbs::{TokenRefusal, TokenRequest};
+use super::message::Message;
+use super::refusal::Refusal;
+
+/// A connection's number, from 1, never used twice.
+pub(crate) type ConnectionId = u64;
+/// A link's number, from 1, never used twice.
+pub(crate) type LinkId = u64;
+/// Ties an answer to the command that asked.
+pub(crate) type Reply = u64;
+
+/// What a connection asks of the hub.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// A client is there.
+    Came { peer: SocketAddr },
+    /// It shows who it is, or that it shows nothing. Answered by [`Answer::Admitted`].
+    Authenticate { claim: Claim, reply: Reply },
+    /// It puts a token. Answered by [`Answer::Token`].
+    PutToken { request: TokenRequest, reply: Reply },
+    /// It wants a link. Answered by [`Answer::Link`].
+    OpenLink {
+        link: LinkId,
+        address: String,
+        side: Side,
+        reply: Reply,
+    },
+    /// It sends telemetry over a link that it was granted. Answered by [`Answer::Took`]: all of it or nothing.
+    Telemetry {
+        sender: Identity,
+        messages: Vec<Message>,
+        reply: Reply,
+    },
+    /// A link that it was granted has ended.
+    LinkGone { link: LinkId },
+    /// It is gone.
+    Gone { why: String },
+}
+
+/// What a client shows for itself.
+pub(crate) enum Claim {
+    /// No SASL at all.
+    Nothing,
+    /// SASL PLAIN.
+    Plain {
+        user: String,
+        password: zeroize::Zeroizing<String>,
+    },
+    /// SASL that went wrong before it came to a name.
+    Broken(AuthFailure),
+}
+
+/// Which end of a link the client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Sender,
+    Receiver,
+}
+
+/// What the hub wants done. In order: what stands before an answer is done before the answer is given.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// Give an answer to who waits for it.
+    Answer(Reply, Answer),
+    /// Detach a link and say why.
+    Detach(LinkId, Refusal),
+    /// End the session of a link and say why.
+    #[allow(dead_code, reason = "the faults are the only ones to want it")]
+    End(LinkId, Refusal),
+    /// Close a connection and say why.
+    Close(ConnectionId, Refusal),
+    /// Break a connection off without a word.
+    #[allow(dead_code, reason = "the faults are the only ones to want it")]
+    Blow(ConnectionId),
+}
+
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Admitted(Result<(), AuthFailure>),
+    Token(Result<(), TokenRefusal>),
+    Link(Result<Grant, Refusal>),
+    Took(Result<(), Refusal>),
+}
+
+/// What a link is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Grant {
+    /// Telemetry of this device or module.
+    Telemetry(Identity),
+    /// Requests to `$cbs`.
+    TokenRequests,
+    /// Its answers.
+    TokenReplies,
+}
+
+impl Grant {
+    /// Whose link it is; `$cbs` is everyone's.
+    pub(crate) const fn identity(&self) -> Option<&Identity> {
+        match self {
+            Self::Telemetry(identity) => Some(identity),
+            Self::TokenRequests | Self::TokenReplies => None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Claim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("Nothing"),
+            Self::Plain { user, .. } => f
+                .debug_struct("Plain")
+                .field("user", user)
+                .finish_non_exhaustive(),
+            Self::Broken(failure) => f.debug_tuple("Broken").field(failure).finish(),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Which links are granted, and to whom.
+
+use iothub_address::{Identity, Node};
+
+use super::Hub;
+use super::command::{ConnectionId, Grant, LinkId, Side};
+use super::connection::{Connection, Use};
+use super::event::Sender;
+use super::refusal::{Condition, Refusal, code};
+use crate::clock::Timestamp;
+
+impl Hub {
+    pub(super) fn open_link(
+        &mut self,
+        from: ConnectionId,
+        link: LinkId,
+        address: &str,
+        side: Side,
+        now: Timestamp,
+    ) -> Result<Grant, Refusal> {
+        let grant = self.grant(from, address, side, now)?;
+        if let Some(connection) = self.connections.get_mut(&from) {
+            connection.add_link(link, grant.clone());
+        }
+        Ok(grant)
+    }
+
+    fn grant(
+        &mut self,
+        from: ConnectionId,
+        address: &str,
+        side: Side,
+        now: Timestamp,
+    ) -> Result<Grant, Refusal> {
+        // How an id was escaped cannot be seen in the address; only the registry knows which reading is one.
+        let mut readings = Node::readings(address);
+        let registered = |node: &Node| {
+            node.identity()
+                .is_some_and(|found| self.registry.get(found).is_some())
+        };
+        let likeliest = readings.iter().position(registered).unwrap_or(0);
+        let node = (!readings.is_empty()).then(|| readings.swap_remove(likeliest));
+        match (node, side) {
+            (Some(Node::Events(identity)), Side::Sender) => {
+                self.authorize(from, &identity, Use::Open, now)?;
+                Ok(Grant::Telemetry(identity))
+            }
+            (Some(Node::Cbs), Side::Sender) => self.once(from, Grant::TokenRequests, now),
+            (Some(Node::Cbs), Side::Receiver) => self.once(from, Grant::TokenReplies, now),
+            _ => Err(self.no_such_address(address, now)),
+        }
+    }
+
+    /// One `$cbs` pair a connection, as at Event Hubs: a second one would leave open which link is answered on.
+    fn once(&mut self, from: ConnectionId, grant: Grant, now: Timestamp) -> Result<Grant, Refusal> {
+        let mut links = self
+            .connections
+            .get(&from)
+            .into_iter()
+            .flat_map(Connection::links);
+        if !links.any(|(_, open)| *open == grant) {
+            return Ok(grant);
+        }
+        let text = format!("A link to connection '{from}' $cbs node has already been opened.");
+        Err(self
+            .refusals
+            .refuse(Condition::NotAllowed, code::INVALID_OPERATION, text, now))
+    }
+
+    /// Whether the connection may act as `identity` now. It is asked for every link and every message: rights end
+    /// while links are open.
+    pub(super) fn authorize(
+        &mut self,
+        from: ConnectionId,
+        identity: &Identity,
+        at: Use,
+        now: Timestamp,
+    ) -> Result<Sender, Refusal> {
+        let connection = self.connections.get(&from);
+        let Some(method) = connection.and_then(|connection| connection.right(identity, at, now)) else {
+            return Err(self.unauthorized(identity, now));
+        };
+        match self.registry.get(identity) {
+            Some(entry) if self.registry.is_enabled(identity) => {
+                Ok(Sender::new(identity.clone(), entry.generation_id.clone(), method))
+            }
+            // Only the holder of a policy can come here for an identity that is not there.
+            None => {
+                let text = format!("Device {identity} not registered.");
+                Err(self
+                    .refusals
+                    .refuse(Condition::NotFound, code::DEVICE_NOT_FOUND, text, now))
+            }
+            Some(_) => Err(self.unauthorized(identity, now)),
+        }
+    }
+
+    fn unauthorized(&mut self, identity: &Identity, now: Timestamp) -> Refusal {
+        let text = format!("Not authorized to act as {identity}.");
+        self.refusals.refuse(
+            Condition::UnauthorizedAccess,
+            code::UNAUTHORIZED_ACCESS,
+            text,
+            now,
+        )
+    }
+
+    fn no_such_address(&mut self, address: &str, now: Timestamp) -> Refusal {
+        let text = format!("The link address '{address}' did not match any of the expected formats.");
+        self.refusals
+            .refuse(Condition::NotFound, code::ADDRESS_NOT_FOUND, text, now)
+    }
+}
