@@ -17,7 +17,8 @@ use crate::emulator::{Emulator, Parts};
 use crate::feed::Feed;
 use crate::http;
 use crate::hub::{
-    Authentication, Hub, Keys, LogLimits, Names, Policy, RegistryError, Rights, Setup, SharedRing,
+    Authentication, Hub, Keys, Limits, LogLimits, Names, Policy, RegistryError, Rights, Setup, SharedRing,
+    Tier,
 };
 use crate::owner::{self, HubHandle};
 use crate::random::{self, NoRandomness};
@@ -90,6 +91,9 @@ pub struct Builder {
     partitions: u16,
     journal: LogLimits,
     token_grace: Duration,
+    clock_skew: Duration,
+    tier: Option<Tier>,
+    units: u16,
 }
 
 enum PolicyKeys {
@@ -113,6 +117,9 @@ impl Builder {
             partitions: DEFAULT_PARTITIONS,
             journal: LogLimits::default(),
             token_grace: DEFAULT_TOKEN_GRACE,
+            clock_skew: Duration::ZERO,
+            tier: None,
+            units: 1,
         }
     }
 
@@ -203,9 +210,35 @@ impl Builder {
 
     /// How long an open connection or link outlives its token. Default 5 minutes, after which the real hub drops such
     /// within another 5. Shorter finds out sooner whether a client renews its tokens; what is opened anew needs
-    /// a token that holds, whatever this says.
+    /// a token that holds, whatever this says. Nothing that [`clock_skew`](Self::clock_skew) lets in is dropped before
+    /// that is over.
     pub fn token_grace(mut self, grace: Duration) -> Self {
         self.token_grace = grace;
+        self
+    }
+
+    /// How long after its end a token is still taken, cut to whole seconds. Default 0. More lets devices in whose clocks
+    /// go wrong; the real hub is said to allow about 5 minutes.
+    pub fn clock_skew(mut self, skew: Duration) -> Self {
+        self.clock_skew = skew;
+        self
+    }
+
+    /// The tier, with whose throttles and daily quota the hub does as a real one. Default `None`: no limit but those
+    /// that hold for every message.
+    ///
+    /// What is above a throttle passes for a while, then waits for its answer, at most 10 s, and then is refused: a
+    /// message with `com.microsoft:device-container-throttled`, a token with status 429. Above the quota a message is
+    /// rejected with `amqp:resource-limit-exceeded` and code 403002 until midnight UTC. All of it goes by the hub's
+    /// clock.
+    pub fn tier(mut self, tier: impl Into<Option<Tier>>) -> Self {
+        self.tier = tier.into();
+        self
+    }
+
+    /// How many units the hub has, which multiply the limits of its tier. Default 1; a free hub never has more.
+    pub fn units(mut self, units: u16) -> Self {
+        self.units = units;
         self
     }
 
@@ -250,6 +283,10 @@ impl Builder {
         let setup = Setup {
             hub: hub_name.clone(),
             token_grace: self.token_grace,
+            clock_skew: Duration::from_secs(self.clock_skew.as_secs()),
+            limits: self.tier.map_or_else(Limits::default, |tier| {
+                Limits::of(tier, self.units, self.clock.now())
+            }),
             names,
             partitions: self.partitions,
             events,

@@ -20,7 +20,7 @@ pub use feed::{Feed, Notice, Subscription};
 pub use hub::{
     Activity, AuthFailure, AuthMethod, Authentication, Body, Event, Keys, LogLimits, Message, MessageId,
     NoThumbprint, Properties, RegistryError, Rights, Scope, Sender, Source, Status, Thumbprint, Thumbprints,
-    Value, What,
+    Tier, Value, What,
 };
 pub use random::NoRandomness;
 pub use tls::{CA_FILE, CA_KEY_FILE, TlsError};

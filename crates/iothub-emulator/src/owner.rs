@@ -14,8 +14,8 @@ use tokio::time::sleep;
 use crate::clock::{Clock, Timestamp};
 use crate::feed::Growth;
 use crate::hub::{
-    Activity, Answer, AuthFailure, Claim, Command, ConnectionId, Effect, Event, Grant, Hub, LinkId, Message,
-    Refusal, Reply, Side, TokenRefusal, TokenRequest,
+    Activity, Answer, AuthFailure, Claim, Command, ConnectionId, Delivery, Effect, Event, Grant, Hub, LinkId,
+    Refusal, Rejected, Reply, Side, TokenRefusal, TokenRequest,
 };
 
 /// Runs the hub until every [`HubHandle`] is gone.
@@ -125,9 +125,9 @@ impl Waiting {
                             reply,
                         }
                     }
-                    Ask::Telemetry { sender, messages } => Command::Telemetry {
+                    Ask::Telemetry { sender, deliveries } => Command::Telemetry {
                         sender,
-                        messages,
+                        deliveries,
                         reply,
                     },
                 };
@@ -230,7 +230,7 @@ pub(crate) enum Ask {
     },
     Telemetry {
         sender: Identity,
-        messages: Vec<Message>,
+        deliveries: Vec<Delivery>,
     },
 }
 
@@ -373,12 +373,11 @@ impl Client {
     pub(crate) async fn telemetry(
         &self,
         sender: Identity,
-        messages: Vec<Message>,
-    ) -> Result<Result<(), Refusal>, HubStopped> {
-        match self.ask(Ask::Telemetry { sender, messages }).await? {
-            Answer::Took(outcome) => Ok(outcome),
-            _ => Err(HubStopped),
-        }
+        deliveries: Vec<Delivery>,
+    ) -> Result<Took, HubStopped> {
+        self.request(Ask::Telemetry { sender, deliveries })
+            .await
+            .map(Took)
     }
 
     pub(crate) async fn gone(&self, why: String) {
@@ -391,6 +390,11 @@ impl Client {
     }
 
     async fn ask(&self, ask: Ask) -> Result<Answer, HubStopped> {
+        self.request(ask).await?.await.map_err(|_| HubStopped)
+    }
+
+    /// Returns when it is on its way to the hub.
+    async fn request(&self, ask: Ask) -> Result<oneshot::Receiver<Answer>, HubStopped> {
         let (answer, answered) = oneshot::channel();
         self.hub
             .send(Request::Ask {
@@ -399,7 +403,19 @@ impl Client {
                 answer,
             })
             .await?;
-        answered.await.map_err(|_| HubStopped)
+        Ok(answered)
+    }
+}
+
+/// The hub's answer to telemetry that it was sent.
+pub(crate) struct Took(oneshot::Receiver<Answer>);
+
+impl Took {
+    pub(crate) async fn wait(self) -> Result<Result<Rejected, Refusal>, HubStopped> {
+        match self.0.await {
+            Ok(Answer::Took(outcome)) => Ok(outcome),
+            _ => Err(HubStopped),
+        }
     }
 }
 

@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use iothub_address::{HubName, Secret};
 
-use super::Format;
 use super::values::secret;
+use super::{Format, Span};
 
 #[derive(Subcommand)]
 pub(crate) enum Emulator {
@@ -62,9 +62,46 @@ pub(crate) struct Run {
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
 
+    /// The tier, with whose throttles and daily quota the hub does as a real one: what exceeds them waits a little for
+    /// its answer, and then is refused
+    #[arg(long, value_name = "TIER", default_value = "off", ignore_case = true)]
+    pub(crate) tier: Tier,
+
+    /// How many units the hub has: they multiply the limits of its tier
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=200))]
+    pub(crate) units: u16,
+
+    /// Take a token for this long after its end, such as 5m [default: not at all]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) clock_skew: Option<Span>,
+
+    /// Drop a connection or link this long after the end of its token [default: 5m]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) token_grace: Option<Span>,
+
     /// How to write
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Format,
+}
+
+/// What a hub limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tier {
+    /// Nothing
+    #[value(name = "off")]
+    Off,
+    /// Free: 8,000 messages of 0.5 KB a day
+    #[value(name = "F1")]
+    F1,
+    /// 400,000 messages of 4 KB a day and unit
+    #[value(name = "S1")]
+    S1,
+    /// 6,000,000 messages of 4 KB a day and unit
+    #[value(name = "S2")]
+    S2,
+    /// 300,000,000 messages of 4 KB a day and unit
+    #[value(name = "S3")]
+    S3,
 }
 
 /// As in the post that all this began with.

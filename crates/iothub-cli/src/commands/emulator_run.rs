@@ -10,7 +10,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iothub_emulator::{Activity, Builder, Emulator, Endpoint, Event, Feed, Notice, StartError, What};
+use iothub_emulator::{Activity, Builder, Emulator, Endpoint, Event, Feed, Notice, StartError, Tier, What};
 use tokio::time::timeout;
 
 use self::printer::Printer;
@@ -18,8 +18,8 @@ use self::ready::Ready;
 use self::registry::Registry;
 use self::state::StateDir;
 use self::stop::StopSignals;
-use crate::args::Format;
 use crate::args::emulator::Run;
+use crate::args::{self, Format};
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
 use crate::io::Io;
@@ -28,6 +28,10 @@ use crate::output::human::OneLine;
 
 /// Runs a hub until SIGINT or SIGTERM.
 pub(crate) fn run(args: Run, io: &mut Io) -> Result<Exit, Failure> {
+    if args.units > 1 && matches!(args.tier, args::emulator::Tier::Off | args::emulator::Tier::F1) {
+        let failure = Failure::usage("only a hub of tier S1, S2 or S3 has more than one unit");
+        return Err(failure.and("leave --units away, or choose a tier by --tier"));
+    }
     let registry = Registry::of(&args.device, &args.policy)?;
     let runtime = super::runtime()?;
     let done = runtime.block_on(serve(args, registry, io));
@@ -82,7 +86,14 @@ async fn start(args: &Run, registry: &Registry, state: &StateDir, io: &mut Io) -
             .amqps_port(args.amqps_port.unwrap_or(AMQPS_PORT))
             .https_port(https_port)
             .amqp_port(args.amqp_port)
-            .state_dir(state.path());
+            .state_dir(state.path())
+            .tier(tier(args.tier))
+            .units(args.units)
+            .clock_skew(args.clock_skew.map_or(Duration::ZERO, |skew| skew.0));
+        let builder = match args.token_grace {
+            Some(grace) => builder.token_grace(grace.0),
+            None => builder,
+        };
         registry.add_to(builder)
     };
     let started = match builder(https_port).start().await {
@@ -106,6 +117,17 @@ async fn start(args: &Run, registry: &Registry, state: &StateDir, io: &mut Io) -
         started => started,
     };
     started.map_err(not_started)
+}
+
+fn tier(asked: args::emulator::Tier) -> Option<Tier> {
+    use args::emulator::Tier as Asked;
+    match asked {
+        Asked::Off => None,
+        Asked::F1 => Some(Tier::F1),
+        Asked::S1 => Some(Tier::S1),
+        Asked::S2 => Some(Tier::S2),
+        Asked::S3 => Some(Tier::S3),
+    }
 }
 
 fn not_started(error: StartError) -> Failure {

@@ -3,11 +3,12 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
-use iothub_address::ConnectionString;
+use iothub_address::{ConnectionString, Scheme};
 use serde_json::{Value, json};
 
-use super::harness::{Cli, KEY, Ran, Running, iothub};
+use super::harness::{Cli, KEY, Ran, Running, iothub, url};
 
 fn run<'a>(more: impl IntoIterator<Item = &'a str>) -> Cli {
     let ports = ["emulator", "run", "--amqps-port", "0", "--https-port", "0"];
@@ -327,7 +328,7 @@ fn a_reader_who_does_not_read_holds_up_neither_the_hub_nor_its_end() {
         .run();
     sent.expect_code(0);
     let rest = stop(hub);
-    assert!(rest.took < std::time::Duration::from_secs(20), "{rest:?}");
+    assert!(rest.took < Duration::from_secs(20), "{rest:?}");
 }
 
 #[cfg(unix)]
@@ -377,4 +378,51 @@ fn a_device_or_policy_that_can_not_be_is_usage() {
         .run()
         .expect_error(2, &["--device", "dev"]);
     run(["--hub", "a.b"]).run().expect_code(2);
+}
+
+#[test]
+fn a_tier_and_its_units_must_fit() {
+    for flags in [&["--units", "2"][..], &["--tier", "f1", "--units", "2"]] {
+        run(flags.iter().copied()).run().expect_error(2, &["--tier"]);
+    }
+    for flags in [
+        ["--tier", "S4"],
+        ["--units", "0"],
+        ["--units", "201"],
+        ["--clock-skew", "5"],
+    ] {
+        run(flags).run().expect_code(2);
+    }
+}
+
+/// The device's token ended half an hour ago.
+#[cfg(unix)]
+#[test]
+fn a_clock_skew_lets_in_whose_token_has_just_ended() {
+    let device = format!("dev={KEY}");
+    let ended = SystemTime::now() - Duration::from_secs(1800);
+    for (skew, code) in [("1h", 0), ("1m", 4)] {
+        let mut hub = run([
+            "--hub",
+            "myhub",
+            "--device",
+            &device,
+            "--clock-skew",
+            skew,
+            "-o",
+            "json",
+        ])
+        .start();
+        let ready = hub.json();
+        let port = ready["amqps_port"].as_u64().unwrap().try_into().unwrap();
+        iothub(["device", "send", "x"])
+            .file(
+                "--url-file",
+                url(Scheme::Amqps, "localhost", port, "dev", ended.into()),
+            )
+            .env("IOTHUB_CA_FILE", ready["ca"].as_str().unwrap())
+            .run()
+            .expect_code(code);
+        stop(hub);
+    }
 }

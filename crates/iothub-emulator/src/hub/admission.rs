@@ -1,7 +1,5 @@
 //! Who is let in, and as whom.
 
-use iothub_sas::UnixTime;
-
 use super::Hub;
 use super::activity::What;
 use super::authentication::{self, AuthFailure};
@@ -22,8 +20,9 @@ impl Hub {
             }
             Claim::Broken(failure) => Err(failure),
             Claim::Plain { user, password } => {
-                let now = UnixTime::from_secs(now.as_unix_seconds());
-                authentication::plain(&self.registry, &self.names, &user, &password, now)
+                let time = self.token_time(now);
+                authentication::plain(&self.registry, &self.names, &user, &password, time)
+                    .map(|held| self.with_skew(held))
             }
         };
         let admitted = outcome.map(|held| {

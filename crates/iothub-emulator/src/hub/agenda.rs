@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::command::ConnectionId;
+use super::command::{ConnectionId, Reply};
 use crate::clock::Timestamp;
 
 /// Something that falls due. Each stands on the agenda at most once.
@@ -10,6 +10,8 @@ use crate::clock::Timestamp;
 pub(crate) enum Due {
     /// The connection's first token is to be taken back.
     Tokens(ConnectionId),
+    /// An answer that was held back is to be given.
+    Answer(Reply),
 }
 
 /// Each [`Due`] with its time.

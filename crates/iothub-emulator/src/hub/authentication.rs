@@ -104,6 +104,9 @@ pub enum AuthFailure {
     /// The connection holds as many tokens as one may.
     #[error("the connection holds {MAX_TOKENS} tokens, and none may hold more")]
     TooManyTokens,
+    /// More devices came at once than the hub's tier lets in.
+    #[error("more devices come at once than the hub's tier lets in")]
+    Throttled,
 }
 
 /// The names that the hub answers to.

@@ -8,6 +8,7 @@ use super::authentication::AuthFailure;
 use super::cbs::{TokenRefusal, TokenRequest};
 use super::message::Message;
 use super::refusal::Refusal;
+use super::value::Value;
 
 /// A connection's number, from 1, never used twice.
 pub(crate) type ConnectionId = u64;
@@ -32,16 +33,52 @@ pub(crate) enum Command {
         side: Side,
         reply: Reply,
     },
-    /// It sends telemetry over a link that it was granted. Answered by [`Answer::Took`]: all of it or nothing.
+    /// It sends telemetry over a link that it was granted. Answered by [`Answer::Took`], perhaps later.
     Telemetry {
         sender: Identity,
-        messages: Vec<Message>,
+        deliveries: Vec<Delivery>,
         reply: Reply,
     },
     /// A link that it was granted has ended.
     LinkGone { link: LinkId },
     /// It is gone.
     Gone { why: String },
+}
+
+/// What came in one delivery.
+#[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all are the large one, which would cost each an allocation"
+)]
+pub(crate) enum Delivery {
+    Message(Message),
+    Batch(Batch),
+}
+
+/// Several messages with one outcome.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Batch {
+    /// The application properties of the message that they came in.
+    pub(crate) properties: Vec<(String, Value)>,
+    pub(crate) messages: Vec<Message>,
+}
+
+impl Delivery {
+    pub(crate) fn messages(&self) -> &[Message] {
+        match self {
+            Self::Message(message) => std::slice::from_ref(message),
+            Self::Batch(batch) => &batch.messages,
+        }
+    }
+
+    pub(crate) fn into_messages(self) -> impl Iterator<Item = Message> {
+        let (one, many) = match self {
+            Self::Message(message) => (Some(message), Vec::new()),
+            Self::Batch(batch) => (None, batch.messages),
+        };
+        one.into_iter().chain(many)
+    }
 }
 
 /// What a client shows for itself.
@@ -86,8 +123,12 @@ pub(crate) enum Answer {
     Admitted(Result<(), AuthFailure>),
     Token(Result<(), TokenRefusal>),
     Link(Result<Grant, Refusal>),
-    Took(Result<(), Refusal>),
+    /// What of the deliveries was not taken, or that the link must end.
+    Took(Result<Rejected, Refusal>),
 }
+
+/// The deliveries of a command that are rejected, by their place in it, in order.
+pub(crate) type Rejected = Vec<(usize, Refusal)>;
 
 /// What a link is for.
 #[derive(Clone, Debug, PartialEq, Eq)]

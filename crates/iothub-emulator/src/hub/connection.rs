@@ -27,6 +27,15 @@ enum Subject {
     Identity(Identity),
 }
 
+impl Subject {
+    fn of(principal: &Principal) -> Self {
+        match principal {
+            Principal::Identity { identity, .. } => Self::Identity(identity.clone()),
+            Principal::Policy { name, .. } => Self::Policy(name.clone()),
+        }
+    }
+}
+
 /// At what a right is looked at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Use {
@@ -50,12 +59,14 @@ impl Connection {
         self.plain = Some(held);
     }
 
+    /// Whether a token for the same was put already.
+    pub(crate) fn holds(&self, principal: &Principal) -> bool {
+        self.put.contains_key(&Subject::of(principal))
+    }
+
     /// Takes a token that was put, in place of an earlier one for the same.
     pub(crate) fn put(&mut self, held: Held) -> Result<(), AuthFailure> {
-        let subject = match &held.principal {
-            Principal::Identity { identity, .. } => Subject::Identity(identity.clone()),
-            Principal::Policy { name, .. } => Subject::Policy(name.clone()),
-        };
+        let subject = Subject::of(&held.principal);
         if self.put.len() >= MAX_TOKENS && !self.put.contains_key(&subject) {
             return Err(AuthFailure::TooManyTokens);
         }

@@ -29,7 +29,13 @@ impl Log {
         }
     }
 
-    pub(crate) fn append(&mut self, sender: Sender, source: Source, messages: Vec<Message>, now: Timestamp) {
+    pub(crate) fn append(
+        &mut self,
+        sender: Sender,
+        source: Source,
+        messages: impl IntoIterator<Item = Message>,
+        now: Timestamp,
+    ) {
         let number = self.partition_of(sender.identity.device());
         let partition = &mut self.partitions[usize::from(number)];
         let mut ring = self.ring.lock();

@@ -23,6 +23,56 @@ pub struct Message {
     pub(crate) weight: usize,
 }
 
+impl Message {
+    /// What quotas count: the body, the values of the system properties, the names and values of the others (Azure
+    /// docs, "Create and read IoT Hub messages"), in bytes. What has no length of its own in every protocol counts
+    /// as encoded.
+    pub(crate) fn metered_size(&self) -> usize {
+        let body = match &self.body {
+            Body::Empty => 0,
+            Body::Data(bytes) => bytes.len(),
+            Body::Value(Value::String(text)) => text.len(),
+            Body::Value(Value::Binary(bytes)) => bytes.len(),
+            Body::Value(_) | Body::Sequence(_) => return self.encoded_size,
+        };
+        let Properties {
+            message_id,
+            user_id,
+            to,
+            correlation_id,
+            content_type,
+            content_encoding,
+            absolute_expiry_time,
+            ..
+        } = &self.properties;
+        let id = |id: &Option<MessageId>| match id {
+            None => 0,
+            Some(MessageId::Ulong(_)) => 8,
+            Some(MessageId::Uuid(_)) => 16,
+            Some(MessageId::Binary(bytes)) => bytes.len(),
+            Some(MessageId::String(text)) => text.len(),
+        };
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let system = id(message_id)
+            + id(correlation_id)
+            + user_id.as_ref().map_or(0, Bytes::len)
+            + text(to)
+            + text(content_type)
+            + text(content_encoding)
+            + absolute_expiry_time.map_or(0, |_| 8);
+        let own = self.application_properties.iter().map(|(name, value)| {
+            name.len()
+                + match value {
+                    Value::String(text) | Value::Symbol(text) => text.len(),
+                    Value::Binary(bytes) => bytes.len(),
+                    Value::Boolean(_) => 1,
+                    _ => 8,
+                }
+        });
+        body + system + own.sum::<usize>()
+    }
+}
+
 /// The body of a message.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]

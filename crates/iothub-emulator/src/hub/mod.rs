@@ -10,6 +10,7 @@ mod command;
 mod connection;
 mod departure;
 mod event;
+mod limits;
 mod links;
 mod log;
 mod message;
@@ -17,6 +18,7 @@ mod refusal;
 mod registry;
 mod ring;
 mod telemetry;
+mod throttle;
 mod thumbprint;
 mod tokens;
 mod value;
@@ -30,8 +32,12 @@ pub use activity::{Activity, What};
 pub use authentication::AuthFailure;
 pub(crate) use authentication::Names;
 pub(crate) use cbs::{TokenRefusal, TokenRequest};
-pub(crate) use command::{Answer, Claim, Command, ConnectionId, Effect, Grant, LinkId, Reply, Side};
+pub(crate) use command::{
+    Answer, Batch, Claim, Command, ConnectionId, Delivery, Effect, Grant, LinkId, Rejected, Reply, Side,
+};
 pub use event::{AuthMethod, Event, Scope, Sender, Source};
+pub(crate) use limits::Limits;
+pub use limits::Tier;
 pub use message::{Body, Message, MessageId, Properties};
 pub(crate) use refusal::Refusal;
 use refusal::Refusals;
@@ -57,6 +63,9 @@ pub(crate) struct Setup {
     pub(crate) activities: SharedRing<Activity>,
     /// How long what was opened with a token outlives it.
     pub(crate) token_grace: Duration,
+    /// How long after its end a token is still taken, in whole seconds: clocks differ.
+    pub(crate) clock_skew: Duration,
+    pub(crate) limits: Limits,
     /// Random: it makes generation ids and tracking ids of two hubs differ.
     pub(crate) seed: u64,
 }
@@ -71,7 +80,11 @@ pub(crate) struct Hub {
     activities: SharedRing<Activity>,
     connections: BTreeMap<ConnectionId, Connection>,
     token_grace: Duration,
+    clock_skew: Duration,
     agenda: Agenda,
+    limits: Limits,
+    /// The answers that are held back, each for its entry on the agenda.
+    held: BTreeMap<Reply, Answer>,
     refusals: Refusals,
     effects: VecDeque<Effect>,
     seed: u64,
@@ -86,8 +99,12 @@ impl Hub {
             log: Log::new(setup.partitions, setup.events),
             activities: setup.activities,
             connections: BTreeMap::new(),
-            token_grace: setup.token_grace,
+            // From the token's own end, whatever the clocks may differ.
+            token_grace: setup.token_grace.saturating_sub(setup.clock_skew),
+            clock_skew: setup.clock_skew,
             agenda: Agenda::default(),
+            limits: setup.limits,
+            held: BTreeMap::new(),
             refusals: Refusals::new(setup.seed),
             effects: VecDeque::new(),
             seed: setup.seed,
@@ -101,15 +118,21 @@ impl Hub {
                 self.note(from, What::Came { peer }, now);
             }
             Command::Authenticate { claim, reply } => {
+                let shows_nothing = matches!(claim, Claim::Nothing);
                 let outcome = self.authenticate(from, claim, now);
-                self.effects
-                    .push_back(Effect::Answer(reply, Answer::Admitted(outcome)));
+                let at = match outcome {
+                    Ok(()) if !shows_nothing => self.count_connection(from, now),
+                    _ => now,
+                };
+                self.answer_at(at, reply, Answer::Admitted(outcome), now);
             }
             Command::PutToken { request, reply } => {
                 let outcome = self.put_token(from, request, now);
-                let answer = outcome.map_err(|failure| TokenRefusal::new(&failure, self.name.as_str()));
-                self.effects
-                    .push_back(Effect::Answer(reply, Answer::Token(answer)));
+                let at = *outcome.as_ref().unwrap_or(&now);
+                let answer = outcome
+                    .map(drop)
+                    .map_err(|failure| TokenRefusal::new(&failure, self.name.as_str()));
+                self.answer_at(at, reply, Answer::Token(answer), now);
             }
             Command::OpenLink {
                 link,
@@ -127,12 +150,11 @@ impl Hub {
             }
             Command::Telemetry {
                 sender,
-                messages,
+                deliveries,
                 reply,
             } => {
-                let outcome = self.telemetry(from, &sender, messages, now);
-                self.effects
-                    .push_back(Effect::Answer(reply, Answer::Took(outcome)));
+                let (outcome, at) = self.telemetry(from, &sender, deliveries, now);
+                self.answer_at(at, reply, Answer::Took(outcome), now);
             }
             Command::LinkGone { link } => {
                 if let Some(connection) = self.connections.get_mut(&from) {
@@ -157,6 +179,11 @@ impl Hub {
         while let Some(due) = self.agenda.take(now) {
             match due {
                 Due::Tokens(connection) => self.expire(connection, now),
+                Due::Answer(reply) => self.effects.extend(
+                    self.held
+                        .remove(&reply)
+                        .map(|answer| Effect::Answer(reply, answer)),
+                ),
             }
         }
     }
@@ -190,6 +217,17 @@ impl Hub {
         self.refusals.tracking_id(now)
     }
 
+    /// Gives the answer at `at`, or now if that is not later. Who waits for it asks nothing meanwhile, so that no more
+    /// are held than there are links and connections.
+    fn answer_at(&mut self, at: Timestamp, reply: Reply, answer: Answer, now: Timestamp) {
+        if at <= now {
+            self.effects.push_back(Effect::Answer(reply, answer));
+        } else {
+            self.held.insert(reply, answer);
+            self.agenda.set(Due::Answer(reply), Some(at));
+        }
+    }
+
     fn note(&self, connection: ConnectionId, what: What, now: Timestamp) {
         let weight = match &what {
             What::LinkRefused { address, .. } => address.len(),
@@ -207,5 +245,7 @@ impl Hub {
 mod certificate_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod throttle_tests;
 #[cfg(test)]
 mod tokens_tests;

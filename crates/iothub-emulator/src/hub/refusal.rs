@@ -20,6 +20,8 @@ pub(crate) enum Condition {
     NotFound,
     NotAllowed,
     ConnectionForced,
+    ResourceLimitExceeded,
+    Throttled,
 }
 
 impl Condition {
@@ -29,6 +31,8 @@ impl Condition {
             Self::NotFound => "amqp:not-found",
             Self::NotAllowed => "amqp:not-allowed",
             Self::ConnectionForced => "amqp:connection:forced",
+            Self::ResourceLimitExceeded => "amqp:resource-limit-exceeded",
+            Self::Throttled => "com.microsoft:device-container-throttled",
         }
     }
 }
@@ -91,6 +95,8 @@ impl Refusals {
 pub(crate) mod code {
     pub(crate) const INVALID_OPERATION: u32 = 400_003;
     pub(crate) const UNAUTHORIZED_ACCESS: u32 = 401_002;
+    pub(crate) const QUOTA_EXCEEDED: u32 = 403_002;
+    pub(crate) const THROTTLING: u32 = 429_001;
     pub(crate) const DEVICE_DISABLED: u32 = 403_012;
     pub(crate) const DEVICE_NOT_FOUND: u32 = 404_001;
     pub(crate) const ADDRESS_NOT_FOUND: u32 = 404_006;

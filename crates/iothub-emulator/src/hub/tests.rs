@@ -30,23 +30,32 @@ pub(super) struct World {
     pub(super) hub: Hub,
     pub(super) events: SharedRing<Event>,
     pub(super) now: Timestamp,
-    replies: Reply,
+    pub(super) replies: Reply,
 }
 
 impl World {
     /// Hub `myhub` with a device, its module, a disabled device with a module, and four policies.
     pub(super) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// As [`new`](Self::new), of a hub that starts otherwise.
+    pub(super) fn with(set_up: impl FnOnce(&mut Setup)) -> Self {
         let hosts = ["localhost", "myhub.azure-devices.net"].map(|host| HubHost::parse(host).unwrap());
         let events = SharedRing::new(LogLimits::default());
-        let mut hub = Hub::new(Setup {
+        let mut setup = Setup {
             hub: "myhub".parse().unwrap(),
             token_grace: GRACE,
+            clock_skew: Duration::ZERO,
+            limits: Limits::default(),
             names: Names::new(hosts.to_vec()),
             partitions: 4,
             events: events.clone(),
             activities: SharedRing::new(LogLimits::default()),
             seed: 7,
-        });
+        };
+        set_up(&mut setup);
+        let mut hub = Hub::new(setup);
         for name in ["device1", "device1/modules/m", "off", "off/modules/m"] {
             let own = if name.contains('/') {
                 Keys::new(key(SECONDARY), key(SECONDARY))
@@ -126,13 +135,13 @@ impl World {
     }
 
     pub(super) fn send(&mut self, from: ConnectionId, sender: &str) -> Result<(), Refusal> {
-        let messages = vec![Message::default()];
+        let deliveries = vec![Delivery::Message(Message::default())];
         match self.ask(from, |reply| Command::Telemetry {
             sender: identity(sender),
-            messages,
+            deliveries,
             reply,
         }) {
-            Answer::Took(outcome) => outcome,
+            Answer::Took(outcome) => outcome.map(|rejected| assert_eq!(rejected, [])),
             other => panic!("{other:?}"),
         }
     }

@@ -5,7 +5,7 @@ use iothub_sas::UnixTime;
 use super::Hub;
 use super::activity::What;
 use super::agenda::Due;
-use super::authentication::{self, AuthFailure};
+use super::authentication::{self, AuthFailure, Held};
 use super::cbs::{SAS_TYPES, TokenRequest};
 use super::command::{ConnectionId, Effect};
 use super::connection::{Connection, Use};
@@ -13,14 +13,19 @@ use super::refusal::{Condition, Refusals, code};
 use crate::clock::Timestamp;
 
 impl Hub {
+    /// Gives when the client is to be told that its token was taken.
     pub(super) fn put_token(
         &mut self,
         from: ConnectionId,
         request: TokenRequest,
         now: Timestamp,
-    ) -> Result<(), AuthFailure> {
-        let outcome = self.try_put_token(from, request, now);
-        self.note_authentication(from, outcome, now)
+    ) -> Result<Timestamp, AuthFailure> {
+        let (principal, at) = match self.try_put_token(from, request, now) {
+            Ok((principal, at)) => (Ok(principal), at),
+            Err(failure) => (Err(failure), now),
+        };
+        self.note_authentication(from, principal, now)?;
+        Ok(at)
     }
 
     /// Gives the principal that the token makes of the client.
@@ -29,7 +34,7 @@ impl Hub {
         from: ConnectionId,
         request: TokenRequest,
         now: Timestamp,
-    ) -> Result<String, AuthFailure> {
+    ) -> Result<(String, Timestamp), AuthFailure> {
         let (kind, audience, token) = match request {
             TokenRequest::Put {
                 kind,
@@ -42,12 +47,28 @@ impl Hub {
         if !SAS_TYPES.contains(&kind.as_str()) {
             return Err(AuthFailure::TokenType(kind.chars().take(64).collect()));
         }
-        let unix = UnixTime::from_secs(now.as_unix_seconds());
-        let held = authentication::put_token(&self.registry, &self.names, &token, unix)?;
+        let held = authentication::put_token(&self.registry, &self.names, &token, self.token_time(now))?;
+        let held = self.with_skew(held);
         let principal = held.principal.to_string();
+        let renews = self.connections.entry(from).or_default().holds(&held.principal);
+        let at = if renews { now } else { self.count_token(now)? };
         let put = self.connections.entry(from).or_default().put(held);
         self.schedule_tokens(from);
-        put.map(|()| principal)
+        put.map(|()| (principal, at))
+    }
+
+    /// The time that a token has to outlive.
+    pub(super) fn token_time(&self, now: Timestamp) -> UnixTime {
+        let skew = self.clock_skew.as_secs();
+        UnixTime::from_secs(now.as_unix_seconds().saturating_sub(skew))
+    }
+
+    /// The token holds for longer, by as much as clocks may differ.
+    pub(super) fn with_skew(&self, held: Held) -> Held {
+        Held {
+            until: held.until + self.clock_skew,
+            ..held
+        }
     }
 
     /// Takes back what the connection's tokens allowed that have ended. PLAIN knows no renewal, so with its token

@@ -11,7 +11,7 @@ use super::*;
 
 impl World {
     /// Connection `from`, on which nothing was said.
-    fn came(&mut self, from: ConnectionId) {
+    pub(super) fn came(&mut self, from: ConnectionId) {
         let peer = "127.0.0.1:9".parse().unwrap();
         self.hub.handle(from, Command::Came { peer }, self.now);
     }
@@ -28,7 +28,7 @@ impl World {
         }
     }
 
-    fn put(&mut self, from: ConnectionId, token: &str) -> Result<(), TokenRefusal> {
+    pub(super) fn put(&mut self, from: ConnectionId, token: &str) -> Result<(), TokenRefusal> {
         self.put_as(from, SAS_TYPES[0], token)
     }
 
@@ -323,4 +323,24 @@ fn a_token_request_prints_no_token() {
         token: Zeroizing::new(own("device1", NOW)),
     };
     assert_eq!(format!("{request:?}"), r#"Put { kind: "k", audience: "a", .. }"#);
+}
+
+/// How the time is split between the two: a token ends at `NOW + 10`.
+#[test]
+fn clocks_may_differ_by_as_much_as_is_said() {
+    for (skew, grace, last_opened, last_kept) in [(0, 300, 10, 310), (60, 300, 70, 310), (400, 300, 410, 410)]
+    {
+        let at = |seconds: i64| Timestamp::from_seconds(1_700_000_000 + seconds);
+        let mut world = World::with(|setup| {
+            setup.clock_skew = Duration::from_secs(skew);
+            setup.token_grace = Duration::from_secs(grace);
+        });
+        let token = sign(PRIMARY, None, "localhost/devices/device1", NOW + 10);
+        world.now = at(last_opened);
+        assert_eq!(world.plain(1, "device1@sas.myhub", &token), Ok(()));
+        world.now = at(last_opened + 1);
+        assert!(world.plain(2, "device1@sas.myhub", &token).is_err());
+        // The second that the token names is its last.
+        assert_eq!(world.hub.poll_timeout(), Some(at(last_kept + 1)));
+    }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use iothub_frame::{Violation, walk};
 
 use crate::clock::Timestamp;
-use crate::hub::{Body, Message, MessageId, Properties, Value};
+use crate::hub::{Batch, Body, Message, MessageId, Properties, Value};
 
 /// Why a message could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,23 +92,24 @@ fn message_within(bytes: &Bytes, budget: &mut usize) -> Result<Message, Malforme
 
 /// The messages of a batch (message-format 0x80013700): the outer message's data sections are a whole encoded
 /// message each.
-pub(crate) fn batch(bytes: &Bytes) -> Result<Vec<Message>, Malformed> {
+pub(crate) fn batch(bytes: &Bytes) -> Result<Batch, Malformed> {
     let mut budget = MAX_VALUES;
-    let mut messages = Vec::new();
+    let mut batch = Batch::default();
     for section in sections(bytes, &mut budget)? {
         match (section.code, section.value) {
-            (DATA, Value::Binary(_)) if messages.len() == MAX_BATCH => {
+            (DATA, Value::Binary(_)) if batch.messages.len() == MAX_BATCH => {
                 return Err(Malformed::TooManyMessages);
             }
-            (DATA, Value::Binary(inner)) => messages.push(message_within(&inner, &mut budget)?),
+            (DATA, Value::Binary(inner)) => batch.messages.push(message_within(&inner, &mut budget)?),
+            (APPLICATION_PROPERTIES, Value::Map(pairs)) => batch.properties = named(pairs, section.name)?,
             (SEQUENCE | VALUE, _) => return Err(Malformed::SectionType("body")),
             _ => {}
         }
     }
-    if messages.is_empty() {
+    if batch.messages.is_empty() {
         Err(Malformed::Empty)
     } else {
-        Ok(messages)
+        Ok(batch)
     }
 }
 

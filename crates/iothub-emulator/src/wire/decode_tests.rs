@@ -202,7 +202,10 @@ fn a_message_makes_a_bounded_number_of_values() {
 fn a_batch_is_bounded_and_not_empty() {
     let inner = [0x00, 0x53, 0x75, 0xa0, 0];
     let outer = [&[0x00, 0x53, 0x75, 0xa0, 5][..], &inner].concat();
-    assert_eq!(batch(&outer.repeat(10_000).into()).unwrap().len(), 10_000);
+    assert_eq!(
+        batch(&outer.repeat(10_000).into()).unwrap().messages.len(),
+        10_000
+    );
     assert_eq!(
         batch(&outer.repeat(10_001).into()),
         Err(Malformed::TooManyMessages)

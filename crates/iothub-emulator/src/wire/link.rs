@@ -10,14 +10,14 @@ use fe2o3_amqp_types::messaging::{Batch, Data};
 use fe2o3_amqp_types::primitives::Symbol;
 use futures_util::FutureExt;
 use iothub_address::Identity;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::decode::{self, Malformed};
 use super::stream::Intake;
 use super::translate::FRAME_WEIGHT;
 use super::{ANSWER_TIMEOUT, MAX_TAKEN, MAX_TAKEN_BYTES, MAX_TELEMETRY_SIZE};
-use crate::hub::{Message, Refusal};
+use crate::hub::{self, Refusal, Rejected};
 use crate::owner::{Client, HubStopped, LinkOrder};
 
 /// Takes a device's messages to the hub, until the link or the hub ends, or the hub orders it to end.
@@ -27,6 +27,7 @@ pub(crate) async fn telemetry(
     client: Client,
     intake: Intake,
     mut orders: mpsc::Receiver<LinkOrder>,
+    mut over: watch::Receiver<()>,
 ) -> Option<EndSession> {
     let end = loop {
         let taken = tokio::select! {
@@ -38,15 +39,28 @@ pub(crate) async fn telemetry(
             Ok(taken) => taken,
             Err(end) => break end,
         };
-        let outcome = client
-            .telemetry(identity.clone(), std::mem::take(&mut taken.messages))
-            .await;
+        let deliveries = std::mem::take(&mut taken.deliveries);
+        let Ok(answer) = client.telemetry(identity.clone(), deliveries).await else {
+            break End::Theirs;
+        };
+        // The hub may take its time with the answer.
+        let outcome = tokio::select! {
+            biased;
+            outcome = answer.wait() => Some(outcome),
+            order = orders.recv() => break ordered(order),
+            // Nobody hears it any more. What has already come in is still to be taken.
+            _ = over.changed() => None,
+        };
         // Not before the hub has them, or what waits for the hub would know no bound.
         intake.taken(taken.weight);
         match outcome {
-            Ok(Ok(())) => {}
-            Ok(Err(refusal)) => break End::Ours(refused(&refusal)),
-            Err(HubStopped) => break End::Theirs,
+            None => match taken.end {
+                Some(end) => break end,
+                None => continue,
+            },
+            Some(Ok(Ok(rejected))) => taken.reject(rejected),
+            Some(Ok(Err(refusal))) => break End::Ours(refused(&refusal)),
+            Some(Err(HubStopped)) => break End::Theirs,
         }
         let end = taken.end.take();
         if taken.settle(&receiver).await.is_err() {
@@ -113,40 +127,52 @@ pub(super) type Raw = Batch<Data>;
 /// What was taken off a link in one go.
 #[derive(Default)]
 struct Taken {
-    deliveries: usize,
+    count: usize,
     weight: usize,
-    messages: Vec<Message>,
+    /// For the hub, each in the place of its info in `accepted`.
+    deliveries: Vec<hub::Delivery>,
     accepted: Vec<DeliveryInfo>,
-    rejected: Vec<(DeliveryInfo, Rejection)>,
+    rejected: Vec<(DeliveryInfo, definitions::Error)>,
     /// What came behind the last delivery, if it was the link's end.
     end: Option<End>,
 }
 
 impl Taken {
     fn has_room(&self) -> bool {
-        self.deliveries < MAX_TAKEN && self.weight < MAX_TAKEN_BYTES
+        self.count < MAX_TAKEN && self.weight < MAX_TAKEN_BYTES
     }
 
     fn add(&mut self, delivery: Delivery<Raw>) {
         let format = delivery.message_format().unwrap_or(0);
         let (info, message) = delivery.into_parts();
-        self.deliveries += 1;
+        self.count += 1;
         self.weight += weight(&message.body);
         let bytes = join(message.body);
         match read(&bytes, format) {
-            Ok(mut messages) => {
-                self.messages.append(&mut messages);
+            Ok(delivery) => {
+                self.deliveries.push(delivery);
                 self.accepted.push(info);
             }
-            Err(why) => self.rejected.push((info, why)),
+            Err(why) => {
+                let error = error(why.condition(), why.to_string());
+                self.rejected.push((info, error));
+            }
+        }
+    }
+
+    /// What the hub rejected is not accepted.
+    fn reject(&mut self, rejected: Rejected) {
+        // From behind, so that the places before stay what they are.
+        for (place, refusal) in rejected.into_iter().rev() {
+            self.rejected
+                .push((self.accepted.remove(place), refused(&refusal)));
         }
     }
 
     /// Tells the client what became of its deliveries. Those that came settled are left out by the engine, and
     /// counted for the credit.
     async fn settle(self, receiver: &Receiver) -> Result<(), DispositionError> {
-        for (delivery, why) in self.rejected {
-            let error = error(why.condition(), why.to_string());
+        for (delivery, error) in self.rejected {
             receiver.reject(delivery, error).await?;
         }
         receiver.accept_all(self.accepted).await
@@ -173,13 +199,13 @@ pub(super) fn join(sections: Raw) -> Bytes {
     whole.into()
 }
 
-fn read(bytes: &Bytes, format: u32) -> Result<Vec<Message>, Rejection> {
+fn read(bytes: &Bytes, format: u32) -> Result<hub::Delivery, Rejection> {
     if bytes.len() > MAX_TELEMETRY_SIZE {
         return Err(Rejection::Size(bytes.len()));
     }
     match format {
-        BATCH_FORMAT => Ok(decode::batch(bytes)?),
-        _ => Ok(vec![decode::message(bytes)?]),
+        BATCH_FORMAT => Ok(hub::Delivery::Batch(decode::batch(bytes)?)),
+        _ => Ok(hub::Delivery::Message(decode::message(bytes)?)),
     }
 }
 

@@ -111,7 +111,7 @@ async fn serve_link(
     let ended = match (endpoint, opened.grant) {
         (LinkEndpoint::Receiver(receiver), Grant::Telemetry(identity)) => {
             let client = shared.client.clone();
-            link::telemetry(receiver, identity, client, shared.intake, opened.orders).await
+            link::telemetry(receiver, identity, client, shared.intake, opened.orders, over).await
         }
         (LinkEndpoint::Receiver(receiver), Grant::TokenRequests) => {
             cbs::take_requests(receiver, &shared, opened.orders).await

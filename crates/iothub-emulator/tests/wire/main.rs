@@ -7,6 +7,7 @@ mod door;
 mod full_lists;
 mod hostile;
 mod https;
+mod limits;
 mod links;
 mod messages;
 mod principals;

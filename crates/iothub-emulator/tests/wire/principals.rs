@@ -72,7 +72,7 @@ async fn a_policys_token_acts_as_any_device_if_the_policy_may() {
 const START: u64 = 1_700_000_000;
 
 /// With a clock that stands at `START`.
-fn at_start() -> ManualClock {
+pub(crate) fn at_start() -> ManualClock {
     ManualClock::new(Timestamp::from_seconds(1_700_000_000))
 }
 
