@@ -9,7 +9,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use iothub_address::{ConnectionString, DeviceId, HubHost, Identity, Resource};
-use iothub_amqp::supervisor::{Action, Epoch, Input, Settings, SignIn, Supervisor, TokenLife};
+use iothub_amqp::supervisor::{
+    Action, Epoch, Input, LaneId, LaneKind, Lifetime, Settings, SignIn, SlotId, SlotSettings, Supervisor,
+    TokenLife,
+};
 use iothub_amqp::{
     Batching, ConnectError, Credential, CredentialError, DeviceClient, DeviceClientBuilder, Key, Message,
     Phase, Schedule, TokenFuture,
@@ -19,6 +22,11 @@ use iothub_tests::reactive::{Answer, Hub, Seen};
 
 const LIMIT: Duration = Duration::from_millis(400);
 const PATIENCE: Duration = Duration::from_secs(20);
+const SLOT: SlotId = SlotId(0);
+const LANE: LaneId = LaneId {
+    slot: SLOT,
+    kind: LaneKind::Telemetry,
+};
 
 fn builder(hub: SocketAddr, credential: impl Credential) -> DeviceClientBuilder {
     let identity = Identity::Device(DeviceId::parse("a#b").unwrap());
@@ -222,22 +230,32 @@ fn an_answer_to_a_token_of_before_is_not_taken_for_the_present_one_s() {
     let now = Instant::now();
     let settings = Settings {
         sign_in: SignIn::Claims,
+        lifetime: Lifetime::OfItsSlots,
         recover: true,
         schedule: Schedule::default(),
         operation_timeout: Duration::from_secs(30),
-        settle_timeout: Duration::from_secs(30),
-        window: 16,
         window_bytes: 1 << 20,
-        batching: Batching::Off,
         seed: 1,
     };
     let mut supervisor = Supervisor::new(settings, now);
+    let settings = SlotSettings {
+        settle_timeout: Duration::from_secs(30),
+        window: 16,
+        batching: Batching::Off,
+    };
+    supervisor.handle(Input::Join { slot: SLOT, settings }, now);
     let life = TokenLife {
         left: Duration::from_secs(3600),
         renews: true,
     };
     supervisor.handle_timeout(now);
-    supervisor.handle(Input::Token(Ok(life)), now);
+    supervisor.handle(
+        Input::Token {
+            slot: SLOT,
+            result: Ok(life),
+        },
+        now,
+    );
     supervisor.handle(Input::Up { conn: 1 }, now);
     let first = Input::TokenPut {
         conn: 1,
@@ -250,16 +268,39 @@ fn an_answer_to_a_token_of_before_is_not_taken_for_the_present_one_s() {
         session: 0,
         lane: 1,
     };
-    supervisor.handle(Input::LaneUp { epoch, limit: 0 }, now);
+    supervisor.handle(
+        Input::LaneUp {
+            lane: LANE,
+            epoch,
+            limit: 0,
+        },
+        now,
+    );
     while supervisor.poll_action().is_some() {}
 
     // The renewal's answer never comes; that of the first token comes once more.
     let due = supervisor.poll_timeout().unwrap();
     supervisor.handle_timeout(due);
-    supervisor.handle(Input::Token(Ok(life)), due);
+    supervisor.handle(
+        Input::Token {
+            slot: SLOT,
+            result: Ok(life),
+        },
+        due,
+    );
     supervisor.handle(first, due);
     let done: Vec<_> = std::iter::from_fn(|| supervisor.poll_action()).collect();
-    assert_eq!(done, [Action::FetchToken, Action::PutToken { conn: 1, put: 2 }]);
+    assert_eq!(
+        done,
+        [
+            Action::FetchToken(SLOT),
+            Action::PutToken {
+                conn: 1,
+                put: 2,
+                slot: SLOT
+            }
+        ]
+    );
     assert_eq!(supervisor.poll_timeout(), Some(due + Duration::from_secs(30)));
     supervisor.handle_timeout(due + Duration::from_secs(30));
     assert_eq!(supervisor.poll_action(), Some(Action::Blow { conn: 1 }));
@@ -268,7 +309,7 @@ fn an_answer_to_a_token_of_before_is_not_taken_for_the_present_one_s() {
     supervisor.handle_timeout(next);
     let done: Vec<_> = std::iter::from_fn(|| supervisor.poll_action()).collect();
     assert!(
-        done.contains(&Action::Dial { conn: 2 }) && !done.contains(&Action::FetchToken),
+        done.contains(&Action::Dial { conn: 2 }) && !done.contains(&Action::FetchToken(SLOT)),
         "{done:?}"
     );
 }

@@ -6,37 +6,61 @@ use std::time::{Duration, Instant};
 
 use iothub_amqp::recovery::Operation;
 use iothub_amqp::supervisor::{
-    Action, Cause, Epoch, Input, Outcome, Settings, SignIn, Supervisor, TicketId, TokenLife, TransferId,
+    Action, Cause, Epoch, Input, LaneId, LaneKind, Lifetime, Outcome, Settings, SignIn, SlotId, SlotSettings,
+    Supervisor, TicketId, TokenLife, TransferId,
 };
 use iothub_amqp::{Batching, Condition, Interruption, Lost, Schedule, SendError};
+
+const SLOT: SlotId = SlotId(0);
+const LANE: LaneId = LaneId {
+    slot: SLOT,
+    kind: LaneKind::Telemetry,
+};
 
 /// A supervisor whose link is up.
 fn supervisor_up(now: Instant) -> Supervisor {
     let settings = Settings {
         sign_in: SignIn::Plain,
+        lifetime: Lifetime::OfItsSlots,
         recover: true,
         schedule: Schedule::default(),
         operation_timeout: Duration::from_secs(30),
-        settle_timeout: Duration::from_secs(30),
-        window: 16,
         window_bytes: 1 << 20,
-        batching: Batching::Off,
         seed: 1,
     };
     let mut supervisor = Supervisor::new(settings, now);
+    let settings = SlotSettings {
+        settle_timeout: Duration::from_secs(30),
+        window: 16,
+        batching: Batching::Off,
+    };
+    supervisor.handle(Input::Join { slot: SLOT, settings }, now);
     supervisor.handle_timeout(now);
     let life = TokenLife {
         left: Duration::from_secs(3600),
         renews: true,
     };
-    supervisor.handle(Input::Token(Ok(life)), now);
+    supervisor.handle(
+        Input::Token {
+            slot: SLOT,
+            result: Ok(life),
+        },
+        now,
+    );
     supervisor.handle(Input::Up { conn: 1 }, now);
     let epoch = Epoch {
         conn: 1,
         session: 0,
         lane: 1,
     };
-    supervisor.handle(Input::LaneUp { epoch, limit: 0 }, now);
+    supervisor.handle(
+        Input::LaneUp {
+            lane: LANE,
+            epoch,
+            limit: 0,
+        },
+        now,
+    );
     actions(&mut supervisor);
     supervisor
 }
@@ -56,7 +80,7 @@ fn a_token_that_expires_while_offline_is_replaced_before_the_next_attempt() {
     // The machine slept for two hours.
     supervisor.handle_timeout(now + Duration::from_secs(7200));
     let done = actions(&mut supervisor);
-    assert!(done.contains(&Action::FetchToken), "{done:?}");
+    assert!(done.contains(&Action::FetchToken(SLOT)), "{done:?}");
     assert!(
         !done.iter().any(|action| matches!(action, Action::Dial { .. })),
         "{done:?}"
@@ -71,12 +95,18 @@ fn a_token_that_nears_its_end_is_replaced_with_its_connection_and_nothing_is_los
     let share = (due - now).as_secs_f64() / 3600.0;
     assert!((0.75..=0.85).contains(&share), "{share}");
     supervisor.handle_timeout(due);
-    assert_eq!(actions(&mut supervisor), [Action::FetchToken]);
+    assert_eq!(actions(&mut supervisor), [Action::FetchToken(SLOT)]);
     let life = TokenLife {
         left: Duration::from_secs(3600),
         renews: true,
     };
-    supervisor.handle(Input::Token(Ok(life)), due);
+    supervisor.handle(
+        Input::Token {
+            slot: SLOT,
+            result: Ok(life),
+        },
+        due,
+    );
     let done = actions(&mut supervisor);
     assert!(
         done.iter()
@@ -86,7 +116,7 @@ fn a_token_that_nears_its_end_is_replaced_with_its_connection_and_nothing_is_los
     let result = Ok(());
     supervisor.handle(Input::Closed { conn: 1, result }, due);
     assert_eq!(actions(&mut supervisor), [Action::Dial { conn: 2 }]);
-    assert_eq!(supervisor.statistics().resent, 0);
+    assert_eq!(supervisor.statistics(SLOT).resent, 0);
 }
 
 #[test]
@@ -98,6 +128,7 @@ fn a_link_that_is_stolen_three_times_within_a_minute_is_left_to_the_thief() {
     let deadline = now + limit;
     supervisor.handle(
         Input::Enqueue {
+            slot: SLOT,
             ticket,
             size,
             deadline,
@@ -113,7 +144,14 @@ fn a_link_that_is_stolen_three_times_within_a_minute_is_left_to_the_thief() {
             lane,
         };
         let cause = Cause::ended(stolen.clone(), Operation::Link);
-        supervisor.handle(Input::LaneLost { epoch, cause }, now);
+        supervisor.handle(
+            Input::LaneLost {
+                lane: LANE,
+                epoch,
+                cause,
+            },
+            now,
+        );
         now = supervisor
             .poll_timeout()
             .map_or(now, |at| at.min(now + Duration::from_secs(2)));
@@ -122,7 +160,14 @@ fn a_link_that_is_stolen_three_times_within_a_minute_is_left_to_the_thief() {
             lane: lane + 1,
             ..epoch
         };
-        supervisor.handle(Input::LaneUp { epoch, limit: 0 }, now);
+        supervisor.handle(
+            Input::LaneUp {
+                lane: LANE,
+                epoch,
+                limit: 0,
+            },
+            now,
+        );
     }
     let done = actions(&mut supervisor);
     let told = Action::Complete(ticket, Err(SendError::NotSent(Interruption::Stolen)));
@@ -135,6 +180,7 @@ fn a_link_that_is_stolen_three_times_within_a_minute_is_left_to_the_thief() {
 
 fn enqueue(supervisor: &mut Supervisor, ticket: u64, limit: Duration, now: Instant) {
     let input = Input::Enqueue {
+        slot: SLOT,
         ticket: TicketId(ticket),
         size: 1,
         deadline: now + limit,
@@ -157,7 +203,14 @@ fn what_a_link_may_have_handed_over_unheard_is_never_said_to_be_not_sent() {
     enqueue(&mut supervisor, 2, Duration::from_secs(31), now);
     let epoch = FIRST_LINK;
     let transfer = TransferId(0);
-    supervisor.handle(Input::Handed { epoch, transfer }, now);
+    supervisor.handle(
+        Input::Handed {
+            lane: LANE,
+            epoch,
+            transfer,
+        },
+        now,
+    );
     // The first message's settlement never comes, so the link is given up; that it took the second is not heard yet.
     supervisor.handle_timeout(now + Duration::from_secs(30));
     supervisor.handle_timeout(now + Duration::from_secs(31));
@@ -176,7 +229,14 @@ fn of_a_link_of_before_an_acceptance_counts_and_nothing_else() {
     enqueue(&mut supervisor, 1, Duration::from_secs(3600), now);
     let transfer = TransferId(0);
     let epoch = FIRST_LINK;
-    supervisor.handle(Input::Handed { epoch, transfer }, now);
+    supervisor.handle(
+        Input::Handed {
+            lane: LANE,
+            epoch,
+            transfer,
+        },
+        now,
+    );
     let later = now + Duration::from_secs(30);
     supervisor.handle_timeout(later);
     let second = Epoch {
@@ -185,13 +245,14 @@ fn of_a_link_of_before_an_acceptance_counts_and_nothing_else() {
     };
     supervisor.handle(
         Input::LaneUp {
+            lane: LANE,
             epoch: second,
             limit: 0,
         },
         later,
     );
     let again = actions(&mut supervisor);
-    assert!(again.contains(&Action::OpenLane(second)), "{again:?}");
+    assert!(again.contains(&Action::OpenLane(LANE, second)), "{again:?}");
     assert!(
         again
             .iter()
@@ -203,6 +264,7 @@ fn of_a_link_of_before_an_acceptance_counts_and_nothing_else() {
     for outcome in [rejected, Outcome::Released] {
         supervisor.handle(
             Input::Settled {
+                lane: LANE,
                 epoch,
                 transfer,
                 outcome,
@@ -214,6 +276,7 @@ fn of_a_link_of_before_an_acceptance_counts_and_nothing_else() {
     let outcome = Outcome::Accepted;
     supervisor.handle(
         Input::Settled {
+            lane: LANE,
             epoch,
             transfer,
             outcome,
@@ -230,6 +293,7 @@ fn of_a_link_of_before_an_acceptance_counts_and_nothing_else() {
     let outcome = Outcome::Accepted;
     supervisor.handle(
         Input::Settled {
+            lane: LANE,
             epoch,
             transfer,
             outcome,
@@ -237,5 +301,5 @@ fn of_a_link_of_before_an_acceptance_counts_and_nothing_else() {
         later,
     );
     assert_eq!(actions(&mut supervisor), []);
-    assert_eq!(supervisor.statistics().duplicates, 1);
+    assert_eq!(supervisor.statistics(SLOT).duplicates, 1);
 }

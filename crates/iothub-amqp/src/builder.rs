@@ -7,19 +7,16 @@ use std::time::Duration;
 use iothub_address::{AmqpUrl, ConnectionString, HubHost, HubName, Identity, Node, Resource, Scheme, User};
 use iothub_sas::{SasToken, SharedKey, Signer};
 use rustls_pki_types::CertificateDer;
-use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::config::{
-    AMQP_PORT, AMQPS_PORT, IDLE_TIMEOUT, OPERATION_TIMEOUT, QUEUE_TIMEOUT, WINDOW, WINDOW_BYTES,
-};
+use crate::config::{AMQP_PORT, AMQPS_PORT, IDLE_TIMEOUT, OPERATION_TIMEOUT, QUEUE_TIMEOUT, WINDOW_BYTES};
 use crate::driver::connection::Plan;
 use crate::driver::dial::Endpoint;
-use crate::driver::owner::{Ended, Parts, run};
 use crate::driver::tls::client_config;
-use crate::error::{ConnectError, Lost, Phase};
+use crate::error::ConnectError;
+use crate::joining::{Device, start};
 use crate::supervisor::backoff::Schedule;
-use crate::supervisor::{Settings, SignIn, Supervisor};
-use crate::{Batching, Credential, DeviceClient, Key, Statistics, Status};
+use crate::supervisor::{Lifetime, Settings, SignIn};
+use crate::{Batching, Credential, DeviceClient, Key};
 
 /// What a client does about a connection, session or link that is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +52,7 @@ pub struct DeviceClientBuilder {
     queue_timeout: Duration,
     recover: Recover,
     batching: Batching,
+    model: Option<String>,
 }
 
 impl DeviceClientBuilder {
@@ -74,6 +72,7 @@ impl DeviceClientBuilder {
             queue_timeout: QUEUE_TIMEOUT,
             recover: Recover::default(),
             batching: Batching::default(),
+            model: None,
         }
     }
 
@@ -196,6 +195,13 @@ impl DeviceClientBuilder {
         self
     }
 
+    /// Says the digital-twin model (DTDL) that the device speaks, such as `dtmi:com:example:Thermostat;1`.
+    #[must_use]
+    pub fn model_id(mut self, id: impl Into<String>) -> Self {
+        self.model = Some(id.into());
+        self
+    }
+
     /// Connects, signs in and attaches the telemetry link, in one attempt.
     ///
     /// A hub may accept the link first and refuse it a moment later; the first message then tells.
@@ -212,7 +218,7 @@ impl DeviceClientBuilder {
             (SignIn::Plain, Some(hub)) => User::for_identity(self.identity.clone(), hub.clone()).to_string(),
             (SignIn::Claims, _) => String::new(),
         };
-        let (roots, limits) = (self.roots.clone(), (self.operation_timeout, self.queue_timeout));
+        let roots = self.roots.clone();
         let settings = self.settings();
         let tls = if self.plain_tcp {
             None
@@ -229,51 +235,36 @@ impl DeviceClientBuilder {
             },
             hostname: self.host.as_str().to_owned(),
             tls,
-            resource: Resource::identity(&self.host, &self.identity),
-            identity: self.identity,
-            user,
+            container: self.identity.device().to_string(),
             sign_in: self.sign_in,
             limit: self.operation_timeout,
             idle_timeout: self.idle_timeout,
         };
-        let (commands_in, commands) = mpsc::unbounded_channel();
-        let (first, connected) = oneshot::channel();
-        let (status_in, status) = watch::channel(Status::Connecting);
-        let (statistics_in, statistics) = watch::channel(Statistics::default());
-        let ended = Ended::default();
-        tokio::spawn(run(Parts {
-            supervisor: Supervisor::new(settings, tokio::time::Instant::now().into_std()),
-            plan: Arc::new(plan),
+        let (commands, counters) = start(settings, plan);
+        let joining = Device {
+            resource: Resource::identity(&self.host, &self.identity),
+            identity: self.identity,
+            user,
             credential: self.credential,
-            commands,
-            first,
-            status: status_in,
-            statistics: statistics_in,
-            ended: Ended::clone(&ended),
-        }));
-        let client = DeviceClient::new(commands_in, ended, limits, status, statistics);
-        let lost = || ConnectError::Lost {
-            phase: Phase::Open,
-            why: Lost::Protocol,
+            model: self.model,
+            batching: self.batching,
+            operation_timeout: self.operation_timeout,
+            queue_timeout: self.queue_timeout,
         };
-        // An owner that dies takes this with it.
-        connected.await.unwrap_or_else(|_| Err(lost()))?;
-        Ok(client)
+        joining.join(commands, counters).await
     }
 
     fn settings(&self) -> Settings {
         Settings {
             sign_in: self.sign_in,
+            lifetime: Lifetime::OfItsSlots,
             recover: self.recover != Recover::Never,
             schedule: match self.recover {
                 Recover::On(schedule) => schedule,
                 Recover::Never => Schedule::default(),
             },
             operation_timeout: self.operation_timeout,
-            settle_timeout: self.operation_timeout,
-            window: WINDOW,
             window_bytes: WINDOW_BYTES,
-            batching: self.batching,
             // Without a source of randomness the clients of one machine at least differ.
             seed: getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id())),
         }

@@ -1,9 +1,9 @@
-//! The device client: one device or module and its telemetry, over connections that are made anew as need be.
+//! The device client: one device or module, over connections that are made anew as need be.
 
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,15 +13,19 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::builder::DeviceClientBuilder;
 use crate::config::{QUEUE, QUEUE_BYTES};
+use crate::driver::command::{Command, Payload, SendResult};
 use crate::driver::engine::Encoded;
-use crate::driver::owner::{Command, Ended, Payload, SendResult};
-use crate::error::{Accepted, CloseError, ConnectError, EnqueueError, Interruption, Lost, Phase, SendError};
-use crate::supervisor::TicketId;
-use crate::{Credential, Message, Statistics, Status};
+use crate::driver::member::Ended;
+use crate::error::{
+    Accepted, CloseError, ConnectError, EnqueueError, Interruption, Lost, Phase, SendError, SubscribeError,
+};
+use crate::supervisor::{LaneKind, RequestId, SlotId, TicketId};
+use crate::{Commands, Credential, Message, Methods, Statistics, Status, Twin};
 
 /// A device's or module's client of its hub, by AMQP 1.0 over TLS.
 ///
-/// Clones share the connection. It lasts until [`close`](Self::close), until the last clone is dropped, or until
+/// Clones share what there is. It lasts until [`close`](Self::close), until the last clone
+/// and the last of its streams is dropped, or until
 /// something happens that trying again can't cure; what can be cured is ([`recovery`](crate::recovery)), unless
 /// [`Recover::Never`](crate::Recover::Never) was asked for. [`status`](Self::status) tells how it stands.
 ///
@@ -47,14 +51,74 @@ use crate::{Credential, Message, Statistics, Status};
 /// ```
 #[derive(Clone)]
 pub struct DeviceClient {
-    commands: mpsc::UnboundedSender<Command>,
-    tickets: Arc<AtomicU64>,
+    shared: Arc<Shared>,
+}
+
+/// What the clones of a client and its streams share. When the last is gone, so is the client.
+pub(crate) struct Shared {
+    pub(crate) commands: mpsc::UnboundedSender<Command>,
+    pub(crate) slot: SlotId,
+    pub(crate) identity: Identity,
+    counters: Arc<Counters>,
     room: Room,
-    ended: Ended,
-    limit: Duration,
+    pub(crate) ended: Ended,
+    pub(crate) limit: Duration,
     queue_timeout: Duration,
     status: watch::Receiver<Status>,
     statistics: watch::Receiver<Statistics>,
+}
+
+/// What tickets, requests and slots of a connection are numbered by.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    tickets: AtomicU64,
+    requests: AtomicU64,
+    slots: AtomicU32,
+    /// Devices that have joined, or are about to, and have not gone.
+    pub(crate) members: AtomicUsize,
+}
+
+impl Counters {
+    /// One device more.
+    pub(crate) fn join(&self) -> SlotId {
+        self.members.fetch_add(1, Ordering::Relaxed);
+        SlotId(self.slots.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// What a client is made of.
+pub(crate) struct Parts {
+    pub(crate) commands: mpsc::UnboundedSender<Command>,
+    pub(crate) slot: SlotId,
+    pub(crate) identity: Identity,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) ended: Ended,
+    pub(crate) limit: Duration,
+    pub(crate) queue_timeout: Duration,
+    pub(crate) status: watch::Receiver<Status>,
+    pub(crate) statistics: watch::Receiver<Statistics>,
+}
+
+impl Shared {
+    pub(crate) fn why_ended(&self) -> Interruption {
+        why_ended(&self.ended)
+    }
+
+    /// Even numbers: the odd ones are the supervisor's own.
+    pub(crate) fn next_request(&self) -> RequestId {
+        RequestId(self.counters.requests.fetch_add(2, Ordering::Relaxed))
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.counters.members.fetch_sub(1, Ordering::Relaxed);
+        let _ = self.commands.send(Command::Leave {
+            slot: self.slot,
+            limit: self.limit,
+            reply: None,
+        });
+    }
 }
 
 impl DeviceClient {
@@ -84,23 +148,68 @@ impl DeviceClient {
         DeviceClientBuilder::with(connection)
     }
 
-    pub(crate) fn new(
-        commands: mpsc::UnboundedSender<Command>,
-        ended: Ended,
-        (limit, queue_timeout): (Duration, Duration),
-        status: watch::Receiver<Status>,
-        statistics: watch::Receiver<Statistics>,
-    ) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
         Self {
-            commands,
-            tickets: Arc::default(),
-            room: Room::new(),
-            ended,
-            limit,
-            queue_timeout,
-            status,
-            statistics,
+            shared: Arc::new(Shared {
+                commands: parts.commands,
+                slot: parts.slot,
+                identity: parts.identity,
+                counters: parts.counters,
+                room: Room::new(),
+                ended: parts.ended,
+                limit: parts.limit,
+                queue_timeout: parts.queue_timeout,
+                status: parts.status,
+                statistics: parts.statistics,
+            }),
         }
+    }
+
+    /// Whose client this is.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.shared.identity
+    }
+
+    /// Listens to cloud-to-device messages, and returns when the first can come.
+    ///
+    /// # Errors
+    /// [`SubscribeError::AlreadyOpen`] while another such stream is; [`SubscribeError::Ended`] if the hub refuses the
+    /// link, the client has ended, or nothing answers within three [operation
+    /// timeouts](DeviceClientBuilder::operation_timeout).
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the subscription.
+    pub async fn commands(&self) -> Result<Commands, SubscribeError> {
+        Commands::open(&self.shared, LaneKind::Commands).await
+    }
+
+    /// Listens to what an Edge hub routes to this module's inputs, and returns when the first can come.
+    ///
+    /// # Errors
+    /// As [`commands`](Self::commands).
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the subscription.
+    pub async fn inputs(&self) -> Result<Commands, SubscribeError> {
+        Commands::open(&self.shared, LaneKind::Inputs).await
+    }
+
+    /// Listens to direct methods, and returns when they can be called.
+    ///
+    /// # Errors
+    /// As [`commands`](Self::commands).
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the subscription.
+    pub async fn methods(&self) -> Result<Methods, SubscribeError> {
+        Methods::open(&self.shared).await
+    }
+
+    /// The twin. Its links are attached when it is first used.
+    #[must_use]
+    pub fn twin(&self) -> Twin {
+        Twin::new(&self.shared)
     }
 
     /// Sends a message and waits for its outcome, at most for the
@@ -119,25 +228,26 @@ impl DeviceClient {
     /// A message that was not handed over when the future is dropped is withdrawn; one that was, flies on, and nobody
     /// hears of its outcome.
     pub async fn send(&self, message: Message) -> Result<Accepted, SendError> {
-        let deadline = Instant::now() + self.limit;
+        let shared = &self.shared;
+        let deadline = Instant::now() + shared.limit;
         let weight = message.weight();
-        let Ok(room) = timeout_at(deadline, self.room.wait(weight)).await else {
+        let Ok(room) = timeout_at(deadline, shared.room.wait(weight)).await else {
             return Err(SendError::NotSent(Interruption::TimedOut {
                 phase: Phase::Credit,
-                after: self.limit,
+                after: shared.limit,
             }));
         };
         let (ticket, outcome) = self
-            .give(message, room, deadline, self.limit)
+            .give(message, room, deadline, shared.limit)
             .map_err(SendError::NotSent)?;
         let mut withdrawal = Withdrawal {
             ticket: Some(ticket),
-            commands: &self.commands,
+            shared: &self.shared,
         };
         // The owner answers everything it took by a deadline, unless its task died.
         let result = outcome.await;
         withdrawal.ticket = None;
-        result.unwrap_or_else(|_| Err(SendError::Unknown(self.why_ended())))
+        result.unwrap_or_else(|_| Err(SendError::Unknown(shared.why_ended())))
     }
 
     /// Queues a message, behind those queued before, and gives what awaits its outcome.
@@ -154,30 +264,31 @@ impl DeviceClient {
     /// The message is queued when this returns. Dropping the [`Ticket`] takes nothing back.
     pub fn enqueue(&self, message: Message) -> Result<Ticket, EnqueueError> {
         let weight = message.weight();
-        let room = self.room.take(weight).ok_or_else(|| match self.ended.get() {
+        let shared = &self.shared;
+        let room = shared.room.take(weight).ok_or_else(|| match shared.ended.get() {
             Some(why) => EnqueueError::Ended(why.clone()),
             None => EnqueueError::QueueFull,
         })?;
-        let deadline = Instant::now() + self.queue_timeout;
+        let deadline = Instant::now() + shared.queue_timeout;
         let (_, outcome) = self
-            .give(message, room, deadline, self.queue_timeout)
+            .give(message, room, deadline, shared.queue_timeout)
             .map_err(EnqueueError::Ended)?;
         Ok(Ticket {
             outcome,
-            ended: Ended::clone(&self.ended),
+            ended: Ended::clone(&shared.ended),
         })
     }
 
     /// How the client stands, now and whenever that changes.
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Status> {
-        self.status.clone()
+        self.shared.status.clone()
     }
 
     /// What the client has done so far.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        *self.statistics.borrow()
+        *self.shared.statistics.borrow()
     }
 
     /// Waits for the outcome of everything that was sent and queued, then detaches, ends and closes; all within the
@@ -192,7 +303,7 @@ impl DeviceClient {
     /// # Cancel safety
     /// Dropping the future does not stop the closing, only the waiting for it.
     pub async fn close(self) -> Result<(), CloseError> {
-        let limit = self.limit;
+        let limit = self.shared.limit;
         self.close_within(limit).await
     }
 
@@ -205,12 +316,18 @@ impl DeviceClient {
     /// As [`close`](Self::close).
     pub async fn close_within(self, limit: Duration) -> Result<(), CloseError> {
         let (reply, closed) = oneshot::channel();
-        if self.commands.send(Command::Close { limit, reply }).is_err() {
-            return Err(CloseError::Ended(self.why_ended()));
+        let shared = &self.shared;
+        let leave = Command::Leave {
+            slot: shared.slot,
+            limit,
+            reply: Some(reply),
+        };
+        if shared.commands.send(leave).is_err() {
+            return Err(CloseError::Ended(shared.why_ended()));
         }
         closed
             .await
-            .unwrap_or_else(|_| Err(CloseError::Ended(self.why_ended())))
+            .unwrap_or_else(|_| Err(CloseError::Ended(shared.why_ended())))
     }
 
     fn give(
@@ -221,8 +338,10 @@ impl DeviceClient {
         limit: Duration,
     ) -> Result<(TicketId, oneshot::Receiver<SendResult>), Interruption> {
         let (reply, outcome) = oneshot::channel();
-        let ticket = TicketId(self.tickets.fetch_add(1, Ordering::Relaxed));
+        let shared = &self.shared;
+        let ticket = TicketId(shared.counters.tickets.fetch_add(1, Ordering::Relaxed));
         let command = Command::Send {
+            slot: shared.slot,
             ticket,
             payload: Payload {
                 message: Encoded::from(message),
@@ -232,14 +351,10 @@ impl DeviceClient {
             deadline,
             limit,
         };
-        match self.commands.send(command) {
+        match shared.commands.send(command) {
             Ok(()) => Ok((ticket, outcome)),
-            Err(_) => Err(self.why_ended()),
+            Err(_) => Err(shared.why_ended()),
         }
-    }
-
-    fn why_ended(&self) -> Interruption {
-        why_ended(&self.ended)
     }
 }
 
@@ -250,7 +365,8 @@ fn why_ended(ended: &Ended) -> Interruption {
 impl fmt::Debug for DeviceClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeviceClient")
-            .field("ended", &self.ended.get())
+            .field("identity", &self.shared.identity)
+            .field("ended", &self.shared.ended.get())
             .finish_non_exhaustive()
     }
 }
@@ -281,13 +397,14 @@ impl Future for Ticket {
 /// Takes a message back whose sender has lost interest.
 struct Withdrawal<'a> {
     ticket: Option<TicketId>,
-    commands: &'a mpsc::UnboundedSender<Command>,
+    shared: &'a Shared,
 }
 
 impl Drop for Withdrawal<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            let _ = self.commands.send(Command::Withdraw(ticket));
+            let slot = self.shared.slot;
+            let _ = self.shared.commands.send(Command::Withdraw { slot, ticket });
         }
     }
 }

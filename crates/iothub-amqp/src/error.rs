@@ -1,8 +1,13 @@
 //! What can go wrong, one enum an operation.
 
+mod feature;
+
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
+
+pub use feature::{SettleError, SubscribeError, TwinError};
 
 use iothub_frame::{Blown, Violation};
 use iothub_sas::{KeyError, TokenError};
@@ -66,6 +71,10 @@ pub enum Phase {
     Credit,
     /// Waiting for the outcome of a message that was handed over.
     Settle,
+    /// Waiting for the first time that what comes in on a link can be heard.
+    Subscribe,
+    /// Waiting for the answer to a request.
+    Answer,
     /// Detaching, ending and closing.
     Close,
 }
@@ -83,13 +92,15 @@ impl fmt::Display for Phase {
             Self::Attach => "attaching the link",
             Self::Credit => "waiting for credit to send",
             Self::Settle => "waiting for the message's outcome",
+            Self::Subscribe => "subscribing",
+            Self::Answer => "waiting for the answer",
             Self::Close => "closing",
         })
     }
 }
 
 /// Why a connection could not be made.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The URL holds no token. Sign one, or take an address that has one.
@@ -128,13 +139,20 @@ pub enum ConnectError {
     /// A root certificate that was added is not one.
     #[error("a root certificate can't be read: {0}")]
     BadRoot(String),
+    /// The connection has as many devices as a hub takes on one: 999. Take another connection, or a
+    /// [`Pool`](crate::Pool).
+    #[error("the connection has 999 devices, and no hub takes more")]
+    ConnectionFull,
+    /// A connection of many devices is signed in by claims-based security, and this device is not.
+    #[error("a device that signs in by SASL PLAIN or a certificate needs a connection of its own")]
+    OneDeviceOnly,
     /// The host has no address. Check its name and the network.
     #[error("can't resolve {host}")]
     Resolve {
         /// The name that was looked up.
         host: String,
         /// What the resolver said.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// No address of the host took the TCP connection: nobody listens there, or a firewall is between.
     #[error("can't connect to {endpoint}")]
@@ -142,7 +160,7 @@ pub enum ConnectError {
         /// Host and port.
         endpoint: String,
         /// What the last address said.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// The TLS handshake failed.
     #[error("TLS with {endpoint} failed: {why}")]

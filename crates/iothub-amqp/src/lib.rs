@@ -2,12 +2,17 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod commands;
 mod config;
 mod credential;
 mod device;
 mod driver;
 mod error;
+mod joining;
+mod listening;
 mod message;
+mod methods;
+mod received;
 pub mod recovery;
 mod status;
 #[doc(hidden)]
@@ -16,9 +21,11 @@ mod status;
     reason = "for the simulation in this workspace's tests; no part of the public interface"
 )]
 pub mod supervisor;
+mod twin;
 
 // The public interface:
 pub use crate::builder::{DeviceClientBuilder, Recover};
+pub use crate::commands::{Command, Commands};
 pub use crate::config::{
     AMQP_PORT, AMQPS_PORT, IDLE_TIMEOUT, OPERATION_TIMEOUT, QUEUE, QUEUE_BYTES, QUEUE_TIMEOUT, WINDOW,
     WINDOW_BYTES,
@@ -27,10 +34,13 @@ pub use crate::credential::{Credential, CredentialError, Key, TOKEN_LIFE, TokenF
 pub use crate::device::{DeviceClient, Ticket};
 pub use crate::error::{
     Accepted, CloseError, Condition, ConnectError, EnqueueError, Interruption, Lost, Phase, SendError,
-    TlsFailure,
+    SettleError, SubscribeError, TlsFailure, TwinError,
 };
 pub use crate::message::Message;
+pub use crate::methods::{METHOD_LIMIT, MethodCall, Methods};
+pub use crate::received::ReceivedMessage;
 pub use crate::status::{Statistics, Status};
 pub use crate::supervisor::Batching;
 pub use crate::supervisor::backoff::Schedule;
+pub use crate::twin::{DesiredChange, DesiredChanges, Properties, Twin, TwinState};
 pub use iothub_frame::{Blown, Violation};

@@ -126,6 +126,8 @@ pub fn classify_connect(error: &ConnectError) -> Recovery {
         ConnectError::NoToken
         | ConnectError::BadToken(_)
         | ConnectError::NoHubName(_)
+        | ConnectError::ConnectionFull
+        | ConnectError::OneDeviceOnly
         | ConnectError::NotADevice(_)
         | ConnectError::NotADevicesConnection
         | ConnectError::BadKey(_)
@@ -148,7 +150,7 @@ pub fn classify_connect(error: &ConnectError) -> Recovery {
 pub fn token_condition(status: i32, description: Option<String>) -> Condition {
     let name = match status {
         400 => "amqp:invalid-field",
-        401 => "amqp:unauthorized-access",
+        401 => UNAUTHORIZED,
         403 => "amqp:resource-limit-exceeded",
         404 => "amqp:not-found",
         429 => "com.microsoft:device-container-throttled",
@@ -159,6 +161,9 @@ pub fn token_condition(status: i32, description: Option<String>) -> Condition {
 
 /// The condition of a link that another client took over (AMQP 1.0 §2.8.17).
 pub(crate) const STOLEN: &str = "amqp:link:stolen";
+
+/// The condition of who is not let in, or not any more.
+pub(crate) const UNAUTHORIZED: &str = "amqp:unauthorized-access";
 
 #[derive(Clone, Copy)]
 enum Nature {
@@ -181,7 +186,7 @@ enum Nature {
 /// Every condition that an SDK knows. Unmarked rows are C#'s.
 const TABLE: [(&str, Nature); 39] = [
     // AMQP 1.0 §2.8.14, amqp-error.
-    ("amqp:unauthorized-access", Nature::Final),
+    (UNAUTHORIZED, Nature::Final),
     ("amqp:not-found", Nature::Final),
     ("amqp:not-allowed", Nature::Final),
     ("amqp:not-implemented", Nature::Final),

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use iothub_amqp::supervisor::backoff::{ATTEMPTS_WINDOW, MAX_ATTEMPTS};
-use iothub_amqp::supervisor::{Epoch, Input, MAX_BATCH_MESSAGES, Outcome, Settings, TicketId, TransferId};
+use iothub_amqp::supervisor::{
+    Epoch, Input, MAX_BATCH_MESSAGES, Outcome, Settings, SlotSettings, TicketId, TransferId,
+};
 use iothub_amqp::{Accepted, Interruption, SendError, Statistics};
 
 use super::replay;
@@ -28,6 +30,7 @@ pub(super) struct Checker {
     pub(super) seed: u64,
     pub(super) now: Duration,
     settings: Settings,
+    slot: SlotSettings,
     given: BTreeSet<TicketId>,
     outcomes: BTreeMap<TicketId, Result<Accepted, SendError>>,
     /// How often the hub has taken each message, and the first times in their order.
@@ -45,11 +48,12 @@ pub(super) struct Checker {
 }
 
 impl Checker {
-    pub(super) fn new(seed: u64, settings: Settings) -> Self {
+    pub(super) fn new(seed: u64, settings: Settings, slot: SlotSettings) -> Self {
         Self {
             seed,
             now: Duration::ZERO,
             settings,
+            slot,
             given: BTreeSet::new(),
             outcomes: BTreeMap::new(),
             copies: BTreeMap::new(),
@@ -164,20 +168,17 @@ impl Checker {
     }
 
     pub(super) fn step(&mut self, (transfers, bytes): (usize, usize), statistics: Statistics) {
-        self.hold(
-            transfers <= self.settings.window,
-            "more flies than the window holds",
-        );
+        self.hold(transfers <= self.slot.window, "more flies than the window holds");
         let most = self.settings.window_bytes.max(super::world::LARGEST);
         self.hold(bytes <= most, "more bytes fly than the window holds");
-        let batch = if self.settings.batching == iothub_amqp::Batching::Off {
+        let batch = if self.slot.batching == iothub_amqp::Batching::Off {
             1
         } else {
             MAX_BATCH_MESSAGES
         };
         let again = statistics.resent - self.resent;
         self.hold(
-            again <= (self.settings.window * batch) as u64,
+            again <= (self.slot.window * batch) as u64,
             "a cut costs more than a window",
         );
         self.resent = statistics.resent;

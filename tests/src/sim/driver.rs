@@ -7,7 +7,7 @@ use iothub_amqp::recovery::{Operation, Recovery, token_condition};
 use iothub_amqp::supervisor::{Action, Cause, Epoch, Input, NotHanded, SignIn, TokenLife, TransferId};
 use iothub_amqp::{Interruption, OPERATION_TIMEOUT, Phase};
 
-use super::world::{Event, LaneSide, Wire, World};
+use super::world::{Event, LANE, LaneSide, SLOT, Wire, World};
 
 impl World {
     /// Does what the supervisor asks for, as the driver would.
@@ -15,7 +15,7 @@ impl World {
         while let Some(action) = self.supervisor.poll_action() {
             self.trace.note(self.now, &action);
             match action {
-                Action::FetchToken => self.fetch_token(),
+                Action::FetchToken(_) => self.fetch_token(),
                 Action::Dial { conn } => self.dial(conn),
                 Action::Blow { conn } => {
                     self.sweep(|epoch| epoch.conn == conn, conn, false);
@@ -24,9 +24,9 @@ impl World {
                     self.in_use = None;
                 }
                 Action::CloseGently { conn, .. } => self.close_gently(conn),
-                Action::PutToken { conn, put } => self.put_token(conn, put),
-                Action::OpenLane(epoch) => self.open_lane(epoch),
-                Action::CloseLane(epoch) => {
+                Action::PutToken { conn, put, .. } => self.put_token(conn, put),
+                Action::OpenLane(_, epoch) => self.open_lane(epoch),
+                Action::CloseLane(_, epoch) => {
                     self.sweep(|of| of == epoch, epoch.conn, false);
                     if let Some(wire) = &mut self.wire {
                         wire.lane = None;
@@ -36,6 +36,7 @@ impl World {
                     epoch,
                     transfer,
                     tickets,
+                    ..
                 } => {
                     self.checker.transferred(epoch, transfer, &tickets);
                     if let Some(lane) = self.lane(epoch) {
@@ -43,10 +44,12 @@ impl World {
                         self.hand_over();
                     }
                 }
-                Action::TakeBack { epoch, transfer } => self.take_back(epoch, transfer),
+                Action::TakeBack { epoch, transfer, .. } => self.take_back(epoch, transfer),
                 Action::Complete(ticket, result) => self.checker.completed(ticket, &result),
-                Action::Report(_) => {}
+                Action::Left(..) => {}
+                Action::Report(..) => {}
                 Action::Finished(_) => self.finished = true,
+                other => self.checker.hold(false, &format!("nobody asked for {other:?}")),
             }
         }
     }
@@ -63,7 +66,10 @@ impl World {
                 self.later(
                     Duration::from_secs(1),
                     0,
-                    Input::Token(Err(Cause { why, recovery })),
+                    Input::Token {
+                        slot: SLOT,
+                        result: Err(Cause { why, recovery }),
+                    },
                 );
             }
             return; // or it never answers
@@ -73,7 +79,14 @@ impl World {
             left: self.plan.token_life,
             renews: true,
         };
-        self.later(Duration::from_millis(200), 0, Input::Token(Ok(life)));
+        self.later(
+            Duration::from_millis(200),
+            0,
+            Input::Token {
+                slot: SLOT,
+                result: Ok(life),
+            },
+        );
     }
 
     fn dial(&mut self, conn: u32) {
@@ -169,7 +182,15 @@ impl World {
             return;
         }
         let limit = 256 * 1024;
-        self.later(2 * self.plan.latency, epoch.conn, Input::LaneUp { epoch, limit });
+        self.later(
+            2 * self.plan.latency,
+            epoch.conn,
+            Input::LaneUp {
+                lane: LANE,
+                epoch,
+                limit,
+            },
+        );
     }
 
     /// The lane gives the engine what the hub's credit allows.
@@ -186,7 +207,15 @@ impl World {
             handed.push(next);
         }
         for (transfer, tickets) in handed {
-            self.later(A_MOMENT, epoch.conn, Input::Handed { epoch, transfer });
+            self.later(
+                A_MOMENT,
+                epoch.conn,
+                Input::Handed {
+                    lane: LANE,
+                    epoch,
+                    transfer,
+                },
+            );
             let wait = self.dice.up_to(self.plan.latency);
             if let Some(wire) = &mut self.wire {
                 let at = wire.last_arrival.max(self.now + wait);
@@ -213,7 +242,12 @@ impl World {
             self.later(
                 Duration::ZERO,
                 epoch.conn,
-                Input::NotHanded { epoch, transfer, why },
+                Input::NotHanded {
+                    lane: LANE,
+                    epoch,
+                    transfer,
+                    why,
+                },
             );
         }
     }

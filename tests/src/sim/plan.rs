@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use iothub_amqp::supervisor::backoff::Schedule;
-use iothub_amqp::supervisor::{Settings, SignIn};
+use iothub_amqp::supervisor::{Lifetime, Settings, SignIn, SlotSettings};
 use iothub_amqp::{Batching, OPERATION_TIMEOUT};
 
 use super::dice::Dice;
@@ -39,7 +39,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(dice: &mut Dice) -> (Self, Settings) {
+    pub(super) fn new(dice: &mut Dice) -> (Self, Settings, SlotSettings) {
         let mut rate = |most: u64| if dice.coin() { 0 } else { 1 + dice.below(most) };
         let plan = Self {
             cuts: rate(12),
@@ -67,16 +67,19 @@ impl Plan {
         };
         let settings = Settings {
             sign_in: dice.pick(&[SignIn::Plain, SignIn::Claims]),
+            lifetime: Lifetime::OfItsSlots,
             recover: !dice.permille(50),
             schedule: Schedule::default(),
             operation_timeout: OPERATION_TIMEOUT,
-            settle_timeout: OPERATION_TIMEOUT,
-            window: dice.pick(&[1, 2, 16, 256]),
             window_bytes: dice.pick(&[10_000, 4 << 20]),
-            batching: dice.pick(&[Batching::Off, Batching::On]),
             seed: dice.throw(),
         };
-        (plan, settings)
+        let slot = SlotSettings {
+            settle_timeout: OPERATION_TIMEOUT,
+            window: dice.pick(&[1, 2, 16, 256]),
+            batching: dice.pick(&[Batching::Off, Batching::On]),
+        };
+        (plan, settings, slot)
     }
 
     /// Nothing ends a link before its time: then nothing may arrive twice.

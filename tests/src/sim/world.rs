@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use iothub_amqp::recovery::Operation;
-use iothub_amqp::supervisor::{Cause, Epoch, Input, Outcome, SignIn, Supervisor, TicketId, TransferId};
+use iothub_amqp::supervisor::{
+    Cause, Epoch, Input, LaneId, LaneKind, Outcome, SignIn, SlotId, SlotSettings, Supervisor, TicketId,
+    TransferId,
+};
 use iothub_amqp::{Batching, Condition, Interruption, Lost};
 
 use super::Trace;
@@ -19,6 +22,7 @@ pub(super) struct World {
     pub(super) dice: Dice,
     pub(super) plan: Plan,
     pub(super) sign_in: SignIn,
+    pub(super) slot: SlotSettings,
     pub(super) batching: Batching,
     pub(super) checker: Checker,
     pub(super) trace: Trace,
@@ -79,12 +83,13 @@ pub(super) struct LaneSide {
 impl World {
     pub(super) fn new(seed: u64, origin: Instant) -> Self {
         let mut dice = Dice::new(seed);
-        let (plan, settings) = Plan::new(&mut dice);
+        let (plan, settings, slot) = Plan::new(&mut dice);
         let mut world = Self {
             dice,
             sign_in: settings.sign_in,
-            batching: settings.batching,
-            checker: Checker::new(seed, settings.clone()),
+            slot,
+            batching: slot.batching,
+            checker: Checker::new(seed, settings.clone(), slot),
             trace: Trace::new(),
             supervisor: Supervisor::new(settings, origin),
             origin,
@@ -132,8 +137,8 @@ impl World {
 
     pub(super) fn run(mut self) -> Tally {
         let mut steps = 0_u64;
-        self.supervisor.handle_timeout(self.origin);
-        self.act();
+        let settings = self.slot;
+        self.tell(Input::Join { slot: SLOT, settings });
         while !self.finished {
             steps += 1;
             self.checker.hold(steps < MAX_STEPS, "no end in sight");
@@ -157,7 +162,7 @@ impl World {
             }
             self.act();
             self.checker
-                .step(self.supervisor.out(), self.supervisor.statistics());
+                .step(self.supervisor.out(SLOT), self.supervisor.statistics(SLOT));
             self.check_token();
         }
         self.checker.hold(
@@ -168,8 +173,12 @@ impl World {
         let uncut = plan.is_uncut();
         let batched_poison = plan.poison > 0 && self.batching == Batching::On;
         let ordered = [plan.released, plan.busy, plan.throttled, plan.unsettled] == [0; 4] && !batched_poison;
-        self.checker
-            .end(self.supervisor.statistics(), uncut, ordered, self.trace.finish())
+        self.checker.end(
+            self.supervisor.statistics(SLOT),
+            uncut,
+            ordered,
+            self.trace.finish(),
+        )
     }
 
     fn happen(&mut self, event: Event) {
@@ -217,7 +226,7 @@ impl World {
                     | Event::Cut
                     | Event::Detach
                     | Event::Fact {
-                        input: Input::Withdraw(_),
+                        input: Input::Withdraw { .. },
                         ..
                     }
             )
@@ -242,18 +251,20 @@ impl World {
         }
         self.checker.given(ticket);
         self.tell(Input::Enqueue {
+            slot: SLOT,
             ticket,
             size,
             deadline: self.time() + limit,
             limit,
         });
         if self.chance(self.plan.withdrawn) {
-            self.later(Duration::from_secs(5), 0, Input::Withdraw(ticket));
+            self.later(Duration::from_secs(5), 0, Input::Withdraw { slot: SLOT, ticket });
         }
     }
 
     fn arrive(&mut self, epoch: Epoch, transfer: TransferId, tickets: &[TicketId]) {
         let settled = |outcome| Input::Settled {
+            lane: LANE,
             epoch,
             transfer,
             outcome,
@@ -331,7 +342,15 @@ impl World {
         if let Some(wire) = &mut self.wire {
             wire.lane = None;
         }
-        self.fact_at(self.now, epoch.conn, Input::LaneLost { epoch, cause });
+        self.fact_at(
+            self.now,
+            epoch.conn,
+            Input::LaneLost {
+                lane: LANE,
+                epoch,
+                cause,
+            },
+        );
     }
 
     /// Of the frames on their way to the hub a first part arrives; of its answers a first part is heard. That the
@@ -463,6 +482,13 @@ fn epoch_of(input: &Input) -> Option<Epoch> {
         _ => None,
     }
 }
+
+pub(super) const SLOT: SlotId = SlotId(0);
+
+pub(super) const LANE: LaneId = LaneId {
+    slot: SLOT,
+    kind: LaneKind::Telemetry,
+};
 
 /// How long the world is given to come to rest, once nothing fails any more.
 const CALM: Duration = Duration::from_secs(3600);

@@ -1,36 +1,33 @@
 //! A connection's task: it makes the connection and what stands on it, and ends with it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iothub_address::{Identity, Node, Resource};
-use iothub_sas::SasToken;
 use rustls::ClientConfig;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use super::dial::{Endpoint, dial};
-use super::engine::{Channel, Claims, End, Line, Login, Opening, Sasl, open};
-use super::lane::{self, LaneOrder};
+use super::engine::{Claims, End, Line, Login, Opening, Put, Sasl, open};
+use super::member::Place;
+use super::session;
 use super::tls::shake_hands;
-use super::{Fact, Facts, REASON_TIMEOUT, tell, unique_name};
+use super::{Fact, Facts, LaneOrder, REASON_TIMEOUT, tell, unique_name};
 use crate::error::{ConnectError, Interruption, Lost, Phase};
 use crate::recovery::Operation;
-use crate::supervisor::{Cause, Epoch, Input, SignIn};
+use crate::supervisor::{Cause, Epoch, Input, LaneId, SignIn, SlotId};
 
-/// What every connection of a client is made by.
+/// What every connection to a hub is made by.
 pub(crate) struct Plan {
     pub(crate) endpoint: Endpoint,
     /// The hub, as AMQP's open names it.
     pub(crate) hostname: String,
     pub(crate) tls: Option<Arc<ClientConfig>>,
-    pub(crate) identity: Identity,
-    /// The SASL user.
-    pub(crate) user: String,
+    /// What the container's id begins with.
+    pub(crate) container: String,
     pub(crate) sign_in: SignIn,
-    /// What tokens are for.
-    pub(crate) resource: Resource,
     /// Bounds each step.
     pub(crate) limit: Duration,
     pub(crate) idle_timeout: Duration,
@@ -38,11 +35,15 @@ pub(crate) struct Plan {
 
 /// What the owner asks of a connection.
 pub(crate) enum Order {
-    OpenLane(Epoch, mpsc::UnboundedReceiver<LaneOrder>),
-    PutToken {
-        put: u32,
-        token: SasToken,
+    OpenLane {
+        lane: LaneId,
+        epoch: Epoch,
+        place: Arc<Place>,
+        orders: mpsc::UnboundedReceiver<LaneOrder>,
     },
+    /// Let the slot's lanes end, and then its session.
+    EndSession(SlotId),
+    PutToken(Put),
     /// Close in good order, within this time.
     Close(Duration),
 }
@@ -51,7 +52,7 @@ pub(crate) enum Order {
 pub(crate) async fn run(
     plan: Arc<Plan>,
     conn: u32,
-    token: Option<SasToken>,
+    login: Option<Login>,
     orders: mpsc::UnboundedReceiver<Order>,
     stop: oneshot::Receiver<()>,
     facts: Facts,
@@ -60,16 +61,16 @@ pub(crate) async fn run(
         plan,
         conn,
         facts,
-        lanes: JoinSet::new(),
+        sessions: BTreeMap::new(),
+        tasks: JoinSet::new(),
         claims: JoinSet::new(),
         puts: None,
-        channel: None,
         line: None,
     };
     let finish = tokio::select! {
         biased;
         _ = stop => Finish::Stopped,
-        finish = connection.serve(token, orders) => finish,
+        finish = connection.serve(login, orders) => finish,
     };
     connection.finish(finish).await;
 }
@@ -89,18 +90,18 @@ struct Connection {
     plan: Arc<Plan>,
     conn: u32,
     facts: Facts,
-    // Dropped in this order: a link that outlives its session, or a session its connection, keeps what waits on it.
-    lanes: JoinSet<(Epoch, Option<End>)>,
+    /// Where the sessions' orders go, each with its counter. One without is asked for nothing any more, and ends.
+    sessions: BTreeMap<SlotId, (u32, mpsc::UnboundedSender<session::Opening>)>,
+    // Dropped in this order: a session that outlives its connection keeps what waits on it.
+    tasks: JoinSet<(SlotId, u32, Option<End>)>,
     claims: JoinSet<()>,
-    puts: Option<mpsc::UnboundedSender<(u32, SasToken)>>,
-    /// The session of the lanes, by its counter.
-    channel: Option<(u32, Channel)>,
+    puts: Option<mpsc::UnboundedSender<Put>>,
     line: Option<Line>,
 }
 
 impl Connection {
-    async fn serve(&mut self, token: Option<SasToken>, mut orders: mpsc::UnboundedReceiver<Order>) -> Finish {
-        match make(&self.plan, token).await {
+    async fn serve(&mut self, login: Option<Login>, mut orders: mpsc::UnboundedReceiver<Order>) -> Finish {
+        match make(&self.plan, login).await {
             Ok(line) => self.line = Some(line),
             Err(error) => return Finish::Failed(error),
         }
@@ -111,87 +112,87 @@ impl Connection {
             };
             tokio::select! {
                 biased;
-                Some(ended) = self.lanes.join_next() => if let Some(finish) = self.lane_ended(ended).await {
+                Some(ended) = self.tasks.join_next() => if let Some(finish) = self.session_ended(ended).await {
                     return finish;
                 },
                 why = line.ended() => return Finish::Ended(why),
                 order = orders.recv() => match order {
                     None => return Finish::Stopped,
                     Some(Order::Close(limit)) => return Finish::Close(limit),
-                    Some(Order::OpenLane(epoch, lane_orders)) => self.open_lane(epoch, lane_orders).await,
-                    Some(Order::PutToken { put, token }) => self.put_token(put, token).await,
+                    Some(Order::OpenLane { lane, epoch, place, orders }) => {
+                        let opening = session::Opening { lane, epoch, orders };
+                        self.open_lane(opening, place).await;
+                    }
+                    Some(Order::EndSession(slot)) => if self.sessions.remove(&slot).is_none() {
+                        session::ended(&self.facts, slot);
+                    },
+                    Some(Order::PutToken(put)) => self.put_token(put).await,
                 },
             }
         }
     }
 
-    async fn open_lane(&mut self, epoch: Epoch, orders: mpsc::UnboundedReceiver<LaneOrder>) {
-        match self.attach(epoch.session).await {
-            Ok(link) => {
-                let limit = link.limit();
-                tell(&self.facts, Input::LaneUp { epoch, limit });
-                let facts = self.facts.clone();
-                self.lanes
-                    .spawn(async move { (epoch, lane::run(link, epoch, orders, facts).await) });
+    /// Passes the order on to the slot's session, which is begun if there is none by this counter.
+    async fn open_lane(&mut self, mut opening: session::Opening, place: Arc<Place>) {
+        let (lane, epoch) = (opening.lane, opening.epoch);
+        let present = self
+            .sessions
+            .get(&lane.slot)
+            .filter(|(number, _)| *number == epoch.session);
+        if let Some((_, session)) = present {
+            match session.send(opening) {
+                Ok(()) => return,
+                Err(mpsc::error::SendError(unsent)) => opening = unsent, // it has ended
+            }
+        }
+        let Some(line) = &mut self.line else { return };
+        match line.begin(self.plan.limit).await {
+            Ok(channel) => {
+                let (openings, queue) = mpsc::unbounded_channel();
+                let _ = openings.send(opening);
+                self.sessions.insert(lane.slot, (epoch.session, openings));
+                let (facts, limit) = (self.facts.clone(), self.plan.limit);
+                self.tasks.spawn(async move {
+                    let end = session::run(channel, place, queue, facts, limit).await;
+                    (lane.slot, epoch.session, end)
+                });
             }
             Err(error) => {
                 let cause = Cause::not_made(&error);
-                let input = Input::LaneLost { epoch, cause };
+                let input = Input::LaneLost { lane, epoch, cause };
                 let _ = self.facts.send(Fact::Found(input, Some(error)));
             }
         }
     }
 
-    async fn attach(&mut self, session: u32) -> Result<super::engine::Link, ConnectError> {
-        let limit = self.plan.limit;
-        if self
-            .channel
-            .as_ref()
-            .is_none_or(|(present, _)| *present != session)
-        {
-            self.channel = None;
-            let Some(line) = &mut self.line else {
-                return Err(no_connection());
-            };
-            self.channel = Some((session, line.begin(limit).await?));
-        }
-        let Some((_, channel)) = &mut self.channel else {
-            return Err(no_connection());
-        };
-        let target = Node::Events(self.plan.identity.clone()).to_string();
-        let attached = channel.attach(unique_name("telemetry"), &target, limit).await;
-        if attached.is_err() {
-            self.channel = None; // it may be the session that has ended
-        }
-        attached
-    }
-
-    /// A lane has ended: by itself, with its session, or with the connection.
-    async fn lane_ended(
+    /// A session has ended: by itself, as it was told, or with the connection.
+    async fn session_ended(
         &mut self,
-        ended: Result<(Epoch, Option<End>), tokio::task::JoinError>,
+        ended: Result<(SlotId, u32, Option<End>), JoinError>,
     ) -> Option<Finish> {
-        let (epoch, end) = match ended {
-            Ok((epoch, Some(end))) => (epoch, end),
-            Ok((_, None)) => return None, // as it was told
-            Err(_) => return Some(Finish::Ended(Interruption::Lost(Lost::Protocol))),
+        let Ok((slot, number, end)) = ended else {
+            return Some(Finish::Ended(Interruption::Lost(Lost::Protocol)));
         };
-        match end.of {
-            Operation::Connection => {
+        let present = self
+            .sessions
+            .get(&slot)
+            .is_some_and(|(present, _)| *present == number);
+        match end {
+            None if !self.sessions.contains_key(&slot) => session::ended(&self.facts, slot),
+            None => {}
+            Some(end) if end.of == Operation::Connection => {
                 // The connection itself knows best why.
                 let line = self.line.as_mut()?;
                 let why = timeout(REASON_TIMEOUT, line.ended()).await.unwrap_or(end.why);
                 return Some(Finish::Ended(why));
             }
-            Operation::Session => self.channel = None,
-            _ => {}
+            Some(_) if present => drop(self.sessions.remove(&slot)),
+            Some(_) => {}
         }
-        let cause = Cause::ended(end.why, end.of);
-        tell(&self.facts, Input::LaneLost { epoch, cause });
         None
     }
 
-    async fn put_token(&mut self, put: u32, token: SasToken) {
+    async fn put_token(&mut self, put: Put) {
         if self.puts.as_ref().is_none_or(mpsc::UnboundedSender::is_closed) {
             let limit = self.plan.limit;
             let Some(line) = &mut self.line else { return };
@@ -203,15 +204,20 @@ impl Connection {
                 Ok(claims) => {
                     let (puts, queue) = mpsc::unbounded_channel();
                     self.puts = Some(puts);
-                    let (plan, facts) = (Arc::clone(&self.plan), self.facts.clone());
-                    self.claims
-                        .spawn(put_tokens(claims, self.conn, plan, queue, facts));
+                    let (conn, facts) = (self.conn, self.facts.clone());
+                    self.claims.spawn(claims.serve(queue, move |put, result| {
+                        answer(&facts, conn, put, result);
+                    }));
                 }
-                Err(error) => return answer(&self.facts, self.conn, put, Err(error)),
+                Err(error) => return answer(&self.facts, self.conn, put.number, Err(error)),
             }
         }
-        if let Some(puts) = &self.puts {
-            let _ = puts.send((put, token)); // its task answers, or has answered with its end
+        if let Some(puts) = &self.puts
+            && let Err(mpsc::error::SendError(put)) = puts.send(put)
+        {
+            let phase = Phase::Token;
+            let error = ConnectError::interrupted(phase, Interruption::Closed);
+            answer(&self.facts, self.conn, put.number, Err(error));
         }
     }
 
@@ -231,7 +237,7 @@ impl Connection {
         }
         // Each passes on what it has heard before the end.
         let _ = timeout(REASON_TIMEOUT, async {
-            while self.lanes.join_next().await.is_some() {}
+            while self.tasks.join_next().await.is_some() {}
         })
         .await;
         drop(self);
@@ -243,27 +249,23 @@ impl Connection {
         let _ = facts.send(Fact::Found(Input::Lost { conn, cause }, error));
     }
 
-    /// Lanes detach by themselves, as nobody gives them orders any more; then session and connection.
+    /// Lanes detach by themselves, as nobody gives them orders any more; then sessions, then the connection.
     async fn close(mut self, limit: Duration) -> Result<(), Interruption> {
-        while self.lanes.join_next().await.is_some() {}
+        self.sessions.clear();
         self.puts = None;
+        while self.tasks.join_next().await.is_some() {}
         while self.claims.join_next().await.is_some() {}
         match self.line.take() {
-            Some(line) => {
-                line.close(self.channel.take().map(|(_, channel)| channel), limit)
-                    .await
-            }
+            Some(line) => line.close(limit).await,
             None => Ok(()),
         }
     }
 }
 
 /// Dials, shakes hands and opens.
-async fn make(plan: &Plan, token: Option<SasToken>) -> Result<Line, ConnectError> {
-    let sasl = match (plan.sign_in, token) {
-        (SignIn::Plain, Some(token)) => {
-            let user = plan.user.clone();
-            let login = Login { user, token };
+async fn make(plan: &Plan, login: Option<Login>) -> Result<Line, ConnectError> {
+    let sasl = match (plan.sign_in, login) {
+        (SignIn::Plain, Some(login)) => {
             login.check_size()?;
             Sasl::Plain(login)
         }
@@ -272,7 +274,7 @@ async fn make(plan: &Plan, token: Option<SasToken>) -> Result<Line, ConnectError
     };
     let opening = Opening {
         hostname: &plan.hostname,
-        container_id: unique_name(plan.identity.device().as_str()),
+        container_id: unique_name(&plan.container),
         sasl,
         limit: plan.limit,
         idle_timeout: plan.idle_timeout,
@@ -288,21 +290,6 @@ async fn make(plan: &Plan, token: Option<SasToken>) -> Result<Line, ConnectError
     }
 }
 
-/// Puts one token after the other, each with an answer or a time-out, until nobody asks any more.
-async fn put_tokens(
-    mut claims: Claims,
-    conn: u32,
-    plan: Arc<Plan>,
-    mut queue: mpsc::UnboundedReceiver<(u32, SasToken)>,
-    facts: Facts,
-) {
-    while let Some((put, token)) = queue.recv().await {
-        let result = claims.put(plan.resource.as_str(), &token, plan.limit).await;
-        answer(&facts, conn, put, result);
-    }
-    claims.close().await;
-}
-
 fn answer(facts: &Facts, conn: u32, put: u32, result: Result<(), ConnectError>) {
     let (result, error) = match result {
         Ok(()) => (Ok(()), None),
@@ -310,11 +297,4 @@ fn answer(facts: &Facts, conn: u32, put: u32, result: Result<(), ConnectError>) 
     };
     let input = Input::TokenPut { conn, put, result };
     let _ = facts.send(Fact::Found(input, error));
-}
-
-fn no_connection() -> ConnectError {
-    ConnectError::Lost {
-        phase: Phase::Attach,
-        why: Lost::Protocol,
-    }
 }

@@ -39,7 +39,7 @@ pub(crate) async fn dial(endpoint: &Endpoint, limit: Duration) -> Result<TcpStre
         .map_err(|_| timed_out(Phase::Resolve))?
         .map_err(|source| ConnectError::Resolve {
             host: endpoint.host.clone(),
-            source,
+            source: source.into(),
         })?;
     let addresses = interleave(addresses.collect());
     if endpoint.loopback_only && !addresses.iter().all(|address| address.ip().is_loopback()) {
@@ -52,7 +52,7 @@ pub(crate) async fn dial(endpoint: &Endpoint, limit: Duration) -> Result<TcpStre
         .map_err(|_| timed_out(Phase::Connect))?
         .map_err(|source| ConnectError::Connect {
             endpoint: endpoint.to_string(),
-            source,
+            source: source.into(),
         })?;
     // Frames are written whole, so waiting for more to say only delays them.
     if let Err(error) = stream.set_nodelay(true) {

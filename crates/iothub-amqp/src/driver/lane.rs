@@ -1,4 +1,4 @@
-//! A sending link's task: it hands transfers over in order, and passes outcomes on.
+//! The telemetry link's task: it hands transfers over in order, and passes outcomes on.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -9,23 +9,18 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 
 use super::engine::{End, HandError, Link, Outgoing};
-use super::{Facts, tell};
-use crate::supervisor::{Epoch, Input, NotHanded, Outcome, TransferId};
-
-/// What the owner asks of a lane. It ends when there is nobody to ask any more.
-pub(crate) enum LaneOrder {
-    Transfer(TransferId, Outgoing),
-    TakeBack(TransferId),
-}
+use super::{Facts, LaneOrder, tell};
+use crate::supervisor::{Epoch, Input, LaneId, NotHanded, Outcome, TransferId};
 
 /// Runs until the link ends (then the end is given back) or nobody can give it orders any more.
 pub(super) async fn run(
     mut link: Link,
-    epoch: Epoch,
+    (id, epoch): (LaneId, Epoch),
     mut orders: mpsc::UnboundedReceiver<LaneOrder>,
     facts: Facts,
 ) -> Option<End> {
     let mut lane = Lane {
+        id,
         epoch,
         facts,
         offered: VecDeque::new(),
@@ -49,6 +44,7 @@ pub(super) async fn run(
 type Landing = (TransferId, Result<Outcome, End>);
 
 struct Lane {
+    id: LaneId,
     epoch: Epoch,
     facts: Facts,
     /// To be handed over, in order; at most a window.
@@ -112,10 +108,17 @@ impl Lane {
                 }
             }
         };
-        let epoch = self.epoch;
+        let (lane, epoch) = (self.id, self.epoch);
         match handed {
             Ok(outcome) => {
-                tell(&self.facts, Input::Handed { epoch, transfer });
+                tell(
+                    &self.facts,
+                    Input::Handed {
+                        lane,
+                        epoch,
+                        transfer,
+                    },
+                );
                 self.flying
                     .push(Box::pin(async move { (transfer, outcome.await) }));
                 Step::Next
@@ -136,6 +139,7 @@ impl Lane {
                     self.give_back(at);
                 }
             }
+            _ => {} // nothing comes in here
         }
     }
 
@@ -156,10 +160,11 @@ impl Lane {
     }
 
     fn settled(&self, transfer: TransferId, outcome: Outcome) {
-        let epoch = self.epoch;
+        let (lane, epoch) = (self.id, self.epoch);
         tell(
             &self.facts,
             Input::Settled {
+                lane,
                 epoch,
                 transfer,
                 outcome,
@@ -168,8 +173,16 @@ impl Lane {
     }
 
     fn not_handed(&self, transfer: TransferId, why: NotHanded) {
-        let epoch = self.epoch;
-        tell(&self.facts, Input::NotHanded { epoch, transfer, why });
+        let (lane, epoch) = (self.id, self.epoch);
+        tell(
+            &self.facts,
+            Input::NotHanded {
+                lane,
+                epoch,
+                transfer,
+                why,
+            },
+        );
     }
 }
 

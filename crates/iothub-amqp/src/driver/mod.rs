@@ -1,36 +1,70 @@
 //! The only module that touches sockets, and the only one below which the AMQP engine is named. It decides nothing:
 //! it does what the supervisor says, and tells it what came of it.
 
+pub(crate) mod command;
 pub(crate) mod connection;
 pub(crate) mod dial;
 pub(crate) mod engine;
+mod inlet;
 mod lane;
+pub(crate) mod member;
 pub(crate) mod owner;
+mod pair;
+mod session;
 pub(crate) mod tls;
 
 use crate::CredentialError;
 use crate::error::ConnectError;
-use crate::supervisor::Input;
+use crate::received::ReceivedMessage;
+use crate::supervisor::{DeliveryId, Input, Question, RequestId, SlotId, TransferId, Verdict};
 use std::time::Duration;
 
 use iothub_sas::SasToken;
 use tokio::sync::mpsc;
 
+use engine::Outgoing;
+
 /// Something that a task of the driver has found out.
 pub(crate) enum Fact {
     /// For the supervisor; with the whole error, where making something has failed.
     Found(Input, Option<ConnectError>),
-    /// The credential's answer.
-    Token(Result<SasToken, CredentialError>),
+    /// For the supervisor, with what it does not need to see.
+    Carrying(Input, Carried),
+    /// The answer of a slot's credential.
+    Token(SlotId, Result<SasToken, CredentialError>),
 }
 
-/// Where facts go. Unbounded, but not without bound: two facts for each transfer that is out, two for each connection
-/// and link, one for each question.
+/// What came in, for the application.
+pub(crate) enum Carried {
+    Message(Box<ReceivedMessage>),
+    Call { name: String, payload: Vec<u8> },
+    Answer { version: Option<i64>, body: Vec<u8> },
+    Change(Vec<u8>),
+}
+
+/// Where facts go. Unbounded, but not without bound: two facts for each transfer that is out and for each place that
+/// something which comes in may take, two for each connection and link, one for each question.
 pub(crate) type Facts = mpsc::UnboundedSender<Fact>;
 
 /// Tells a fact; an owner that has gone needs none.
 pub(crate) fn tell(facts: &Facts, input: Input) {
     let _ = facts.send(Fact::Found(input, None));
+}
+
+/// What the owner asks of a lane. It ends when there is nobody to ask any more.
+pub(crate) enum LaneOrder {
+    Transfer(TransferId, Outgoing),
+    TakeBack(TransferId),
+    Dispose(DeliveryId, Verdict, Option<MethodAnswer>),
+    Ask(RequestId, Question, Option<Vec<u8>>),
+    /// Let nothing more come.
+    Quiet,
+}
+
+/// What a method call is answered with.
+pub(crate) struct MethodAnswer {
+    pub(crate) status: i32,
+    pub(crate) payload: Vec<u8>,
 }
 
 /// A name that no other connection or link has: a hub keys links by name.

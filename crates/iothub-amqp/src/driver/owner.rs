@@ -1,66 +1,35 @@
-//! The task that owns a client: it carries the supervisor's word to the connection, and what is found out to the
-//! supervisor. It decides nothing, and waits for nothing but its three branches.
+//! The task that owns a connection and all devices on it: it carries the supervisor's word to the driver's other
+//! tasks, and what is found out to the supervisor. It decides nothing, and waits for nothing but its three branches.
+
+mod obey;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use iothub_sas::UnixTime;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::command::{Answering, Asking, Command, Payload};
 use super::connection::{self, Order, Plan};
-use super::engine::{Encoded, Outgoing};
-use super::lane::LaneOrder;
-use super::{Fact, Facts};
-use crate::credential::{Credential, CredentialError};
-use crate::error::{Accepted, CloseError, ConnectError, Interruption, Phase, SendError};
-use crate::status::{Statistics, Status};
-use crate::supervisor::{Action, Cause, Epoch, Input, Supervisor, TicketId, TokenLife};
-
-pub(crate) type SendResult = Result<Accepted, SendError>;
-
-/// What a handle asks of the owner.
-pub(crate) enum Command {
-    /// Send this by then, and tell the outcome.
-    Send {
-        ticket: TicketId,
-        payload: Payload,
-        deadline: Instant,
-        limit: Duration,
-    },
-    /// Nobody waits for this one any more.
-    Withdraw(TicketId),
-    /// Send what waits, then close, all within this time.
-    Close {
-        limit: Duration,
-        reply: oneshot::Sender<Result<(), CloseError>>,
-    },
-}
-
-/// A message while it has no outcome.
-pub(crate) struct Payload {
-    pub(crate) message: Encoded,
-    pub(crate) reply: oneshot::Sender<SendResult>,
-    /// Its room in the queue, given back when this is dropped.
-    pub(crate) _room: Vec<OwnedSemaphorePermit>,
-}
-
-/// Why the owner has ended; set before its command channel closes.
-pub(crate) type Ended = Arc<OnceLock<Interruption>>;
+use super::engine::{Login, Outgoing, Put};
+use super::member::{Items, Member};
+use super::{Carried, Fact, Facts, LaneOrder};
+use crate::credential::CredentialError;
+use crate::error::{ConnectError, Interruption, SettleError, SubscribeError, TwinError};
+use crate::supervisor::{
+    Action, Cause, DeliveryId, Epoch, Input, LaneId, LaneKind, RequestId, SlotId, Supervisor, TicketId,
+    TokenLife, Verdict,
+};
+use crate::twin::{Answer, DesiredChange};
 
 /// The parts that an owner is made of.
 pub(crate) struct Parts {
     pub(crate) supervisor: Supervisor,
     pub(crate) plan: Arc<Plan>,
-    pub(crate) credential: Arc<dyn Credential>,
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
-    /// Told once: that the first link is attached, or why the client has ended before.
-    pub(crate) first: oneshot::Sender<Result<(), ConnectError>>,
-    pub(crate) status: watch::Sender<Status>,
-    pub(crate) statistics: watch::Sender<Statistics>,
-    pub(crate) ended: Ended,
 }
 
 /// Runs until the supervisor has finished.
@@ -68,35 +37,26 @@ pub(crate) async fn run(parts: Parts) {
     let Parts {
         supervisor,
         plan,
-        credential,
         mut commands,
-        first,
-        status,
-        statistics,
-        ended,
     } = parts;
     let (facts_in, mut facts) = mpsc::unbounded_channel();
     let mut owner = Owner {
         supervisor,
         plan,
-        credential,
         facts: facts_in,
         tasks: JoinSet::new(),
+        members: BTreeMap::new(),
         payloads: BTreeMap::new(),
+        answering: BTreeMap::new(),
+        asking: BTreeMap::new(),
+        carried: None,
+        touched: None,
         connection: None,
-        lane: None,
-        token: None,
-        first: Some(first),
         error: None,
-        closers: Vec::new(),
-        close_limit: Duration::ZERO,
-        status,
     };
-    owner.supervisor.handle_timeout(Instant::now().into_std());
     let mut orphaned = false;
     let result = loop {
-        // Before the outcomes, so that who hears of one finds it counted.
-        statistics.send_replace(owner.supervisor.statistics());
+        owner.show_statistics();
         if let Some(result) = owner.act() {
             break result;
         }
@@ -109,35 +69,43 @@ pub(crate) async fn run(parts: Parts) {
                 Some(command) => owner.obey(command),
                 None => {
                     orphaned = true;
-                    owner.close(owner.plan.limit);
+                    let limit = owner.plan.limit;
+                    owner.close(limit);
                 }
             },
             () = sleep_until(due_at), if due.is_some() => {
+                owner.touched = Some(Touched::All);
                 owner.supervisor.handle_timeout(Instant::now().into_std());
             }
         }
         while owner.tasks.try_join_next().is_some() {}
     };
-    owner.end(result, &mut commands, &ended).await;
+    owner.end(result, &mut commands).await;
 }
 
 struct Owner {
     supervisor: Supervisor,
     plan: Arc<Plan>,
-    credential: Arc<dyn Credential>,
     facts: Facts,
-    /// Connections, and questions to the credential.
+    /// Connections, and questions to credentials.
     tasks: JoinSet<()>,
+    members: BTreeMap<SlotId, Member>,
     payloads: BTreeMap<TicketId, Payload>,
+    answering: BTreeMap<(LaneId, Epoch, DeliveryId), Answering>,
+    asking: BTreeMap<RequestId, Asking>,
+    /// What the fact that the supervisor hears of just now carries.
+    carried: Option<Carried>,
+    /// Whose statistics may have changed.
+    touched: Option<Touched>,
     connection: Option<Present>,
-    lane: Option<(Epoch, mpsc::UnboundedSender<LaneOrder>)>,
-    token: Option<iothub_sas::SasToken>,
-    first: Option<oneshot::Sender<Result<(), ConnectError>>>,
-    /// Why the last thing could not be made.
+    /// Why the connection could not be made.
     error: Option<ConnectError>,
-    closers: Vec<oneshot::Sender<Result<(), CloseError>>>,
-    close_limit: Duration,
-    status: watch::Sender<Status>,
+}
+
+#[derive(Clone, Copy)]
+enum Touched {
+    One(SlotId),
+    All,
 }
 
 /// The present connection. Dropping it stops its task.
@@ -149,96 +117,95 @@ struct Present {
 
 impl Owner {
     fn hear(&mut self, fact: Fact) {
-        let now = Instant::now().into_std();
         let input = match fact {
             Fact::Found(input, error) => {
-                if error.is_some() {
-                    self.error = error;
+                if let Some(error) = error {
+                    self.remember(&input, error);
                 }
                 input
             }
-            Fact::Token(Ok(token)) => {
-                let left = token
-                    .expires_at()
-                    .saturating_duration_since(UnixTime::from(SystemTime::now()));
-                let renews = self.credential.renews();
-                self.token = Some(token);
-                Input::Token(Ok(TokenLife { left, renews }))
+            Fact::Carrying(input, carried) => {
+                self.carried = Some(carried);
+                input
             }
-            Fact::Token(Err(error)) => {
-                let error = ConnectError::Credential(error);
-                let cause = Cause::not_made(&error);
-                self.error = Some(error);
-                Input::Token(Err(cause))
+            Fact::Token(slot, result) => {
+                let Some(member) = self.members.get_mut(&slot) else {
+                    return;
+                };
+                let result = match result {
+                    Ok(token) => {
+                        let left = token
+                            .expires_at()
+                            .saturating_duration_since(UnixTime::from(SystemTime::now()));
+                        let renews = member.credential.renews();
+                        member.token = Some(token);
+                        Ok(TokenLife { left, renews })
+                    }
+                    Err(error) => {
+                        let error = ConnectError::Credential(error);
+                        let cause = Cause::not_made(&error);
+                        member.error = Some(error);
+                        Err(cause)
+                    }
+                };
+                Input::Token { slot, result }
             }
         };
-        self.supervisor.handle(input, now);
+        self.tell(input);
     }
 
-    fn obey(&mut self, command: Command) {
-        let now = Instant::now().into_std();
-        match command {
-            Command::Send {
-                ticket,
-                payload,
-                deadline,
-                limit,
-            } => {
-                let size = payload.message.size();
-                let deadline = deadline.into_std();
-                self.payloads.insert(ticket, payload);
-                let input = Input::Enqueue {
-                    ticket,
-                    size,
-                    deadline,
-                    limit,
-                };
-                self.supervisor.handle(input, now);
-            }
-            Command::Withdraw(ticket) => self.supervisor.handle(Input::Withdraw(ticket), now),
-            Command::Close { limit, reply } => {
-                self.closers.push(reply);
-                self.close(limit);
-            }
+    /// Keeps the whole of an error for whoever waits to be connected.
+    fn remember(&mut self, input: &Input, error: ConnectError) {
+        let slot = match input {
+            Input::TokenPut { put, .. } => self.supervisor.slot_of_put(*put),
+            input => input.lane().map(|lane| lane.slot),
+        };
+        match slot.and_then(|slot| self.members.get_mut(&slot)) {
+            Some(member) => member.error = Some(error),
+            None => self.error = Some(error),
         }
     }
 
-    fn close(&mut self, limit: Duration) {
-        if self.close_limit.is_zero() {
-            self.close_limit = limit;
-        }
-        let now = Instant::now().into_std();
-        let deadline = now + limit;
-        self.supervisor.handle(Input::Close { deadline }, now);
+    fn tell(&mut self, input: Input) {
+        self.touched = Some(input.lane().map_or(Touched::All, |lane| Touched::One(lane.slot)));
+        self.supervisor.handle(input, Instant::now().into_std());
     }
 
     /// Does all that the supervisor asks for; `Some` when it has finished.
     fn act(&mut self) -> Option<Result<(), Interruption>> {
         while let Some(action) = self.supervisor.poll_action() {
             match action {
-                Action::FetchToken => self.fetch_token(),
+                Action::FetchToken(slot) => self.fetch_token(slot),
                 Action::Dial { conn } => self.dial(conn),
                 Action::Blow { conn } => {
-                    self.lane = None;
+                    self.forget_lanes();
                     self.connection.take_if(|present| present.conn == conn);
                 }
                 Action::CloseGently { deadline, .. } => {
-                    self.lane = None;
+                    self.forget_lanes();
                     let limit = deadline.saturating_duration_since(Instant::now().into_std());
                     self.order(Order::Close(limit));
                 }
-                Action::PutToken { put, .. } => {
-                    if let Some(token) = self.token.clone() {
-                        self.order(Order::PutToken { put, token });
+                Action::PutToken { put, slot, .. } => self.put_token(put, slot),
+                Action::OpenLane(lane, epoch) => self.open_lane(lane, epoch),
+                Action::CloseLane(lane, epoch) => {
+                    if let Some(member) = self.members.get_mut(&lane.slot)
+                        && member
+                            .lanes
+                            .get(&lane.kind)
+                            .is_some_and(|(present, _)| *present == epoch)
+                    {
+                        member.lanes.remove(&lane.kind);
                     }
                 }
-                Action::OpenLane(epoch) => {
-                    let (orders, queue) = mpsc::unbounded_channel();
-                    self.lane = Some((epoch, orders));
-                    self.order(Order::OpenLane(epoch, queue));
+                Action::EndSession { slot } => {
+                    if let Some(member) = self.members.get_mut(&slot) {
+                        member.lanes.clear();
+                    }
+                    self.order(Order::EndSession(slot));
                 }
-                Action::CloseLane(epoch) => drop(self.lane.take_if(|(present, _)| *present == epoch)),
                 Action::Transfer {
+                    lane,
                     epoch,
                     transfer,
                     tickets,
@@ -249,49 +216,227 @@ impl Owner {
                         .map(|payload| payload.message.clone())
                         .collect();
                     if let Some(outgoing) = Outgoing::of(messages) {
-                        self.lane_order(epoch, LaneOrder::Transfer(transfer, outgoing));
+                        self.lane_order(lane, epoch, LaneOrder::Transfer(transfer, outgoing));
                     }
                 }
-                Action::TakeBack { epoch, transfer } => {
-                    self.lane_order(epoch, LaneOrder::TakeBack(transfer));
+                Action::TakeBack {
+                    lane,
+                    epoch,
+                    transfer,
+                } => {
+                    self.lane_order(lane, epoch, LaneOrder::TakeBack(transfer));
                 }
                 Action::Complete(ticket, result) => {
                     if let Some(payload) = self.payloads.remove(&ticket) {
                         let _ = payload.reply.send(result); // whoever asked may have gone
                     }
                 }
-                Action::Report(status) => self.report(status),
+                Action::Subscribed(lane, result) => self.subscribed(lane, result),
+                Action::StreamEnded(lane, why) => {
+                    if let Some(member) = self.members.get_mut(&lane.slot)
+                        && let Some(stream) = member.streams.remove(&lane.kind)
+                    {
+                        let _ = stream.ended.set(why);
+                    }
+                }
+                Action::Deliver {
+                    lane,
+                    epoch,
+                    delivery,
+                } => self.deliver(lane, epoch, delivery),
+                Action::Dispose {
+                    lane,
+                    epoch,
+                    delivery,
+                    verdict,
+                } => {
+                    let answering = self.answering.get_mut(&(lane, epoch, delivery));
+                    let answer = answering.and_then(|answering| answering.answer.take());
+                    if verdict == Verdict::Forget {
+                        self.answering.remove(&(lane, epoch, delivery));
+                    }
+                    self.lane_order(lane, epoch, LaneOrder::Dispose(delivery, verdict, answer));
+                }
+                Action::Disposed {
+                    lane,
+                    epoch,
+                    delivery,
+                    taken,
+                } => {
+                    let answering = self.answering.remove(&(lane, epoch, delivery));
+                    if let Some(reply) = answering.and_then(|answering| answering.reply) {
+                        let _ = reply.send(if taken { Ok(()) } else { Err(SettleError::LockLost) });
+                    }
+                }
+                Action::Quiet(lane, epoch) => self.lane_order(lane, epoch, LaneOrder::Quiet),
+                Action::Ask {
+                    lane,
+                    epoch,
+                    request,
+                    question,
+                } => {
+                    // It may have to be asked again, so the patch stays.
+                    let patch = self.asking.get(&request).and_then(|asking| asking.patch.clone());
+                    self.lane_order(lane, epoch, LaneOrder::Ask(request, question, patch));
+                }
+                Action::CompleteRequest(request, result) => self.complete_request(request, result),
+                Action::DeliverDesired { slot, version, whole } => self.deliver_desired(slot, version, whole),
+                Action::Report(slot, status) => {
+                    let error = self.error.as_ref();
+                    if let Some(member) = self.members.get_mut(&slot) {
+                        member.report(status, error);
+                    }
+                }
+                Action::Left(slot, result) => {
+                    if let Some(mut member) = self.members.remove(&slot) {
+                        member.left(&result);
+                    }
+                }
                 Action::Finished(result) => return Some(result),
             }
         }
+        self.carried = None;
         None
     }
 
-    fn fetch_token(&mut self) {
-        let (credential, facts) = (Arc::clone(&self.credential), self.facts.clone());
-        let (resource, limit) = (self.plan.resource.clone(), self.plan.limit);
+    fn fetch_token(&mut self, slot: SlotId) {
+        let Some(member) = self.members.get(&slot) else {
+            return;
+        };
+        let (credential, facts) = (Arc::clone(&member.credential), self.facts.clone());
+        let (resource, limit) = (member.resource.clone(), self.plan.limit);
         self.tasks.spawn(async move {
             let now = UnixTime::from(SystemTime::now());
             // The supervisor counts the same time, and goes on without the answer.
             let answer = timeout(limit, credential.token(&resource, now)).await;
             let answer =
                 answer.unwrap_or_else(|_| Err(CredentialError::passing("the credential does not answer")));
-            let _ = facts.send(Fact::Token(answer));
+            let _ = facts.send(Fact::Token(slot, answer));
         });
     }
 
     fn dial(&mut self, conn: u32) {
         let (orders, queue) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
-        let (plan, token, facts) = (Arc::clone(&self.plan), self.token.clone(), self.facts.clone());
+        let (plan, facts) = (Arc::clone(&self.plan), self.facts.clone());
+        // By PLAIN there is one, and its token makes the connection.
+        let login = self.members.values().find_map(|member| {
+            let user = member.user.clone();
+            member.token.clone().map(|token| Login { user, token })
+        });
+        self.error = None;
         self.tasks
-            .spawn(connection::run(plan, conn, token, queue, stopped, facts));
-        self.lane = None;
+            .spawn(connection::run(plan, conn, login, queue, stopped, facts));
+        self.forget_lanes();
         self.connection = Some(Present {
             conn,
             orders,
             _stop: stop,
         });
+    }
+
+    fn put_token(&mut self, put: u32, slot: SlotId) {
+        if let Some(member) = self.members.get(&slot)
+            && let Some(token) = member.token.clone()
+        {
+            let audience = member.resource.as_str().to_owned();
+            self.order(Order::PutToken(Put {
+                number: put,
+                audience,
+                token,
+            }));
+        }
+    }
+
+    fn open_lane(&mut self, lane: LaneId, epoch: Epoch) {
+        let (orders, queue) = mpsc::unbounded_channel();
+        let Some(member) = self.members.get_mut(&lane.slot) else {
+            return;
+        };
+        member.lanes.insert(lane.kind, (epoch, orders));
+        let place = Arc::clone(&member.place);
+        self.order(Order::OpenLane {
+            lane,
+            epoch,
+            place,
+            orders: queue,
+        });
+    }
+
+    fn subscribed(&mut self, lane: LaneId, result: Result<(), SubscribeError>) {
+        let Some(member) = self.members.get_mut(&lane.slot) else {
+            return;
+        };
+        let failed = result.is_err();
+        if let Some(stream) = member.streams.get_mut(&lane.kind)
+            && let Some(reply) = stream.reply.take()
+        {
+            let _ = reply.send(result);
+        }
+        if failed {
+            member.streams.remove(&lane.kind);
+        }
+    }
+
+    fn deliver(&mut self, lane: LaneId, epoch: Epoch, delivery: DeliveryId) {
+        let stream = self
+            .members
+            .get(&lane.slot)
+            .and_then(|member| member.streams.get(&lane.kind));
+        let taken = match (stream, self.carried.take()) {
+            (Some(stream), Some(carried)) => stream.items.deliver(epoch, delivery, carried),
+            _ => false,
+        };
+        if !taken {
+            // Nobody is there: the hub has it back.
+            self.tell(Input::Answer {
+                lane,
+                epoch,
+                delivery,
+                verdict: Verdict::Abandon,
+            });
+        }
+    }
+
+    fn complete_request(&mut self, request: RequestId, result: Result<(), TwinError>) {
+        let Some(asking) = self.asking.remove(&request) else {
+            return;
+        };
+        let (version, body) = match self.carried.take() {
+            Some(Carried::Answer { version, body }) => (version, body),
+            _ => (None, Vec::new()),
+        };
+        let _ = asking.reply.send(match result {
+            Ok(()) => Ok(Answer { version, body }),
+            Err(TwinError::Refused { status, .. }) => {
+                let text = String::from_utf8_lossy(&body).trim().to_owned();
+                let message = (!text.is_empty()).then_some(text);
+                Err(TwinError::Refused { status, message })
+            }
+            Err(error) => Err(error),
+        });
+    }
+
+    fn deliver_desired(&mut self, slot: SlotId, version: i64, whole: bool) {
+        let stream = self
+            .members
+            .get(&slot)
+            .and_then(|member| member.streams.get(&LaneKind::Twin));
+        let body = match self.carried.take() {
+            Some(Carried::Answer { body, .. } | Carried::Change(body)) => body,
+            _ => Vec::new(),
+        };
+        if let Some(stream) = stream
+            && let Items::Changes(changes) = &stream.items
+        {
+            let _ = changes.send(DesiredChange::read(version, whole, &body));
+        }
+    }
+
+    fn forget_lanes(&mut self) {
+        for member in self.members.values_mut() {
+            member.lanes.clear();
+        }
     }
 
     /// What a task that has ended does not hear, it has answered with its end.
@@ -301,20 +446,27 @@ impl Owner {
         }
     }
 
-    fn lane_order(&self, epoch: Epoch, order: LaneOrder) {
-        if let Some((_, lane)) = self.lane.as_ref().filter(|(present, _)| *present == epoch) {
-            let _ = lane.send(order);
+    fn lane_order(&self, lane: LaneId, epoch: Epoch, order: LaneOrder) {
+        if let Some(member) = self.members.get(&lane.slot) {
+            member.order(lane, epoch, order);
         }
     }
 
-    fn report(&mut self, status: Status) {
-        tracing::debug!(?status, "status");
-        if status == Status::Connected
-            && let Some(first) = self.first.take()
-        {
-            let _ = first.send(Ok(()));
+    /// Before the outcomes are told, so that who hears of one finds it counted.
+    fn show_statistics(&mut self) {
+        match self.touched.take() {
+            Some(Touched::One(slot)) => {
+                if let Some(member) = self.members.get(&slot) {
+                    member.show(self.supervisor.statistics(slot));
+                }
+            }
+            Some(Touched::All) => {
+                for (slot, member) in &self.members {
+                    member.show(self.supervisor.statistics(*slot));
+                }
+            }
+            None => {}
         }
-        self.status.send_replace(status);
     }
 
     /// Ends what is left, and answers who still asks.
@@ -322,46 +474,28 @@ impl Owner {
         mut self,
         result: Result<(), Interruption>,
         commands: &mut mpsc::UnboundedReceiver<Command>,
-        ended: &Ended,
     ) {
-        let why = match &*self.status.borrow() {
-            Status::Ended { why } => why.clone(),
-            _ => Interruption::Stopped,
+        let why = match &result {
+            Ok(()) => Interruption::Stopped,
+            Err(why) => why.clone(),
         };
-        let _ = ended.set(why.clone());
+        self.connection = None;
         commands.close();
         while let Ok(command) = commands.try_recv() {
-            match command {
-                Command::Send { payload, .. } => {
-                    let _ = payload.reply.send(Err(SendError::NotSent(why.clone())));
-                }
-                Command::Withdraw(_) => {}
-                Command::Close { reply, .. } => self.closers.push(reply),
+            if let Some((slot, closer)) = command.refuse(&why)
+                && let Some(member) = self.members.get_mut(&slot)
+            {
+                member.closers.push(closer);
             }
         }
-        self.lane = None;
-        self.connection = None;
-        if let Some(first) = self.first.take() {
-            // With no error of something that could not be made, what was made has ended before it was of use.
-            let ended = || ConnectError::interrupted(Phase::Begin, why.clone());
-            let _ = first.send(Err(self.error.take().unwrap_or_else(ended)));
-        }
+        self.forget_lanes();
         // Their fuses are blown: they have nothing to wait for.
         let _ = timeout(super::REASON_TIMEOUT, async {
             while self.tasks.join_next().await.is_some() {}
         })
         .await;
-        let closed = match result {
-            Ok(()) => Ok(()),
-            Err(Interruption::TimedOut {
-                phase: Phase::Close, ..
-            }) => Err(CloseError::TimedOut {
-                after: self.close_limit,
-            }),
-            Err(why) => Err(CloseError::Ended(why)),
-        };
-        for reply in self.closers {
-            let _ = reply.send(closed.clone());
+        for member in self.members.values_mut() {
+            member.left(&result);
         }
     }
 }

@@ -121,7 +121,7 @@ fn a_certificate_that_does_not_hold_is_final_and_a_network_that_is_down_is_not()
     assert_eq!(classify_connect(&tls(TlsFailure::NotTls)), Reconnect);
     let resolve = ConnectError::Resolve {
         host: "hub".into(),
-        source: std::io::ErrorKind::NotFound.into(),
+        source: std::sync::Arc::new(std::io::ErrorKind::NotFound.into()),
     };
     assert_eq!(classify_connect(&resolve), Reconnect);
     assert_eq!(classify_connect(&ConnectError::Refused { code: 2 }), GiveUp);

@@ -100,7 +100,7 @@ impl Backoff {
 
     /// The connection is up.
     pub fn connected(&mut self, now: Instant) {
-        self.up = Some(now);
+        self.up.get_or_insert(now);
     }
 
     /// The connection, or the attempt at one, has failed: when to make the next attempt.

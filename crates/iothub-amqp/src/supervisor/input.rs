@@ -5,25 +5,58 @@ use std::time::{Duration, Instant};
 use crate::error::{Condition, ConnectError, Interruption};
 use crate::recovery::{Operation, Recovery, classify_connect, classify_end};
 
-use super::{Epoch, TicketId, TransferId};
+use super::{DeliveryId, Epoch, LaneId, RequestId, SlotId, SlotSettings, TicketId, TransferId};
 
 /// A wish of the application, or a fact from the driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
+    /// A device or module comes to the connection.
+    Join { slot: SlotId, settings: SlotSettings },
+    /// It goes: send what waits, then end its session; by then at the latest.
+    Leave { slot: SlotId, deadline: Instant },
     /// A message of this encoded size is to be sent by then; `limit` is how long that was when it was said.
     Enqueue {
+        slot: SlotId,
         ticket: TicketId,
         size: usize,
         deadline: Instant,
         limit: Duration,
     },
     /// Nobody waits for this message any more: if it was never handed over, it need not be.
-    Withdraw(TicketId),
-    /// Send what waits, then close; by then at the latest.
+    Withdraw { slot: SlotId, ticket: TicketId },
+    /// What comes in on this lane is wanted, from now until said otherwise; by then at the latest for the first time.
+    Subscribe {
+        lane: LaneId,
+        deadline: Instant,
+        limit: Duration,
+    },
+    /// It is not wanted any more.
+    Unsubscribe(LaneId),
+    /// The application's word on something that came in.
+    Answer {
+        lane: LaneId,
+        epoch: Epoch,
+        delivery: DeliveryId,
+        verdict: Verdict,
+    },
+    /// Ask the hub's twin; by then at the latest.
+    Request {
+        slot: SlotId,
+        request: RequestId,
+        question: Question,
+        deadline: Instant,
+        limit: Duration,
+    },
+    /// The application has taken a desired change: there is room for another.
+    Taken(SlotId),
+    /// Send what waits of all, then close; by then at the latest.
     Close { deadline: Instant },
 
     /// The credential's answer.
-    Token(Result<TokenLife, Cause>),
+    Token {
+        slot: SlotId,
+        result: Result<TokenLife, Cause>,
+    },
     /// The connection is open.
     Up { conn: u32 },
     /// The hub's answer to a token.
@@ -39,24 +72,132 @@ pub enum Input {
         conn: u32,
         result: Result<(), Interruption>,
     },
+    /// The session of a slot that leaves has ended.
+    SessionEnded { slot: SlotId },
     /// The link is attached and takes messages of up to this many bytes (0: any).
-    LaneUp { epoch: Epoch, limit: u64 },
+    LaneUp { lane: LaneId, epoch: Epoch, limit: u64 },
     /// The link is gone. No fact of it follows.
-    LaneLost { epoch: Epoch, cause: Cause },
+    LaneLost {
+        lane: LaneId,
+        epoch: Epoch,
+        cause: Cause,
+    },
     /// The engine has taken the transfer.
-    Handed { epoch: Epoch, transfer: TransferId },
+    Handed {
+        lane: LaneId,
+        epoch: Epoch,
+        transfer: TransferId,
+    },
     /// The engine has not taken the transfer, and won't.
     NotHanded {
+        lane: LaneId,
         epoch: Epoch,
         transfer: TransferId,
         why: NotHanded,
     },
     /// The hub's word on the transfer.
     Settled {
+        lane: LaneId,
         epoch: Epoch,
         transfer: TransferId,
         outcome: Outcome,
     },
+    /// Something came in.
+    Arrived {
+        lane: LaneId,
+        epoch: Epoch,
+        delivery: DeliveryId,
+    },
+    /// The engine has taken the application's word on it.
+    Disposed {
+        lane: LaneId,
+        epoch: Epoch,
+        delivery: DeliveryId,
+    },
+    /// The engine has taken the question.
+    Asked {
+        lane: LaneId,
+        epoch: Epoch,
+        request: RequestId,
+    },
+    /// The hub has answered: with this status, and of a whole twin this version of the desired properties.
+    Answered {
+        lane: LaneId,
+        epoch: Epoch,
+        request: RequestId,
+        status: i32,
+        desired: Option<i64>,
+    },
+    /// The hub says that the desired properties have become this version.
+    Changed {
+        lane: LaneId,
+        epoch: Epoch,
+        version: i64,
+    },
+}
+
+impl Input {
+    /// The lane that it tells of, if it is a fact of one.
+    #[must_use]
+    pub fn lane(&self) -> Option<LaneId> {
+        match self {
+            Self::LaneUp { lane, .. }
+            | Self::LaneLost { lane, .. }
+            | Self::Handed { lane, .. }
+            | Self::NotHanded { lane, .. }
+            | Self::Settled { lane, .. }
+            | Self::Arrived { lane, .. }
+            | Self::Disposed { lane, .. }
+            | Self::Asked { lane, .. }
+            | Self::Answered { lane, .. }
+            | Self::Changed { lane, .. } => Some(*lane),
+            _ => None,
+        }
+    }
+
+    /// Only a peer that lives makes it so.
+    pub(super) fn is_sign_of_life(&self) -> bool {
+        match self {
+            Self::LaneUp { .. }
+            | Self::Settled { .. }
+            | Self::Arrived { .. }
+            | Self::Answered { .. }
+            | Self::Changed { .. }
+            | Self::Up { .. } => true,
+            Self::TokenPut { result, .. } => match result {
+                Ok(()) => true,
+                Err(cause) => cause.is_of_peer(),
+            },
+            Self::LaneLost { cause, .. } => cause.is_of_peer(),
+            _ => false,
+        }
+    }
+}
+
+/// What the application makes of something that came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is done: the hub deletes it.
+    Complete,
+    /// The hub is to deliver it again.
+    Abandon,
+    /// The hub is to put it aside for good.
+    Reject,
+    /// A method's answer, which the owner has.
+    Respond,
+    /// Nothing is said of it; the place that it took is free.
+    Forget,
+}
+
+/// What the hub's twin is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Question {
+    /// All of the twin.
+    Get,
+    /// To merge a patch into the reported properties.
+    Report,
+    /// To tell of desired changes from now on.
+    Subscribe,
 }
 
 /// How long a token will live.
@@ -76,6 +217,11 @@ pub struct Cause {
 }
 
 impl Cause {
+    /// The peer said so.
+    fn is_of_peer(&self) -> bool {
+        matches!(self.why, Interruption::Refused(_) | Interruption::Closed)
+    }
+
     /// The end of something that was there.
     #[must_use]
     pub fn ended(why: Interruption, operation: Operation) -> Self {

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::batch::{self, Batching};
-use super::line::Certainty;
 use super::{Epoch, TicketId, TransferId};
 
 /// How much may fly.
@@ -14,6 +13,15 @@ pub(super) struct Window {
     pub(super) transfers: usize,
     /// Bytes of their messages.
     pub(super) bytes: usize,
+}
+
+/// Whether all that a lane had to say has been heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Certainty {
+    /// It ended by itself and said so last.
+    AllIsHeard,
+    /// It is ended from here: what it handed over a moment ago may not be known yet.
+    FactsMayFollow,
 }
 
 /// All messages that have no outcome yet, in the order of their tickets.
@@ -305,6 +313,11 @@ impl Ledger {
 
     pub(super) fn is_empty(&self) -> bool {
         self.tickets.is_empty()
+    }
+
+    /// Messages wait to be transferred.
+    pub(super) fn has_queued(&self) -> bool {
+        !self.queued.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {

@@ -2,16 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use crate::error::{Interruption, Phase, SendError};
+use crate::error::{Interruption, Phase};
 use crate::recovery::Recovery;
 use crate::status::Status;
 
-use super::lane::{Lane, LaneHealth};
-use super::{Action, Cause, Epoch, SignIn, Supervisor};
+use super::core::Core;
+use super::ledger::Certainty;
+use super::slot::Slot;
+use super::{Action, Cause, Lifetime, Supervisor};
 
 /// Where the connection stands.
 #[derive(Debug, Clone)]
 pub(super) enum Line {
+    /// Nobody needs one.
+    Idle,
     /// There is none until then.
     Down {
         until: Instant,
@@ -22,8 +26,6 @@ pub(super) enum Line {
     Dialling {
         deadline: Instant,
     },
-    /// It is open, its first token is with the hub.
-    Authorizing,
     Up,
     /// It is to be replaced as soon as nothing flies, or then.
     Retiring {
@@ -45,12 +47,16 @@ impl Line {
             | Self::Dialling { deadline: at }
             | Self::Retiring { deadline: at }
             | Self::Leaving { deadline: at } => Some(*at),
-            Self::AwaitingToken | Self::Authorizing | Self::Up | Self::Ended { .. } => None,
+            Self::Idle | Self::AwaitingToken | Self::Up | Self::Ended { .. } => None,
         }
     }
 
     pub(super) fn is_leaving(&self) -> bool {
         matches!(self, Self::Leaving { .. })
+    }
+
+    pub(super) fn is_retiring(&self) -> bool {
+        matches!(self, Self::Retiring { .. })
     }
 
     pub(super) fn is_ended(&self) -> bool {
@@ -67,168 +73,201 @@ impl Line {
     /// The driver has a connection, or is making or closing one.
     fn exists(&self) -> bool {
         match self {
-            Self::Dialling { .. }
-            | Self::Authorizing
-            | Self::Up
-            | Self::Retiring { .. }
-            | Self::Leaving { .. } => true,
-            Self::Down { .. } | Self::AwaitingToken | Self::Ended { .. } => false,
+            Self::Dialling { .. } | Self::Up | Self::Retiring { .. } | Self::Leaving { .. } => true,
+            Self::Idle | Self::Down { .. } | Self::AwaitingToken | Self::Ended { .. } => false,
         }
+    }
+}
+
+impl Core {
+    /// Replaces the connection in good order: nothing new is sent, and it is closed once nothing flies.
+    pub(super) fn retire(&mut self, now: Instant) {
+        self.line = Line::Retiring {
+            deadline: now + self.settings.operation_timeout,
+        };
+    }
+
+    fn blow(&mut self) {
+        if self.line.exists() {
+            self.act(Action::Blow { conn: self.conn });
+        }
+        self.puts.clear();
     }
 }
 
 impl Supervisor {
     pub(super) fn advance_line(&mut self, now: Instant) {
-        match self.line {
+        match self.core.line {
             Line::Down { until } if now >= until => self.begin_attempt(now),
-            Line::Dialling { deadline } if now >= deadline => self.break_off(
-                Interruption::TimedOut {
-                    phase: Phase::Open,
-                    after: DIAL_STEPS * self.settings.operation_timeout,
-                },
-                now,
-            ),
-            Line::Retiring { deadline } if self.ledger.nothing_out() || now >= deadline => {
-                self.requeue_all(Certainty::FactsMayFollow);
-                self.start_leaving(now + self.settings.operation_timeout.min(RETIRE_TIMEOUT));
+            Line::AwaitingToken if self.slots.values().any(|slot| slot.token.is_fresh(now)) => self.dial(now),
+            Line::Dialling { deadline } if now >= deadline => {
+                let after = DIAL_STEPS * self.core.settings.operation_timeout;
+                let phase = Phase::Open;
+                self.break_off(Interruption::TimedOut { phase, after }, now);
+            }
+            Line::Retiring { deadline } => {
+                self.each_slot(now, |slot, core, _| slot.report(core, Status::Renewing));
+                let nothing_out = self
+                    .slots
+                    .values()
+                    .all(|slot| slot.telemetry.ledger.nothing_out());
+                if nothing_out || now >= deadline {
+                    self.lose_all(&Interruption::Closed, Certainty::FactsMayFollow, now);
+                    self.start_leaving(now + self.core.settings.operation_timeout.min(RETIRE_TIMEOUT));
+                }
             }
             Line::Leaving { deadline } if now >= deadline => {
-                self.blow();
+                self.core.blow();
                 let after = self.closing.map_or(RETIRE_TIMEOUT, |closing| closing.limit);
-                self.left(
-                    Err(Interruption::TimedOut {
-                        phase: Phase::Close,
-                        after,
-                    }),
-                    now,
-                );
+                let phase = Phase::Close;
+                self.left(Err(Interruption::TimedOut { phase, after }), now);
             }
             _ => {}
         }
     }
 
     fn begin_attempt(&mut self, now: Instant) {
-        if self.token.is_fresh(now) {
+        if self.core.members == 0 {
+            self.core.line = Line::Idle;
+            return;
+        }
+        if self.slots.values().any(|slot| slot.token.is_fresh(now)) {
             self.dial(now);
         } else {
-            self.line = Line::AwaitingToken;
-            self.fetch_token(now);
+            self.core.line = Line::AwaitingToken;
+            self.each_slot(now, |slot, core, now| slot.fetch_token(core, now));
         }
     }
 
-    pub(super) fn dial(&mut self, now: Instant) {
+    fn dial(&mut self, now: Instant) {
         // A token that was long in coming does not make room for an attempt more.
-        let allowed = self.backoff.allowed(now);
+        let allowed = self.core.backoff.allowed(now);
         if allowed > now {
-            self.line = Line::Down { until: allowed };
+            self.core.line = Line::Down { until: allowed };
             return;
         }
-        self.epoch = Epoch {
-            conn: self.epoch.conn + 1,
-            session: 0,
-            lane: 0,
+        let core = &mut self.core;
+        core.conn += 1;
+        core.backoff.attempted(now);
+        core.attempts += 1;
+        core.line = Line::Dialling {
+            deadline: now + DIAL_STEPS * core.settings.operation_timeout,
         };
-        self.backoff.attempted(now);
-        self.statistics.attempts += 1;
-        self.line = Line::Dialling {
-            deadline: now + DIAL_STEPS * self.settings.operation_timeout,
-        };
-        self.actions.push_back(Action::Dial {
-            conn: self.epoch.conn,
-        });
+        core.act(Action::Dial { conn: core.conn });
     }
 
     pub(super) fn up(&mut self, conn: u32, now: Instant) {
-        if conn != self.epoch.conn || !matches!(self.line, Line::Dialling { .. }) {
+        if conn != self.core.conn || !matches!(self.core.line, Line::Dialling { .. }) {
             return;
         }
-        match self.settings.sign_in {
-            SignIn::Plain => self.authorized(now),
-            SignIn::Claims => {
-                self.line = Line::Authorizing;
-                self.put_token(now);
-            }
-        }
-    }
-
-    pub(super) fn authorized(&mut self, now: Instant) {
-        self.line = Line::Up;
-        self.lane = Lane::Down { until: now };
-        self.lane_health = LaneHealth::default();
+        self.core.line = Line::Up;
+        self.each_slot(now, Slot::line_up);
     }
 
     pub(super) fn lost(&mut self, conn: u32, cause: Cause, now: Instant) {
-        if conn != self.epoch.conn || !self.line.exists() {
+        if conn != self.core.conn || !self.core.line.exists() {
             return;
         }
-        if self.line.is_leaving() {
+        if self.core.line.is_leaving() {
             return self.left(Err(cause.why), now);
         }
-        self.requeue_all(Certainty::AllIsHeard);
+        let was_up = !matches!(self.core.line, Line::Dialling { .. });
+        let cause = self.whose_fault(cause, was_up, now);
+        self.lose_all(&cause.why, Certainty::AllIsHeard, now);
         self.recover(cause, now);
     }
 
+    /// A connection that has worked may end by one device's fault, or by a token that has had its time.
+    fn whose_fault(&self, cause: Cause, was_up: bool, now: Instant) -> Cause {
+        let mut live = self.slots.values().filter(|slot| slot.ended.is_none());
+        match (live.next(), live.next()) {
+            (Some(alone), None) if was_up => alone.mend(cause, now),
+            (Some(_), Some(_)) if was_up => Cause {
+                why: cause.why,
+                recovery: match cause.recovery {
+                    Recovery::GiveUp => Recovery::Reconnect,
+                    recovery => recovery,
+                },
+            },
+            _ => cause,
+        }
+    }
+
     /// Ends a connection that is of no use any more.
-    pub(super) fn break_off(&mut self, why: Interruption, now: Instant) {
-        self.blow();
-        self.requeue_all(Certainty::FactsMayFollow);
+    fn break_off(&mut self, why: Interruption, now: Instant) {
         let recovery = Recovery::Reconnect;
-        self.recover(Cause { why, recovery }, now);
+        self.fault(Cause { why, recovery }, now);
+    }
+
+    /// A slot has found out that the connection is of no use any more.
+    pub(super) fn fault(&mut self, cause: Cause, now: Instant) {
+        if self.core.line.is_leaving() || self.core.line.is_ended() {
+            return;
+        }
+        self.core.blow();
+        self.lose_all(&cause.why, Certainty::FactsMayFollow, now);
+        self.recover(cause, now);
+    }
+
+    fn lose_all(&mut self, why: &Interruption, certainty: Certainty, now: Instant) {
+        self.core.puts.clear();
+        self.each_slot(now, |slot, core, now| slot.line_lost(core, why, certainty, now));
     }
 
     /// After the connection is gone: make another, or give up.
-    pub(super) fn recover(&mut self, cause: Cause, now: Instant) {
+    fn recover(&mut self, cause: Cause, now: Instant) {
         let Cause { why, recovery } = cause;
-        self.token.forget_put();
-        if recovery == Recovery::GiveUp || !self.settings.recover || !self.ever_up {
-            return self.give_up(why);
+        let gives_up = recovery == Recovery::GiveUp || !self.core.settings.recover;
+        self.core.last_loss = Some(why.clone());
+        let mut until = self.core.backoff.lost(now);
+        let throttled = recovery == Recovery::Throttled;
+        if throttled {
+            until = until.max(now + self.core.backoff.throttled(now));
         }
-        self.last_loss = Some(why.clone());
-        let next = self.backoff.lost(now);
-        if recovery == Recovery::Throttled {
-            let until = next.max(now + self.backoff.throttled(now));
-            self.line = Line::Down { until };
-            self.report(Status::Throttled { why, until });
-        } else {
-            self.line = Line::Down { until: next };
-            self.report(Status::Recovering {
-                why,
-                next_attempt: next,
-            });
-        }
-    }
-
-    /// Replaces the connection in good order: nothing new is sent, and it is closed once nothing flies.
-    pub(super) fn retire(&mut self, now: Instant) {
-        self.line = Line::Retiring {
-            deadline: now + self.settings.settle_timeout,
-        };
-        self.report(Status::Renewing);
+        // Before the slots are told, since one that ends may end all.
+        self.core.line = Line::Down { until };
+        self.each_slot(now, |slot, core, _| {
+            if gives_up || !slot.ever_up {
+                return slot.end(core, why.clone());
+            }
+            let why = why.clone();
+            slot.last_loss = Some(why.clone());
+            slot.report(
+                core,
+                match throttled {
+                    true => Status::Throttled { why, until },
+                    false => Status::Recovering {
+                        why,
+                        next_attempt: until,
+                    },
+                },
+            );
+        });
     }
 
     /// Closes for good, as well as the connection allows.
-    pub(super) fn leave(&mut self, deadline: Instant) {
-        match self.line {
+    pub(super) fn leave(&mut self, deadline: Instant, now: Instant) {
+        match self.core.line {
             Line::Up | Line::Retiring { .. } => self.start_leaving(deadline),
             Line::Leaving { .. } | Line::Ended { .. } => {}
+            Line::Idle => self.finish(Interruption::Stopped, Ok(()), now),
             _ => {
-                self.blow();
-                let why = self.last_loss.clone().unwrap_or(Interruption::Stopped);
-                self.finish(Interruption::Stopped, Err(why));
+                self.core.blow();
+                let why = self.core.last_loss.clone().unwrap_or(Interruption::Stopped);
+                self.finish(Interruption::Stopped, Err(why), now);
             }
         }
     }
 
-    fn start_leaving(&mut self, deadline: Instant) {
-        self.line = Line::Leaving { deadline };
-        self.actions.push_back(Action::CloseGently {
-            conn: self.epoch.conn,
-            deadline,
-        });
+    pub(super) fn start_leaving(&mut self, deadline: Instant) {
+        self.core.puts.clear();
+        self.core.line = Line::Leaving { deadline };
+        let conn = self.core.conn;
+        self.core.act(Action::CloseGently { conn, deadline });
     }
 
     pub(super) fn closed(&mut self, conn: u32, result: Result<(), Interruption>, now: Instant) {
-        if conn == self.epoch.conn && self.line.is_leaving() {
+        if conn == self.core.conn && self.core.line.is_leaving() {
             self.left(result, now);
         }
     }
@@ -236,61 +275,44 @@ impl Supervisor {
     /// The connection was left: for good, or for the next one.
     fn left(&mut self, result: Result<(), Interruption>, now: Instant) {
         if self.closing.is_some() {
-            return self.finish(Interruption::Stopped, result);
+            return self.finish(Interruption::Stopped, result, now);
         }
-        self.line = Line::Down {
-            until: self.backoff.allowed(now),
+        self.core.line = Line::Down {
+            until: self.core.backoff.allowed(now),
         };
+        self.each_slot(now, |_, _, _| {});
         self.advance_line(now);
     }
 
-    pub(super) fn give_up(&mut self, why: Interruption) {
-        self.blow();
-        self.fail_all(&why);
-        self.finish(why.clone(), Err(why));
-    }
-
-    fn finish(&mut self, why: Interruption, result: Result<(), Interruption>) {
-        self.fail_all(&why);
-        self.line = Line::Ended { why: why.clone() };
-        self.report(Status::Ended { why });
-        self.actions.push_back(Action::Finished(result));
-    }
-
-    pub(super) fn blow(&mut self) {
-        if self.line.exists() {
-            self.actions.push_back(Action::Blow {
-                conn: self.epoch.conn,
-            });
+    /// After slots have ended: a connection without any is closed, and perhaps with it all.
+    pub(super) fn without_slots(&mut self, now: Instant) {
+        if self.core.members > 0 || self.closing.is_some() || self.core.line.is_ended() {
+            return;
+        }
+        if self.core.settings.lifetime == Lifetime::OfItsSlots
+            && let Some(slot) = self.slots.values().next_back()
+            && let Some(why) = slot.ended.clone()
+        {
+            self.core.blow();
+            return self.finish(why.clone(), Err(why), now);
+        }
+        match self.core.line {
+            Line::Up | Line::Retiring { .. } => {
+                self.start_leaving(now + self.core.settings.operation_timeout.min(RETIRE_TIMEOUT));
+            }
+            Line::Leaving { .. } => {}
+            _ => {
+                self.core.blow();
+                self.core.line = Line::Idle;
+            }
         }
     }
 
-    pub(super) fn requeue_all(&mut self, certainty: Certainty) {
-        self.lane = Lane::Absent;
-        self.statistics.resent += self.ledger.lost(certainty) as u64;
-        // Those whose time had come were only waiting for the lane's word.
-        for ticket in std::mem::take(&mut self.expired) {
-            let after = self.ledger.limit(ticket);
-            let phase = Phase::Credit;
-            let why = Interruption::TimedOut { phase, after };
-            let maybe = self.ledger.is_maybe(ticket);
-            let error = if maybe {
-                SendError::Unknown(why)
-            } else {
-                SendError::NotSent(why)
-            };
-            self.complete(ticket, Err(error));
-        }
+    fn finish(&mut self, why: Interruption, result: Result<(), Interruption>, now: Instant) {
+        self.core.line = Line::Ended { why: why.clone() };
+        self.each_slot(now, |slot, core, _| slot.end(core, why.clone()));
+        self.core.act(Action::Finished(result));
     }
-}
-
-/// Whether all that a lane had to say has been heard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Certainty {
-    /// It ended by itself and said so last.
-    AllIsHeard,
-    /// It is ended from here: what it handed over a moment ago may not be known yet.
-    FactsMayFollow,
 }
 
 /// Resolving, connecting, TLS and opening are bounded one by one; all of them together by this many such bounds.

@@ -1,8 +1,11 @@
-//! The sans-IO heart of a client: it decides everything and touches nothing.
+//! The sans-IO heart of a connection and of all devices on it: it decides everything and touches nothing.
 //!
 //! It is told what the application wishes and what the driver has found out ([`Input`]), with the time, and says what
 //! to do ([`Action`]). It opens nothing, sleeps never, reads no clock, and its dice are seeded: the same inputs give
 //! the same actions. Payloads stay outside; it sees tickets and sizes.
+//!
+//! The connection is one, and each device or module on it has a slot of its own: its token, its session, its lanes, its
+//! messages, its back-off. What one slot meets ends that slot at the most, unless it is the connection's own fault.
 //!
 //! Connection, session and link carry counters ([`Epoch`]), so that what is heard of one that is gone is known for
 //! stale. Only an acceptance is true whatever epoch brings it.
@@ -10,324 +13,434 @@
 mod action;
 pub mod backoff;
 mod batch;
+mod core;
+mod ids;
+mod inbox;
 mod input;
 mod lane;
 mod ledger;
 mod line;
+mod roster;
+mod slot;
+mod telemetry;
 mod token;
+mod twin;
+mod wishes;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::error::{Accepted, Interruption, Phase, SendError};
-use crate::status::{Statistics, Status};
+use crate::error::{Interruption, Phase, SendError};
+use crate::recovery::Recovery;
+use crate::status::Statistics;
 
+pub use self::core::MAX_PUTS;
+use self::core::{Core, Puts};
 pub use action::Action;
 use backoff::{Backoff, Schedule};
 pub use batch::{Batching, MAX_BATCH_MESSAGES};
-pub use input::{Cause, Input, NotHanded, Outcome, TokenLife};
-use lane::{Lane, LaneHealth};
-use ledger::{Ledger, Overdue};
+pub use ids::{DeliveryId, Epoch, LaneId, LaneKind, RequestId, SlotId, TicketId, TransferId};
+use inbox::Opening;
+pub use input::{Cause, Input, NotHanded, Outcome, Question, TokenLife, Verdict};
 use line::Line;
-use token::Token;
-
-/// A message, by the order in which it was given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TicketId(pub u64);
-
-/// One or more messages in one AMQP transfer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TransferId(pub u64);
-
-/// Which connection, which session on it and which link on that. Each counter only rises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Epoch {
-    pub conn: u32,
-    pub session: u32,
-    pub lane: u32,
-}
+use slot::{Leaving, Slot};
+pub use twin::{MAX_REQUESTS, MAX_UNTAKEN};
 
 /// How the connection is signed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignIn {
-    /// By SASL PLAIN: the connection is worth its one token.
+    /// By SASL PLAIN: the connection is worth its one token, and has one slot.
     Plain,
     /// By tokens put to the `$cbs` node, renewed in place.
     Claims,
+}
+
+/// How long the connection is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime {
+    /// It ends with its last slot.
+    OfItsSlots,
+    /// Until it is closed; while it has no slots, nothing is connected.
+    UntilClosed,
 }
 
 /// What a supervisor goes by.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub sign_in: SignIn,
+    pub lifetime: Lifetime,
     /// Whether what is lost is made anew. If not, the first loss is the end.
     pub recover: bool,
     pub schedule: Schedule,
     /// Bounds each step that waits for the peer.
     pub operation_timeout: Duration,
-    /// How long a transfer may fly before the link counts as dead.
-    pub settle_timeout: Duration,
-    /// The most transfers, and bytes, that fly at once.
-    pub window: usize,
+    /// The most bytes of messages that fly at once, of all slots; but each slot may always have one message out.
     pub window_bytes: usize,
-    pub batching: Batching,
     /// For the jitter.
     pub seed: u64,
+}
+
+/// What a slot goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotSettings {
+    /// How long a transfer may fly before the link counts as dead.
+    pub settle_timeout: Duration,
+    /// The most transfers that fly at once.
+    pub window: usize,
+    pub batching: Batching,
 }
 
 /// See the module.
 #[derive(Debug, Clone)]
 pub struct Supervisor {
-    settings: Settings,
-    backoff: Backoff,
-    ledger: Ledger,
-    line: Line,
-    lane: Lane,
-    lane_health: LaneHealth,
-    /// When another client took the link, within the last minute.
-    thefts: VecDeque<Instant>,
-    token: Token,
-    epoch: Epoch,
-    /// The link has been up once: from now on losses are recovered from.
-    ever_up: bool,
+    core: Core,
+    slots: BTreeMap<SlotId, Slot>,
+    /// When which slot is to be looked after.
+    due: BTreeSet<(Instant, SlotId)>,
+    /// Those that leave while others stay.
+    going: BTreeSet<SlotId>,
     /// When to stop waiting for outcomes, and to be closed.
-    closing: Option<Closing>,
-    /// Tickets whose time is up while it is not known whether they were handed over.
-    expired: BTreeSet<TicketId>,
-    /// The lane was asked to give this transfer back and all behind it; until it has, nothing may be put behind them.
-    taken_back: Option<TransferId>,
-    /// Why the last connection, session or link ended.
-    last_loss: Option<Interruption>,
-    status: Status,
-    statistics: Statistics,
-    actions: VecDeque<Action>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Closing {
-    drained_by: Instant,
-    closed_by: Instant,
-    limit: Duration,
+    closing: Option<Leaving>,
 }
 
 impl Supervisor {
-    /// Connects as soon as it is told the time.
+    /// Connects as soon as something joins.
     #[must_use]
     pub fn new(settings: Settings, now: Instant) -> Self {
         Self {
-            backoff: Backoff::new(settings.schedule, settings.seed),
-            ledger: Ledger::default(),
-            line: Line::Down { until: now },
-            lane: Lane::Absent,
-            lane_health: LaneHealth::default(),
-            thefts: VecDeque::new(),
-            token: Token::default(),
-            epoch: Epoch::default(),
-            ever_up: false,
+            core: Core {
+                backoff: Backoff::new(settings.schedule, settings.seed),
+                line: Line::Idle,
+                conn: 0,
+                attempts: 0,
+                puts: Puts::default(),
+                members: 0,
+                others_out: 0,
+                hungry: VecDeque::new(),
+                heard: now,
+                fault: None,
+                last_loss: None,
+                actions: VecDeque::new(),
+                settings,
+            },
+            slots: BTreeMap::new(),
+            due: BTreeSet::new(),
+            going: BTreeSet::new(),
             closing: None,
-            expired: BTreeSet::new(),
-            taken_back: None,
-            last_loss: None,
-            status: Status::Connecting,
-            statistics: Statistics::default(),
-            actions: VecDeque::new(),
-            settings,
         }
     }
 
     /// Takes a wish or a fact.
     pub fn handle(&mut self, input: Input, now: Instant) {
+        if input.is_sign_of_life() {
+            self.core.heard = now;
+        }
         match input {
+            Input::Join { slot, settings } => self.join(slot, settings, now),
+            Input::Leave { slot, deadline } => self.leave_slot(slot, deadline, now),
             Input::Enqueue {
+                slot,
                 ticket,
                 size,
                 deadline,
                 limit,
-            } => self.enqueue(ticket, size, deadline, limit),
-            Input::Withdraw(ticket) => {
-                if self.ledger.withdraw(ticket) {
-                    self.told(ticket, Err(SendError::NotSent(Interruption::Stopped)));
+            } => self.enqueue(slot, ticket, size, (deadline, limit), now),
+            Input::Withdraw { slot, ticket } => self.with(slot, now, |slot, core, _| {
+                if slot.telemetry.ledger.withdraw(ticket) {
+                    slot.told(core, ticket, Err(SendError::NotSent(Interruption::Stopped)));
                 }
+            }),
+            Input::Subscribe {
+                lane,
+                deadline,
+                limit,
+            } => self.subscribe(lane, Opening { deadline, limit }, now),
+            Input::Unsubscribe(lane) => {
+                self.with(lane.slot, now, |slot, core, _| slot.unsubscribe(core, lane.kind));
             }
+            Input::Answer {
+                lane,
+                epoch,
+                delivery,
+                verdict,
+            } => self.answer(lane, epoch, delivery, verdict, now),
+            Input::Request {
+                slot,
+                request,
+                question,
+                deadline,
+                limit,
+            } => self.request(slot, request, question, (deadline, limit), now),
+            Input::Taken(slot) => self.with(slot, now, |slot, _, _| {
+                if let Some(twin) = &mut slot.twin {
+                    twin.taken();
+                }
+            }),
             Input::Close { deadline } => self.close(deadline, now),
-            Input::Token(result) => self.token_fetched(result, now),
+            Input::Token { slot, result } => {
+                self.with(slot, now, |slot, core, now| {
+                    if slot.ended.is_none() {
+                        slot.token_fetched(core, result, now);
+                    }
+                });
+            }
             Input::Up { conn } => self.up(conn, now),
             Input::TokenPut { conn, put, result } => self.token_put(conn, put, result, now),
             Input::Lost { conn, cause } => self.lost(conn, cause, now),
             Input::Closed { conn, result } => self.closed(conn, result, now),
-            Input::LaneUp { epoch, limit } => self.lane_up(epoch, limit, now),
-            Input::LaneLost { epoch, cause } => self.lane_lost(epoch, cause, now),
-            Input::Handed { transfer, .. } => self.ledger.handed(transfer, now),
-            Input::NotHanded { epoch, transfer, why } => self.not_handed(epoch, transfer, why),
-            Input::Settled {
-                epoch,
-                transfer,
-                outcome,
-            } => self.settled(epoch, transfer, outcome, now),
+            Input::SessionEnded { slot } => self.session_ended(slot, now),
+            fact => self.lane_fact(fact, now),
         }
         self.handle_timeout(now);
     }
 
+    /// What is heard of a lane.
+    fn lane_fact(&mut self, fact: Input, now: Instant) {
+        let Some(lane) = fact.lane() else { return };
+        self.with(lane.slot, now, |slot, core, now| match fact {
+            Input::LaneUp { epoch, limit, .. } => slot.lane_up(core, lane.kind, epoch, limit, now),
+            Input::LaneLost { epoch, cause, .. } => slot.lane_lost(core, lane.kind, epoch, cause, now),
+            Input::Handed { transfer, .. } => slot.telemetry.ledger.handed(transfer, now),
+            Input::NotHanded {
+                epoch, transfer, why, ..
+            } => slot.not_handed(core, epoch, transfer, why),
+            Input::Settled {
+                epoch,
+                transfer,
+                outcome,
+                ..
+            } => slot.settled(core, epoch, transfer, outcome, now),
+            Input::Arrived { epoch, delivery, .. } => {
+                if let Some(inbox) = slot.inboxes.get_mut(&lane.kind) {
+                    inbox.arrived(core, epoch, delivery);
+                }
+            }
+            Input::Disposed { epoch, delivery, .. } => {
+                if let Some(inbox) = slot.inboxes.get_mut(&lane.kind) {
+                    inbox.disposed(core, epoch, delivery);
+                }
+            }
+            Input::Asked { epoch, request, .. } => {
+                if let Some(twin) = &mut slot.twin {
+                    twin.asked(epoch, request);
+                }
+            }
+            Input::Answered {
+                epoch,
+                request,
+                status,
+                desired,
+                ..
+            } => {
+                if let Some(twin) = &mut slot.twin {
+                    twin.answered(core, epoch, request, (status, desired), now);
+                }
+            }
+            Input::Changed { epoch, version, .. } => {
+                if let Some(twin) = &mut slot.twin {
+                    twin.changed(core, epoch, version, now);
+                }
+            }
+            _ => {}
+        });
+    }
+
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.expire(now);
+        let due: Vec<_> = self
+            .due
+            .iter()
+            .take_while(|(at, _)| *at <= now)
+            .map(|(_, id)| *id)
+            .collect();
+        for id in due {
+            self.with(id, now, |_, _, _| {});
+        }
+        self.settle_faults(now);
         self.advance_closing(now);
+        self.advance_leaving(now);
         self.advance_line(now);
-        self.advance_token(now);
-        self.advance_lane(now);
-        self.statistics.waiting = self.ledger.len();
+        self.settle_faults(now);
+        self.without_slots(now);
+        self.advance_puts(now);
+        self.feed_the_hungry(now);
     }
 
     /// What to do next.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        self.core.actions.pop_front()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called, if nothing happens before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.line.is_ended() {
+        if self.core.line.is_ended() {
             return None;
         }
-        let closing = self.closing.map(|closing| {
-            if self.line.is_leaving() {
-                closing.closed_by
+        let leaving = |leaving: Leaving| {
+            if leaving.ending {
+                leaving.closed_by
             } else {
-                closing.drained_by
+                leaving.drained_by
             }
+        };
+        let closing = self.closing.map(|mut closing| {
+            closing.ending = self.core.line.is_leaving();
+            leaving(closing)
         });
+        let going = self.going.iter().filter_map(|id| self.slots.get(id)?.leaving);
+        let going = going.map(leaving).min().filter(|_| self.closing.is_none());
+        let put = self
+            .core
+            .puts
+            .oldest()
+            .map(|(_, put)| put.since + self.core.settings.operation_timeout);
         [
-            self.ledger.next_deadline(),
-            self.line.due(),
-            self.token_due(),
-            self.lane_due(),
+            self.due.first().map(|(at, _)| *at),
+            self.core.line.due(),
+            put,
             closing,
+            going,
         ]
         .into_iter()
         .flatten()
         .min()
     }
 
-    /// What was done so far.
+    /// What was done so far for a slot.
     #[must_use]
-    pub fn statistics(&self) -> Statistics {
-        self.statistics
+    pub fn statistics(&self, slot: SlotId) -> Statistics {
+        self.slots
+            .get(&slot)
+            .map_or_else(Statistics::default, |slot| Statistics {
+                attempts: self.core.attempts,
+                ..slot.statistics
+            })
     }
 
-    /// How many transfers, and bytes of messages, are out on the present link.
+    /// How many transfers of a slot, and bytes of messages, are out on the present link.
     #[must_use]
-    pub fn out(&self) -> (usize, usize) {
-        self.ledger.out()
+    pub fn out(&self, slot: SlotId) -> (usize, usize) {
+        self.slots
+            .get(&slot)
+            .map_or((0, 0), |slot| slot.telemetry.ledger.out())
     }
 
-    fn enqueue(&mut self, ticket: TicketId, size: usize, deadline: Instant, limit: Duration) {
-        let ended = if self.closing.is_some() {
-            Some(Interruption::Stopped)
-        } else {
-            self.line.ended_because().cloned()
+    /// How many tokens wait for the hub's answer.
+    #[must_use]
+    pub fn puts_in_flight(&self) -> usize {
+        self.core.puts.in_flight()
+    }
+
+    /// Whose token was put by this number.
+    #[must_use]
+    pub fn slot_of_put(&self, put: u32) -> Option<SlotId> {
+        self.core.puts.slot(put)
+    }
+
+    /// Whether one more may join.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let most = match self.core.settings.sign_in {
+            SignIn::Plain => 1,
+            SignIn::Claims => MAX_SLOTS,
         };
-        match ended {
-            Some(why) => self.told(ticket, Err(SendError::NotSent(why))),
-            None => self.ledger.enter(ticket, size, deadline, limit),
-        }
+        self.core.members < most
     }
 
-    fn close(&mut self, deadline: Instant, now: Instant) {
-        if self.closing.is_some() || self.line.is_ended() {
+    fn token_put(&mut self, conn: u32, put: u32, result: Result<(), Cause>, now: Instant) {
+        if conn != self.core.conn {
             return;
         }
-        let limit = deadline.saturating_duration_since(now);
-        self.closing = Some(Closing {
-            // The farewell needs a share of the time too.
-            drained_by: deadline - (limit / 2).min(FAREWELL),
-            closed_by: deadline,
-            limit,
-        });
-        self.report(Status::Closing);
+        if let Some(put) = self.core.puts.answered(put) {
+            self.with(put.slot, now, |slot, core, now| slot.token_put(core, result, now));
+        }
     }
 
-    /// Ends tickets whose time is up.
-    fn expire(&mut self, now: Instant) {
-        while let Some((ticket, limit, known)) = self.ledger.overdue(now) {
-            let timed_out = |phase| Interruption::TimedOut { phase, after: limit };
-            // While there is no link, why there is none says more than that the time is up.
-            let loss = self.last_loss.clone().filter(|_| !self.lane.is_up());
-            let result = match known {
-                Overdue::NeverHanded => SendError::NotSent(loss.unwrap_or_else(|| timed_out(Phase::Credit))),
-                Overdue::Maybe => SendError::Unknown(loss.unwrap_or_else(|| timed_out(Phase::Settle))),
-                Overdue::Offered(transfer) if self.expired.insert(ticket) => {
-                    let first = self.taken_back.map_or(transfer, |before| before.min(transfer));
-                    self.taken_back = Some(first);
-                    self.actions.push_back(Action::TakeBack {
-                        epoch: self.epoch,
-                        transfer,
-                    });
-                    self.ledger.extend(ticket, now + TAKE_BACK_TIMEOUT);
-                    continue;
+    /// Puts tokens as the queue allows, and gives up on those that have no answer.
+    fn advance_puts(&mut self, now: Instant) {
+        if !self.core.is_up() {
+            return;
+        }
+        let after = self.core.settings.operation_timeout;
+        while let Some((number, put)) = self.core.puts.oldest()
+            && now >= put.since + after
+        {
+            self.core.puts.answered(number);
+            let phase = Phase::Token;
+            let why = Interruption::TimedOut { phase, after };
+            let recovery = Recovery::Reconnect;
+            self.with(put.slot, now, |slot, core, now| {
+                slot.not_put(core, Cause { why, recovery }, Some(put.since), now);
+            });
+            self.settle_faults(now);
+        }
+        while let Some((put, slot)) = self.core.is_up().then(|| self.core.puts.next(now)).flatten() {
+            let conn = self.core.conn;
+            self.core.act(Action::PutToken { conn, put, slot });
+        }
+    }
+
+    fn settle_faults(&mut self, now: Instant) {
+        if let Some(cause) = self.core.fault.take() {
+            self.fault(cause, now);
+        }
+    }
+
+    /// Messages of others have come to their end: who waited for that goes on, one after the other.
+    fn feed_the_hungry(&mut self, now: Instant) {
+        for _ in 0..self.core.hungry.len() {
+            if self.core.others_out >= self.core.settings.window_bytes {
+                return;
+            }
+            let Some(id) = self.core.hungry.pop_front() else {
+                return;
+            };
+            self.with(id, now, |_, _, _| {});
+            if self.core.hungry.back() == Some(&id) {
+                return;
+            }
+        }
+    }
+
+    /// Does something to a slot, then looks after it, and after its timer.
+    fn with(&mut self, id: SlotId, now: Instant, f: impl FnOnce(&mut Slot, &mut Core, Instant)) {
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        let core = &mut self.core;
+        let (_, before) = slot.telemetry.ledger.out();
+        core.others_out = core.others_out.saturating_sub(before);
+        f(slot, core, now);
+        let rests = core.line.is_ended() || core.line.is_leaving();
+        if !rests {
+            slot.advance(core, now);
+        }
+        let (_, after) = slot.telemetry.ledger.out();
+        core.others_out += after;
+        let due = if rests { None } else { slot.due(core) };
+        if slot.indexed != due {
+            if let Some(at) = slot.indexed {
+                self.due.remove(&(at, id));
+            }
+            if let Some(at) = due {
+                self.due.insert((at, id));
+            }
+            slot.indexed = due;
+        }
+    }
+
+    fn each_slot(&mut self, now: Instant, mut f: impl FnMut(&mut Slot, &mut Core, Instant)) {
+        let all: Vec<_> = self.slots.keys().copied().collect();
+        for id in all {
+            self.with(id, now, |slot, core, now| {
+                if slot.ended.is_none() {
+                    f(slot, core, now);
                 }
-                // The lane does not answer: it may have handed it over.
-                Overdue::Offered(_) => SendError::Unknown(timed_out(Phase::Settle)),
-            };
-            self.complete(ticket, Err(result));
-        }
-    }
-
-    fn advance_closing(&mut self, now: Instant) {
-        let Some(closing) = self.closing else { return };
-        if self.line.is_leaving() || self.line.is_ended() {
-            return;
-        }
-        if now >= closing.drained_by || !self.ever_up {
-            self.fail_all(&Interruption::Stopped);
-        }
-        if self.ledger.is_empty() {
-            self.leave(closing.closed_by);
-        }
-    }
-
-    fn complete(&mut self, ticket: TicketId, result: Result<Accepted, SendError>) {
-        self.expired.remove(&ticket);
-        if self.ledger.complete(ticket) {
-            self.told(ticket, result);
-        }
-    }
-
-    /// Passes the outcome on of a ticket that the ledger does not hold, or holds no more.
-    fn told(&mut self, ticket: TicketId, result: Result<Accepted, SendError>) {
-        let count = match &result {
-            Ok(_) => &mut self.statistics.accepted,
-            Err(SendError::NotSent(_) | SendError::Released) => &mut self.statistics.not_sent,
-            Err(SendError::Rejected(_) | SendError::TooLarge { .. }) => &mut self.statistics.rejected,
-            Err(SendError::Unknown(_)) => &mut self.statistics.unknown,
-        };
-        *count += 1;
-        self.actions.push_back(Action::Complete(ticket, result));
-    }
-
-    fn fail_all(&mut self, why: &Interruption) {
-        self.expired.clear();
-        for (ticket, maybe) in self.ledger.drain() {
-            let error = if maybe {
-                SendError::Unknown(why.clone())
-            } else {
-                SendError::NotSent(why.clone())
-            };
-            self.told(ticket, Err(error));
-        }
-    }
-
-    fn report(&mut self, status: Status) {
-        // Whoever closes a client is told no more than that it does, and that it has.
-        let heard = self.closing.is_none() || matches!(status, Status::Closing | Status::Ended { .. });
-        if heard && self.status != status {
-            self.status = status.clone();
-            self.actions.push_back(Action::Report(status));
+            });
         }
     }
 }
 
-/// The most of a closing's time that is kept for detaching, ending and closing.
-const FAREWELL: Duration = Duration::from_secs(5);
-
-/// How long a lane has to say whether it handed a message over whose time is up. It needs no peer to know.
-const TAKE_BACK_TIMEOUT: Duration = Duration::from_secs(1);
+/// The most devices and modules on one connection: IoT Hub takes so many tokens (403005, `IotHubMaxCbsTokenExceeded`).
+pub const MAX_SLOTS: usize = 999;

@@ -3,22 +3,27 @@
 use std::time::{Duration, Instant};
 
 use crate::error::{Interruption, Phase};
-use crate::recovery::Recovery;
+use crate::recovery::{Recovery, UNAUTHORIZED};
+use crate::status::Status;
 
-use super::line::{Certainty, Line};
-use super::{Action, Cause, SignIn, Supervisor, TokenLife};
+use super::core::Core;
+use super::line::Line;
+use super::slot::{Access, Slot};
+use super::{Action, Cause, SignIn, TokenLife};
 
-/// What is known of the token.
+/// What is known of a slot's token.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Token {
     /// The last one that the credential gave.
     have: Option<Held>,
     /// The credential is asked, until then.
     fetching: Option<Instant>,
-    /// The hub has it, and is to answer by then.
-    putting: Option<Instant>,
-    /// Counts the puts of all connections, so that a late answer is known for one.
-    put: u32,
+    /// Another one is with the hub, or in the queue for it, while links are up by the one before.
+    renewing: bool,
+    /// Not asked again before then.
+    again: Option<Instant>,
+    /// Failures in a row.
+    failures: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -35,61 +40,53 @@ impl Token {
     }
 
     pub(super) fn forget_put(&mut self) {
-        self.putting = None;
+        self.renewing = false;
+    }
+
+    /// When the credential may be asked, if it is not; its own time-out counts if it is.
+    pub(super) fn fetch_due(&self, from: Instant) -> Option<Instant> {
+        let at = self.again.map_or(from, |again| again.max(from));
+        self.fetching.is_none().then_some(at)
+    }
+
+    pub(super) fn due(&self, access: Access, line: &Line) -> Option<Instant> {
+        let idle = self.fetching.is_none() && !self.renewing;
+        let renewal = match (access, line) {
+            (Access::Granted, Line::Up) if idle => self.have.and_then(|held| held.renew_at).max(self.again),
+            (Access::None, Line::AwaitingToken) if idle => self.again,
+            _ => None,
+        };
+        self.fetching.into_iter().chain(renewal).min()
     }
 }
 
-impl Supervisor {
-    pub(super) fn token_due(&self) -> Option<Instant> {
-        if self.line.is_leaving() {
-            return None;
-        }
-        let renewal = match self.line {
-            Line::Up if self.token.fetching.is_none() && self.token.putting.is_none() => {
-                self.token.have.and_then(|held| held.renew_at)
-            }
-            _ => None,
-        };
-        [self.token.fetching, self.token.putting, renewal]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    pub(super) fn advance_token(&mut self, now: Instant) {
-        if self.line.is_leaving() || self.line.is_ended() {
-            return;
-        }
-        let after = self.settings.operation_timeout;
+impl Slot {
+    pub(super) fn advance_token(&mut self, core: &mut Core, now: Instant) {
+        let after = core.settings.operation_timeout;
         if self.token.fetching.is_some_and(|deadline| now >= deadline) {
             let phase = Phase::Credential;
             let why = Interruption::TimedOut { phase, after };
             let recovery = Recovery::Reconnect;
-            self.token_fetched(Err(Cause { why, recovery }), now);
+            self.token_fetched(core, Err(Cause { why, recovery }), now);
         }
-        if self.token.putting.is_some_and(|deadline| now >= deadline) {
-            let phase = Phase::Token;
-            return self.break_off(Interruption::TimedOut { phase, after }, now);
-        }
-        let due = self.token.have.and_then(|held| held.renew_at);
-        if matches!(self.line, Line::Up)
-            && self.closing.is_none()
-            && self.token.fetching.is_none()
-            && self.token.putting.is_none()
-            && due.is_some_and(|renew_at| now >= renew_at)
-        {
-            self.fetch_token(now);
+        let due = match (self.access, &core.line) {
+            (Access::Granted, Line::Up) => self.token.have.and_then(|held| held.renew_at),
+            (Access::None, Line::AwaitingToken) if !self.token.is_fresh(now) => Some(now),
+            _ => None,
+        };
+        if self.leaving.is_none() && !self.token.renewing && due.is_some_and(|renew_at| now >= renew_at) {
+            self.fetch_token(core, now);
         }
     }
 
-    pub(super) fn fetch_token(&mut self, now: Instant) {
-        if self.token.fetching.is_none() {
-            self.token.fetching = Some(now + self.settings.operation_timeout);
-            self.actions.push_back(Action::FetchToken);
+    pub(super) fn fetch_token(&mut self, core: &mut Core, now: Instant) {
+        if self.token.fetching.is_none() && self.token.again.is_none_or(|again| now >= again) {
+            self.token.fetching = Some(now + core.settings.operation_timeout);
+            core.act(Action::FetchToken(self.id));
         }
     }
 
-    pub(super) fn token_fetched(&mut self, result: Result<TokenLife, Cause>, now: Instant) {
+    pub(super) fn token_fetched(&mut self, core: &mut Core, result: Result<TokenLife, Cause>, now: Instant) {
         if self.token.fetching.take().is_none() {
             return; // it came too late, and was asked for again or is not needed
         }
@@ -99,63 +96,124 @@ impl Supervisor {
                 // One that has ended already is no reason to ask without a pause.
                 let renew_at = life.renews.then(|| now + share.max(FETCH_AGAIN));
                 self.token.have = Some(Held { renew_at });
-                match self.line {
-                    Line::AwaitingToken => self.dial(now),
-                    Line::Up => self.renew(now),
-                    _ => {}
+                self.token.again = None;
+                self.token.failures = 0;
+                if matches!((self.access, &core.line), (Access::Granted, Line::Up)) {
+                    match core.settings.sign_in {
+                        SignIn::Claims => {
+                            self.token.renewing = true;
+                            core.puts.queue(self.id);
+                        }
+                        SignIn::Plain => core.retire(now),
+                    }
                 }
             }
-            Err(cause) if matches!(self.line, Line::AwaitingToken) => self.recover(cause, now),
-            Err(cause) if cause.recovery == Recovery::GiveUp => {
-                self.requeue_all(Certainty::FactsMayFollow);
-                self.give_up(cause.why);
-            }
-            // The token in use still holds for a while.
-            Err(_) => {
-                if let Some(held) = &mut self.token.have {
-                    held.renew_at = held.renew_at.map(|_| now + FETCH_AGAIN);
-                }
-            }
+            Err(cause) if cause.recovery == Recovery::GiveUp => self.give_up(core, cause.why),
+            Err(cause) => self.no_token(core, cause, now),
         }
     }
 
-    fn renew(&mut self, now: Instant) {
-        match self.settings.sign_in {
-            SignIn::Claims => self.put_token(now),
-            SignIn::Plain => self.retire(now),
+    /// The credential has given none, and may give one later.
+    fn no_token(&mut self, core: &mut Core, cause: Cause, now: Instant) {
+        let failures = self.token.failures;
+        self.token.failures = failures.saturating_add(1);
+        self.token.again = Some(now + self.backoff.pause(failures + 1).max(FETCH_AGAIN));
+        if self.access == Access::Granted {
+            return; // the token in use still holds for a while
+        }
+        if !self.ever_up {
+            return self.give_up(core, cause.why);
+        }
+        if core.members == 1 && matches!(core.line, Line::AwaitingToken) {
+            self.token.again = None; // the connection's back-off counts
+            core.fault = Some(cause);
+        } else if matches!(core.line, Line::AwaitingToken | Line::Up) {
+            self.wait_for_access(core, cause.why, self.token.again.unwrap_or(now));
         }
     }
 
-    pub(super) fn put_token(&mut self, now: Instant) {
-        self.token.put += 1;
-        self.token.putting = Some(now + self.settings.operation_timeout);
-        self.actions.push_back(Action::PutToken {
-            conn: self.epoch.conn,
-            put: self.token.put,
-        });
+    /// Not let in yet: tries again then.
+    fn wait_for_access(&mut self, core: &mut Core, why: Interruption, until: Instant) {
+        if core.is_up() && core.settings.sign_in == SignIn::Claims {
+            self.access = Access::Down { until };
+        }
+        self.last_loss = Some(why.clone());
+        self.report(
+            core,
+            Status::Recovering {
+                why,
+                next_attempt: until,
+            },
+        );
     }
 
-    pub(super) fn token_put(&mut self, conn: u32, put: u32, result: Result<(), Cause>, now: Instant) {
-        if conn != self.epoch.conn || put != self.token.put || self.token.putting.take().is_none() {
+    /// Has the token put as soon as there is one.
+    pub(super) fn advance_access(&mut self, core: &mut Core, now: Instant) {
+        let Access::Down { until } = self.access else {
+            return;
+        };
+        if now < until || !core.is_up() {
             return;
         }
+        if self.token.is_fresh(now) {
+            self.access = Access::Putting;
+            core.puts.queue(self.id);
+        } else {
+            self.fetch_token(core, now);
+        }
+    }
+
+    pub(super) fn token_put(&mut self, core: &mut Core, result: Result<(), Cause>, now: Instant) {
+        self.token.renewing = false;
         match result {
             Ok(()) => {
                 self.statistics.tokens_put += 1;
-                if matches!(self.line, Line::Authorizing) {
-                    self.authorized(now);
+                self.token.failures = 0;
+                if self.access == Access::Putting {
+                    self.granted(now);
                 }
             }
-            Err(cause) if cause.recovery == Recovery::GiveUp => {
-                self.requeue_all(Certainty::FactsMayFollow);
-                self.give_up(cause.why);
-            }
-            Err(cause) => {
-                self.blow();
-                self.requeue_all(Certainty::FactsMayFollow);
-                self.recover(cause, now);
-            }
+            Err(cause) if cause.recovery == Recovery::GiveUp => self.give_up(core, cause.why),
+            Err(cause) => self.not_put(core, cause, None, now),
         }
+    }
+
+    /// The hub has not taken the token, or has not said that it has.
+    pub(super) fn not_put(&mut self, core: &mut Core, cause: Cause, since: Option<Instant>, now: Instant) {
+        self.token.renewing = false;
+        let failures = self.token.failures;
+        self.token.failures = failures.saturating_add(1);
+        let mut pause = self.backoff.pause(failures + 1).max(FETCH_AGAIN);
+        if cause.recovery == Recovery::Throttled {
+            pause = self.backoff.throttled(now);
+        }
+        // An answer, if not a good one, says that the connection is alive.
+        let in_place = self.access == Access::Granted && since.is_none();
+        if in_place || core.others_fare_well(since) {
+            if self.access == Access::Granted {
+                // The token before holds for a while yet; this one is put again.
+                self.token.again = Some(now + pause);
+                return;
+            }
+            if !self.ever_up {
+                return self.give_up(core, cause.why);
+            }
+            return self.wait_for_access(core, cause.why, now + pause);
+        }
+        core.fault = Some(cause);
+    }
+
+    /// What the hub says to a token that has had its time is no last word: there is a new one to be had.
+    pub(super) fn mend(&self, cause: Cause, now: Instant) -> Cause {
+        let Cause { why, recovery } = cause;
+        let unauthorised = matches!(&why, Interruption::Refused(condition) if condition.name == UNAUTHORIZED);
+        let renews = self.token.have.is_some_and(|held| held.renew_at.is_some());
+        let recovery = if unauthorised && renews && !self.token.is_fresh(now) && self.ever_up {
+            Recovery::Reconnect
+        } else {
+            recovery
+        };
+        Cause { why, recovery }
     }
 }
 

@@ -67,7 +67,7 @@ fn what_can_not_work_is_usage() {
 
 #[test]
 fn what_speaks_no_amqp_or_is_not_there_can_not_be_reached() {
-    let refused = || io::ErrorKind::ConnectionRefused.into();
+    let refused = || io::Error::from(io::ErrorKind::ConnectionRefused).into();
     assert_eq!(
         connect(ConnectError::Resolve {
             host: "nowhere.invalid".into(),

@@ -1,5 +1,6 @@
 //! Claims-based security: tokens put to the `$cbs` node over one pair of links.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use fe2o3_amqp::link::delivery::Sendable;
@@ -10,13 +11,16 @@ use fe2o3_amqp_types::messaging::{
 };
 use fe2o3_amqp_types::primitives::{OrderedMap, SimpleValue, Value};
 use iothub_address::Node;
+use iothub_frame::Blown;
 use iothub_sas::SasToken;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::connection::Channel;
 use crate::driver::unique_name;
-use crate::error::{ConnectError, Phase};
+use crate::error::{ConnectError, Lost, Phase};
 use crate::recovery::token_condition;
+use crate::supervisor::MAX_PUTS;
 
 /// The one pair of links to `$cbs` that a connection may have, on a session of its own.
 pub(crate) struct Claims {
@@ -69,56 +73,118 @@ impl Claims {
         })
     }
 
-    /// Puts a token for `audience`, and waits for the answer to this very request; others are passed over.
-    pub(crate) async fn put(
-        &mut self,
-        audience: &str,
-        token: &SasToken,
-        limit: Duration,
-    ) -> Result<(), ConnectError> {
-        let id = unique_name("put-token");
-        let asked = timeout(limit, async {
-            let request = Sendable::builder().message(request(&id, audience, token)).build();
-            // Its disposition says only that the node has read it; the answer is a message.
-            let taken = self.sender.send_batchable(request).await;
-            drop(taken.map_err(|_| self.gone())?);
-            loop {
-                let answer = self
-                    .receiver
-                    .recv::<Body<Value>>()
-                    .await
-                    .map_err(|_| self.gone())?;
-                self.receiver.accept(&answer).await.map_err(|_| self.gone())?;
-                if let Some(status) = status(answer.message(), &id) {
-                    return Ok(status);
+    /// Puts the tokens that are asked for, each without waiting for the answers of those before it, until nobody asks
+    /// any more or the pair is gone. Each gets an answer, or no answer at all if the hub gives none.
+    pub(crate) async fn serve(
+        mut self,
+        mut asked: mpsc::UnboundedReceiver<Put>,
+        answer: impl Fn(u32, Result<(), ConnectError>),
+    ) {
+        let mut queue = VecDeque::new();
+        let mut waiting = BTreeMap::new();
+        let gone = loop {
+            let next = async {
+                match queue.front() {
+                    Some((_, _, request)) => self.sender.send_batchable_ref(request).await.map(drop),
+                    None => std::future::pending().await,
                 }
+            };
+            tokio::select! {
+                biased;
+                put = asked.recv() => match put {
+                    None => break None,
+                    Some(put) => queue.push_back(put.request()),
+                },
+                answered = self.receiver.recv::<Body<Value>>() => match answered {
+                    Err(_) => break Some(self.gone()),
+                    Ok(reply) => {
+                        // That it was read is of no news to the hub if the link is gone.
+                        let _ = self.receiver.accept(&reply).await;
+                        if let Some((number, result)) = result(reply.message(), &mut waiting) {
+                            answer(number, result);
+                        }
+                    }
+                },
+                // Its disposition says only that the node has read it; the answer is a message.
+                sent = next => match (sent, queue.pop_front()) {
+                    (Ok(()), Some((number, id, _))) => {
+                        waiting.insert(number, id);
+                        while waiting.len() > MAX_WAITING {
+                            waiting.pop_first(); // nobody waits for it any longer
+                        }
+                    }
+                    (_, unsent) => {
+                        queue.extend(unsent);
+                        break Some(self.gone());
+                    }
+                },
             }
-        });
-        let (status, description) = asked.await.map_err(|_| ConnectError::TimedOut {
-            phase: Phase::Token,
-            after: limit,
-        })??;
-        if (200..300).contains(&status) {
-            return Ok(());
+        };
+        let Some(error) = gone else {
+            return self.close().await;
+        };
+        asked.close();
+        let late = std::iter::from_fn(|| asked.try_recv().ok()).map(|put| put.number);
+        let unsent = queue.into_iter().map(|(number, ..)| number);
+        for number in waiting.into_keys().chain(unsent).chain(late) {
+            answer(number, Err(error.clone()));
         }
-        let text = description.unwrap_or_default();
-        let text = format!("{status} {text}");
-        Err(ConnectError::TokenRefused(token_condition(
-            status,
-            Some(text.trim_end().to_owned()),
-        )))
     }
 
     /// Detaches both links and ends the session, in this order. What has ended before is no matter.
-    pub(crate) async fn close(mut self) {
+    async fn close(self) {
         let _ = self.sender.close().await;
         let _ = self.receiver.close().await;
-        let _ = self.channel.session.end().await;
+        self.channel.end().await;
     }
 
+    /// The pair is gone; its connection need not be.
     fn gone(&self) -> ConnectError {
-        ConnectError::interrupted(Phase::Token, super::conditions::lost(&self.channel.fuse).why)
+        ConnectError::Lost {
+            phase: Phase::Token,
+            why: Lost::Stream(self.channel.fuse.why().unwrap_or(Blown::PeerClosed)),
+        }
     }
+}
+
+/// A token to be put.
+pub(crate) struct Put {
+    pub(crate) number: u32,
+    pub(crate) audience: String,
+    pub(crate) token: SasToken,
+}
+
+type Request = Sendable<AmqpValue<Value>>;
+
+impl Put {
+    fn request(self) -> (u32, String, Request) {
+        let id = unique_name("put-token");
+        let message = request(&id, &self.audience, &self.token);
+        (self.number, id, Sendable::builder().message(message).build())
+    }
+}
+
+/// What an answer says to the put that it belongs to.
+fn result(
+    answer: &WireMessage<Body<Value>>,
+    waiting: &mut BTreeMap<u32, String>,
+) -> Option<(u32, Result<(), ConnectError>)> {
+    let correlation = answer.properties.as_ref()?.correlation_id.as_ref()?;
+    let MessageId::String(said) = correlation else {
+        return None;
+    };
+    let number = waiting
+        .iter()
+        .find(|(_, id)| *id == said)
+        .map(|(number, _)| *number)?;
+    let (status, description) = status(answer)?;
+    waiting.remove(&number);
+    if (200..300).contains(&status) {
+        return Some((number, Ok(())));
+    }
+    let text = format!("{status} {}", description.unwrap_or_default());
+    let condition = token_condition(status, Some(text.trim_end().to_owned()));
+    Some((number, Err(ConnectError::TokenRefused(condition))))
 }
 
 /// A put-token request as Node's SDK writes it, which every hub knows.
@@ -144,12 +210,8 @@ fn request(id: &str, audience: &str, token: &SasToken) -> WireMessage<AmqpValue<
         .build()
 }
 
-/// The status code and description of an answer, if it is one to the request of this id.
-fn status(answer: &WireMessage<Body<Value>>, id: &str) -> Option<(i32, Option<String>)> {
-    let correlation = answer.properties.as_ref()?.correlation_id.as_ref()?;
-    if !matches!(correlation, MessageId::String(said) if said == id) {
-        return None;
-    }
+/// The status code and description of an answer.
+fn status(answer: &WireMessage<Body<Value>>) -> Option<(i32, Option<String>)> {
     let properties = &answer.application_properties.as_ref()?.0;
     let status = match properties.get("status-code")? {
         SimpleValue::Int(status) => *status,
@@ -168,5 +230,8 @@ fn status(answer: &WireMessage<Body<Value>>, id: &str) -> Option<(i32, Option<St
 /// The name of this side's end of the pair; a hub ignores it.
 const REPLY_TO: &str = "cbs";
 
-/// One answer is awaited at a time; late ones may come too.
-const CREDIT: u32 = 10;
+/// More than are awaited at once, since late ones may come too.
+const CREDIT: u32 = 2 * MAX_PUTS as u32;
+
+/// How many puts may be without an answer; those beyond are the oldest, and their time is up.
+const MAX_WAITING: usize = 2 * MAX_PUTS;

@@ -1,7 +1,10 @@
 //! The engine's errors, as facts of ours.
 
 use fe2o3_amqp::connection::ConnectionStopReason;
-use fe2o3_amqp::link::{DetachError, LinkStateError, SessionStopReason};
+use fe2o3_amqp::link::{
+    DetachError, IllegalLinkStateError, LinkStateError, ReceiverAttachError, SenderAttachError,
+    SessionStopReason,
+};
 use fe2o3_amqp_types::definitions::{self, ErrorCondition};
 use fe2o3_amqp_types::primitives::Symbol;
 use iothub_frame::Fuse;
@@ -84,6 +87,43 @@ pub(super) fn connection_stopped(reason: ConnectionStopReason, fuse: &Fuse) -> E
         ConnectionStopReason::RemoteClosed => closed(Operation::Connection),
         ConnectionStopReason::Closed | ConnectionStopReason::ClosedWithError(_) => lost(fuse),
     }
+}
+
+pub(super) fn sender_not_attached(error: SenderAttachError, fuse: &Fuse) -> Interruption {
+    match error {
+        SenderAttachError::RemoteClosedWithError(error) => Interruption::Refused(condition(error)),
+        SenderAttachError::SessionStopped(reason) => session_stopped(reason, fuse).why,
+        SenderAttachError::IncomingTargetIsNone | SenderAttachError::ExpectImmediateDetach => {
+            Interruption::Closed
+        }
+        _ => lost(fuse).why,
+    }
+}
+
+pub(super) fn receiver_not_attached(error: ReceiverAttachError, fuse: &Fuse) -> Interruption {
+    match error {
+        ReceiverAttachError::RemoteClosedWithError(error) => Interruption::Refused(condition(error)),
+        ReceiverAttachError::SessionStopped(reason) => session_stopped(reason, fuse).why,
+        ReceiverAttachError::IncomingSourceIsNone | ReceiverAttachError::ExpectImmediateDetach => {
+            Interruption::Closed
+        }
+        _ => lost(fuse).why,
+    }
+}
+
+/// What a flow or a disposition could not be said to. Which of link and session has ended is told by receiving.
+pub(super) fn not_said(error: IllegalLinkStateError, fuse: &Fuse) -> End {
+    match error {
+        IllegalLinkStateError::SessionStopped(reason) => session_stopped(reason, fuse),
+        _ => closed(Operation::Link),
+    }
+}
+
+/// The peer broke the rules of a link, and only of that.
+pub(super) fn broken() -> End {
+    let why = Interruption::Lost(Lost::Protocol);
+    let of = Operation::Link;
+    End { why, of }
 }
 
 fn refused(error: definitions::Error, of: Operation) -> End {

@@ -1,25 +1,21 @@
-//! Opening a connection, its sessions and sending links; and ending them.
+//! Opening a connection and its sessions; and ending them.
 
 use std::time::Duration;
 
 use fe2o3_amqp::connection::{ConnectionHandle, OpenError};
-use fe2o3_amqp::link::SenderAttachError;
 use fe2o3_amqp::sasl_profile::SaslProfile;
 use fe2o3_amqp::session::{BeginError, SessionHandle};
 use fe2o3_amqp::transport;
-use fe2o3_amqp::{Connection, Sender, Session};
-use fe2o3_amqp_types::definitions::{Fields, SenderSettleMode};
-use fe2o3_amqp_types::messaging::Target;
-use fe2o3_amqp_types::primitives::{Binary, Symbol, Value};
+use fe2o3_amqp::{Connection, Session};
+use fe2o3_amqp_types::primitives::{Binary, Symbol};
 use fe2o3_amqp_types::sasl::{SaslCode, SaslInit};
 use iothub_frame::{Blown, Fuse, Guarded, Limits, MIN_MAX_FRAME_SIZE};
 use iothub_sas::SasToken;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
-use super::conditions::{condition, connection_ended, connection_stopped, lost, session_stopped};
+use super::conditions::{condition, connection_ended, connection_stopped, lost};
 use super::inward::Inward;
-use super::sender::Link;
 use crate::error::{ConnectError, Interruption, Lost, Phase};
 
 /// What SASL PLAIN sends: a user name as it stands (no escapes) and the whole token.
@@ -140,18 +136,10 @@ impl Line {
         connection_ended(error, self.fuse())
     }
 
-    /// Ends the session and closes, within `limit`; whatever the peer does, nothing is left of it afterwards.
-    pub(crate) async fn close(
-        mut self,
-        channel: Option<Channel>,
-        limit: Duration,
-    ) -> Result<(), Interruption> {
+    /// Closes, within `limit`; whatever the peer does, nothing is left of it afterwards.
+    pub(crate) async fn close(mut self, limit: Duration) -> Result<(), Interruption> {
         let fuse = self.fuse().clone();
         let farewell = async {
-            // A session that the peer ended first is no reason not to close the connection.
-            if let Some(mut channel) = channel {
-                let _ = channel.session.end().await;
-            }
             // Towards a peer that does not answer, the engine spins in here until the fuse blows.
             let closed = self.connection.close().await;
             fuse.drained().await;
@@ -184,36 +172,13 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
-    /// Attaches a link that sends to `target`, within `limit`.
-    pub(crate) async fn attach(
-        &mut self,
-        name: String,
-        target: &str,
-        limit: Duration,
-    ) -> Result<Link, ConnectError> {
-        let mut properties = Fields::new();
-        properties.insert(
-            Symbol::from("com.microsoft:client-version"),
-            Value::String(CLIENT_VERSION.to_owned()),
-        );
-        let attaching = Sender::builder()
-            .name(name)
-            .target(Target::builder().address(target).build())
-            .sender_settle_mode(SenderSettleMode::Unsettled)
-            .properties(properties)
-            // A hub may write the address back in its own spelling.
-            .verify_incoming_source(false)
-            .verify_incoming_target(false)
-            .attach(&mut self.session);
-        let sender = timeout(limit, attaching)
-            .await
-            .map_err(|_| ConnectError::TimedOut {
-                phase: Phase::Attach,
-                after: limit,
-            })?
-            .map_err(|error| attach_failed(error, &self.fuse))?;
-        tracing::debug!(max_message_size = sender.max_message_size(), "link attached");
-        Ok(Link::new(sender, self.fuse.clone()))
+    pub(crate) fn is_ended(&self) -> bool {
+        self.session.is_ended()
+    }
+
+    /// Ends the session in good order. That the peer was first, or is gone, is told elsewhere.
+    pub(crate) async fn end(mut self) {
+        let _ = self.session.end().await;
     }
 }
 
@@ -255,18 +220,6 @@ fn begin_failed(error: BeginError, fuse: &Fuse) -> ConnectError {
     ConnectError::interrupted(Phase::Begin, why)
 }
 
-fn attach_failed(error: SenderAttachError, fuse: &Fuse) -> ConnectError {
-    let why = match error {
-        SenderAttachError::RemoteClosedWithError(error) => Interruption::Refused(condition(error)),
-        SenderAttachError::SessionStopped(reason) => session_stopped(reason, fuse).why,
-        SenderAttachError::IncomingTargetIsNone | SenderAttachError::ExpectImmediateDetach => {
-            Interruption::Closed
-        }
-        _ => lost(fuse).why,
-    };
-    ConnectError::interrupted(Phase::Attach, why)
-}
-
 /// The numbers of AMQP 1.0 §5.3.3.6.
 fn sasl_code(code: &SaslCode) -> u8 {
     match code {
@@ -279,4 +232,3 @@ fn sasl_code(code: &SaslCode) -> u8 {
 }
 
 const FRAME_HEADER: usize = 8;
-const CLIENT_VERSION: &str = concat!("iothub-amqp/", env!("CARGO_PKG_VERSION"), " (Rust)");

@@ -3,10 +3,15 @@
 mod claims;
 mod conditions;
 mod connection;
+pub(crate) mod incoming;
 mod inward;
+mod links;
+mod receiver;
 mod sender;
 
-pub(crate) use claims::Claims;
+pub(crate) use claims::{Claims, Put};
 pub(crate) use conditions::End;
 pub(crate) use connection::{Channel, Line, Login, Opening, Sasl, open};
+pub(crate) use links::LinkPlan;
+pub(crate) use receiver::{Inlet, Key};
 pub(crate) use sender::{Encoded, HandError, Link, Outgoing};

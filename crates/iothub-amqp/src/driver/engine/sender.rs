@@ -31,7 +31,13 @@ impl Encoded {
 
 impl From<Message> for Encoded {
     fn from(message: Message) -> Self {
-        let sendable = Sendable::builder().message(message.into_wire()).build();
+        Self::of(message.into_wire())
+    }
+}
+
+impl Encoded {
+    pub(super) fn of(message: WireMessage<Data>) -> Self {
+        let sendable = Sendable::builder().message(message).build();
         // What can't be encoded is of no size that any link takes.
         let size = serde_amqp::serialized_size(&Serializable(&sendable.message)).unwrap_or(usize::MAX);
         Self {
@@ -68,7 +74,7 @@ impl Outgoing {
     }
 }
 
-/// The sending link of one device or module.
+/// A sending link of one device or module.
 pub(crate) struct Link {
     sender: Sender,
     fuse: Fuse,

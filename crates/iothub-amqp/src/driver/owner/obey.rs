@@ -1,0 +1,142 @@
+//! From what a handle asks to what the supervisor is told.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::command::Command;
+use super::super::member::{Ended, Member};
+use super::{Owner, Touched};
+use crate::error::{ConnectError, SubscribeError};
+use crate::supervisor::{Input, SignIn};
+
+impl Owner {
+    pub(super) fn obey(&mut self, command: Command) {
+        let now = Instant::now();
+        let by = |limit| (now + limit).into_std();
+        let input = match command {
+            Command::Join {
+                slot,
+                settings,
+                joining,
+            } => {
+                if !self.supervisor.has_room() {
+                    let error = match self.plan.sign_in {
+                        SignIn::Claims => ConnectError::ConnectionFull,
+                        _ => ConnectError::OneDeviceOnly,
+                    };
+                    let _ = joining.first.send(Err(error));
+                    return;
+                }
+                self.members.insert(slot, Member::new(*joining));
+                Input::Join { slot, settings }
+            }
+            Command::Leave { slot, limit, reply } => {
+                let Some(member) = self.members.get_mut(&slot) else {
+                    return;
+                };
+                member.closers.extend(reply);
+                if member.close_limit.is_zero() {
+                    member.close_limit = limit;
+                }
+                Input::Leave {
+                    slot,
+                    deadline: by(limit),
+                }
+            }
+            Command::Send {
+                slot,
+                ticket,
+                payload,
+                deadline,
+                limit,
+            } => {
+                let size = payload.message.size();
+                self.payloads.insert(ticket, payload);
+                let deadline = deadline.into_std();
+                self.touched = Some(Touched::One(slot));
+                let input = Input::Enqueue {
+                    slot,
+                    ticket,
+                    size,
+                    deadline,
+                    limit,
+                };
+                return self.supervisor.handle(input, now.into_std());
+            }
+            Command::Withdraw { slot, ticket } => Input::Withdraw { slot, ticket },
+            Command::Subscribe {
+                lane,
+                limit,
+                subscription,
+            } => {
+                let Some(member) = self.members.get_mut(&lane.slot) else {
+                    return;
+                };
+                if member.streams.contains_key(&lane.kind) {
+                    if let Some(reply) = subscription.reply {
+                        let _ = reply.send(Err(SubscribeError::AlreadyOpen));
+                    }
+                    return;
+                }
+                member.streams.insert(lane.kind, subscription);
+                let deadline = by(limit);
+                Input::Subscribe {
+                    lane,
+                    deadline,
+                    limit,
+                }
+            }
+            Command::Unsubscribe(lane, ended) => {
+                let Some(member) = self.members.get_mut(&lane.slot) else {
+                    return;
+                };
+                let stream = member.streams.get(&lane.kind);
+                if !stream.is_some_and(|stream| Ended::ptr_eq(&stream.ended, &ended)) {
+                    return; // it has ended, and there may be another
+                }
+                member.streams.remove(&lane.kind);
+                Input::Unsubscribe(lane)
+            }
+            Command::Answer {
+                lane,
+                epoch,
+                delivery,
+                verdict,
+                answering,
+            } => {
+                self.answering.insert((lane, epoch, delivery), answering);
+                Input::Answer {
+                    lane,
+                    epoch,
+                    delivery,
+                    verdict,
+                }
+            }
+            Command::Request {
+                slot,
+                request,
+                question,
+                limit,
+                asking,
+            } => {
+                self.asking.insert(request, asking);
+                let deadline = by(limit);
+                Input::Request {
+                    slot,
+                    request,
+                    question,
+                    deadline,
+                    limit,
+                }
+            }
+            Command::Taken(slot) => Input::Taken(slot),
+        };
+        self.tell(input);
+    }
+
+    pub(super) fn close(&mut self, limit: Duration) {
+        let deadline = (Instant::now() + limit).into_std();
+        self.tell(Input::Close { deadline });
+    }
+}

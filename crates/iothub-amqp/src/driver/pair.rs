@@ -1,0 +1,185 @@
+//! The task of a pair of links, one each way: method calls and their answers, questions to the twin and the hub's.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use tokio::sync::mpsc;
+
+use super::engine::incoming::{self, Correlation, FromTwin};
+use super::engine::{Encoded, End, HandError, Inlet, Link, Outgoing};
+use super::inlet::Places;
+use super::{Carried, Fact, Facts, LaneOrder, tell};
+use crate::supervisor::{DeliveryId, Epoch, Input, LaneId, LaneKind, RequestId, Verdict};
+use crate::twin;
+
+/// Runs until a link of the two ends (then the end is given back) or nobody can give it orders any more.
+pub(super) async fn run(
+    (mut outlet, mut inlet): (Link, Inlet),
+    (lane, epoch): (LaneId, Epoch),
+    mut orders: mpsc::UnboundedReceiver<LaneOrder>,
+    facts: Facts,
+) -> Option<End> {
+    let mut pair = Pair {
+        lane,
+        epoch,
+        facts,
+        queue: VecDeque::new(),
+        calls: BTreeMap::new(),
+        last: 0,
+    };
+    let mut places = Places::new(PAIR_PLACES);
+    let end = loop {
+        if let Some(credit) = places.grant(pair.calls.len()) {
+            // A link that is gone says so when it is asked for more.
+            let _ = inlet.grant(credit).await;
+        }
+        let handing = async {
+            match pair.queue.front() {
+                // Its outcome says nothing: it is settled when it is sent.
+                Some((_, outgoing)) => outlet.hand(outgoing).await.map(drop),
+                None => Err(HandError::Ended(outlet.detached().await)),
+            }
+        };
+        tokio::select! {
+            biased;
+            order = orders.recv() => match order {
+                None => break None,
+                Some(LaneOrder::Quiet) => {
+                    places.close();
+                    let _ = inlet.grant(0).await;
+                }
+                Some(order) => pair.take(order),
+            },
+            arrival = inlet.next() => {
+                places.used();
+                match arrival {
+                    Err(end) => break Some(end),
+                    Ok(None) => {}
+                    Ok(Some(arrival)) => {
+                        // It is read; what comes of it is told by an answer.
+                        let _ = inlet.settle(arrival.key, Verdict::Complete).await;
+                        pair.arrived(arrival.message);
+                    }
+                }
+            }
+            handed = handing => match handed {
+                Ok(()) => pair.handed(),
+                Err(HandError::Ended(end)) => break Some(end),
+                Err(HandError::TooLarge { size, limit }) => {
+                    tracing::debug!(size, limit, "an answer is larger than the link takes");
+                    pair.queue.pop_front();
+                }
+            },
+        }
+    };
+    if end.is_none() {
+        outlet.close().await;
+        inlet.close().await;
+    }
+    end
+}
+
+struct Pair {
+    lane: LaneId,
+    epoch: Epoch,
+    facts: Facts,
+    /// To be sent, in order.
+    queue: VecDeque<(Sent, Outgoing)>,
+    /// Calls that have no answer: by what it is to be known.
+    calls: BTreeMap<DeliveryId, Correlation>,
+    last: u64,
+}
+
+enum Sent {
+    Answer(DeliveryId),
+    Question(RequestId),
+}
+
+impl Pair {
+    fn take(&mut self, order: LaneOrder) {
+        match order {
+            LaneOrder::Dispose(delivery, Verdict::Respond, Some(answer)) => {
+                if let Some(correlation) = self.calls.remove(&delivery) {
+                    let message = incoming::method_answer(&correlation, answer.status, answer.payload);
+                    self.send(Sent::Answer(delivery), message);
+                }
+            }
+            LaneOrder::Dispose(delivery, ..) => {
+                self.calls.remove(&delivery);
+            }
+            LaneOrder::Ask(request, question, patch) => {
+                let message = incoming::twin_question(request, self.epoch.lane, question, patch);
+                self.send(Sent::Question(request), message);
+            }
+            LaneOrder::Transfer(..) | LaneOrder::TakeBack(_) | LaneOrder::Quiet => {}
+        }
+    }
+
+    fn send(&mut self, what: Sent, message: Encoded) {
+        self.queue.push_back((what, Outgoing::One(message)));
+    }
+
+    fn handed(&mut self) {
+        let (lane, epoch) = (self.lane, self.epoch);
+        match self.queue.pop_front() {
+            Some((Sent::Answer(delivery), _)) => tell(
+                &self.facts,
+                Input::Disposed {
+                    lane,
+                    epoch,
+                    delivery,
+                },
+            ),
+            Some((Sent::Question(request), _)) => tell(&self.facts, Input::Asked { lane, epoch, request }),
+            None => {}
+        }
+    }
+
+    fn arrived(&mut self, message: incoming::Incoming) {
+        let (lane, epoch) = (self.lane, self.epoch);
+        let (input, carried) = if lane.kind == LaneKind::Methods {
+            let Some(call) = incoming::call(message) else {
+                tracing::debug!("a call without a name or a correlation id");
+                return;
+            };
+            self.last += 1;
+            let delivery = DeliveryId(self.last);
+            self.calls.insert(delivery, call.correlation);
+            let (name, payload) = (call.name, call.payload);
+            (
+                Input::Arrived {
+                    lane,
+                    epoch,
+                    delivery,
+                },
+                Carried::Call { name, payload },
+            )
+        } else {
+            match incoming::from_twin(message, epoch.lane) {
+                None => return,
+                Some(FromTwin::Answer {
+                    request,
+                    status,
+                    version,
+                    body,
+                }) => {
+                    let desired = twin::desired_version(&body);
+                    let input = Input::Answered {
+                        lane,
+                        epoch,
+                        request,
+                        status,
+                        desired,
+                    };
+                    (input, Carried::Answer { version, body })
+                }
+                Some(FromTwin::Change { version, body }) => {
+                    (Input::Changed { lane, epoch, version }, Carried::Change(body))
+                }
+            }
+        };
+        let _ = self.facts.send(Fact::Carrying(input, carried));
+    }
+}
+
+/// How many calls a client holds that have no answer, and how many answers of the twin may come at once.
+pub(crate) const PAIR_PLACES: u32 = 32;

@@ -1,0 +1,203 @@
+//! A session's task: it attaches the links of one device or module, one after the other, and ends with them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use iothub_address::Node;
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
+
+use super::engine::{Channel, End, Inlet, Link, LinkPlan};
+use super::member::Place;
+use super::{Fact, Facts, LaneOrder, inlet, lane, pair, tell, unique_name};
+use crate::error::{ConnectError, Interruption, Lost};
+use crate::recovery::{Operation, Recovery};
+use crate::supervisor::{Cause, Epoch, Input, LaneId, LaneKind, SlotId};
+
+/// A lane to be opened, and where its orders come from.
+pub(super) struct Opening {
+    pub(super) lane: LaneId,
+    pub(super) epoch: Epoch,
+    pub(super) orders: mpsc::UnboundedReceiver<LaneOrder>,
+}
+
+/// Runs until nobody asks for lanes any more, or the session or connection ends; then that end is given back.
+pub(super) async fn run(
+    channel: Channel,
+    place: Arc<Place>,
+    mut openings: mpsc::UnboundedReceiver<Opening>,
+    facts: Facts,
+    limit: Duration,
+) -> Option<End> {
+    let mut session = Session {
+        lanes: JoinSet::new(),
+        channel,
+        place,
+        facts,
+        limit,
+    };
+    loop {
+        tokio::select! {
+            biased;
+            Some(ended) = session.lanes.join_next() => if let Some(end) = session.lane_ended(ended) {
+                session.sweep().await;
+                return Some(end);
+            },
+            opening = openings.recv() => match opening {
+                Some(opening) => if let Some(end) = session.open(opening).await {
+                    session.sweep().await;
+                    return Some(end);
+                },
+                None => break,
+            },
+        }
+    }
+    // Lanes detach by themselves, as nobody gives them orders any more.
+    let farewell = async {
+        while session.lanes.join_next().await.is_some() {}
+        session.channel.end().await;
+    };
+    // A peer that does not answer is left to the connection, which has its own time-outs.
+    let _ = timeout(limit, farewell).await;
+    None
+}
+
+/// Tells that the session of a slot which leaves has ended.
+pub(super) fn ended(facts: &Facts, slot: SlotId) {
+    tell(facts, Input::SessionEnded { slot });
+}
+
+struct Session {
+    // First, since a link that outlives its session keeps what waits on it.
+    lanes: JoinSet<(LaneId, Epoch, Option<End>)>,
+    channel: Channel,
+    place: Arc<Place>,
+    facts: Facts,
+    limit: Duration,
+}
+
+impl Session {
+    /// Attaches a lane; the end of the session, if it is that which has ended.
+    async fn open(&mut self, opening: Opening) -> Option<End> {
+        let Opening { lane, epoch, orders } = opening;
+        let facts = self.facts.clone();
+        let (id, limit) = ((lane, epoch), self.limit);
+        let opened = match lane.kind {
+            LaneKind::Telemetry => self.telemetry().await.map(|link| {
+                let limit = link.limit();
+                self.lanes
+                    .spawn(async move { (lane, epoch, lane::run(link, id, orders, facts).await) });
+                limit
+            }),
+            LaneKind::Commands | LaneKind::Inputs => self.inlet(lane.kind).await.map(|link| {
+                self.lanes
+                    .spawn(async move { (lane, epoch, inlet::run(link, id, orders, facts).await) });
+                0
+            }),
+            LaneKind::Methods | LaneKind::Twin => self.pair(lane.kind).await.map(|links| {
+                self.lanes
+                    .spawn(async move { (lane, epoch, pair::run(links, id, orders, facts).await) });
+                0
+            }),
+        };
+        tracing::debug!(?lane, ?epoch, ?limit, opened = opened.is_ok(), "lane");
+        match opened {
+            Ok(limit) => {
+                tell(&self.facts, Input::LaneUp { lane, epoch, limit });
+                None
+            }
+            Err(error) => {
+                let mut cause = Cause::not_made(&error);
+                let ended = self.channel.is_ended();
+                if ended && cause.recovery == Recovery::Relink {
+                    cause.recovery = Recovery::Resession; // nothing can be attached on it any more
+                }
+                let why = cause.why.clone();
+                let input = Input::LaneLost { lane, epoch, cause };
+                let _ = self.facts.send(Fact::Found(input, Some(error)));
+                let of = Operation::Session;
+                ended.then_some(End { why, of })
+            }
+        }
+    }
+
+    async fn telemetry(&mut self) -> Result<Link, ConnectError> {
+        let plan = LinkPlan {
+            name: "telemetry",
+            node: &Node::Events(self.place.identity.clone()),
+            correlation: None,
+            model: self.place.model.as_deref(),
+            settled: false,
+        };
+        self.channel.sender(&plan, self.limit).await
+    }
+
+    async fn inlet(&mut self, kind: LaneKind) -> Result<Inlet, ConnectError> {
+        let identity = self.place.identity.clone();
+        let (name, node) = match kind {
+            LaneKind::Inputs => ("inputs", Node::Events(identity)),
+            _ => ("commands", Node::Commands(identity)),
+        };
+        let plan = LinkPlan {
+            name,
+            node: &node,
+            correlation: None,
+            model: None,
+            settled: false,
+        };
+        self.channel.receiver(&plan, self.limit).await
+    }
+
+    /// Two links that the hub knows for a pair by one id.
+    async fn pair(&mut self, kind: LaneKind) -> Result<(Link, Inlet), ConnectError> {
+        let identity = self.place.identity.clone();
+        let (name, node) = match kind {
+            LaneKind::Methods => ("methods", Node::Methods(identity)),
+            _ => ("twin", Node::Twin(identity)),
+        };
+        let correlation = unique_name(name).replacen('-', ":", 1);
+        let plan = |name| LinkPlan {
+            name,
+            node: &node,
+            correlation: Some(&correlation),
+            model: None,
+            settled: true,
+        };
+        let (sender, receiver) = match kind {
+            LaneKind::Methods => ("methods-sender", "methods-receiver"),
+            _ => ("twin-sender", "twin-receiver"),
+        };
+        let inlet = self.channel.receiver(&plan(receiver), self.limit).await?;
+        let outlet = self.channel.sender(&plan(sender), self.limit).await?;
+        Ok((outlet, inlet))
+    }
+
+    /// A lane has ended: by itself, which the supervisor is told, or with its session or connection.
+    fn lane_ended(&self, ended: Result<(LaneId, Epoch, Option<End>), JoinError>) -> Option<End> {
+        let (lane, epoch, end) = match ended {
+            Ok((lane, epoch, Some(end))) => (lane, epoch, end),
+            Ok((_, _, None)) => return None, // as it was told
+            Err(_) => {
+                return Some(End {
+                    why: Interruption::Lost(Lost::Protocol),
+                    of: Operation::Connection,
+                });
+            }
+        };
+        if end.of == Operation::Connection {
+            return Some(end); // the connection itself knows best why
+        }
+        let cause = Cause::ended(end.why.clone(), end.of);
+        tell(&self.facts, Input::LaneLost { lane, epoch, cause });
+        (end.of == Operation::Session).then_some(end)
+    }
+
+    /// Each passes on what it has heard before the end.
+    async fn sweep(&mut self) {
+        let _ = timeout(super::REASON_TIMEOUT, async {
+            while self.lanes.join_next().await.is_some() {}
+        })
+        .await;
+    }
+}

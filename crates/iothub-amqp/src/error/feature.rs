@@ -1,0 +1,77 @@
+//! What can go wrong with what comes in, and with the twin.
+
+use crate::error::Interruption;
+
+/// Why what comes in can't be heard.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// The client has such a stream already: the hub gives each message to one reader. Drop the other one first.
+    #[error("the client has such a stream already")]
+    AlreadyOpen,
+    /// The hub refused the link, or the client ended, before anything could be heard.
+    #[error("can't be heard: {0}")]
+    Ended(Interruption),
+}
+
+/// Why the hub has not been told what became of something that came in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettleError {
+    /// The link on which it came is gone, and with it the lock. The hub has a cloud-to-device message back and delivers
+    /// it again; of a method's caller it tells that there was no answer.
+    #[error("the link on which it came is gone: the hub has it back")]
+    LockLost,
+    /// A method's answer is larger than the hub takes (128 KiB).
+    #[error("the answer has {size} bytes, the hub takes {limit}")]
+    TooLarge {
+        /// The answer's size, in bytes.
+        size: usize,
+        /// The hub's limit, in bytes.
+        limit: usize,
+    },
+}
+
+/// Why the twin did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TwinError {
+    /// The hub refused: 400 a patch that breaks its rules, 404 no such twin, 429 too many requests, 5xx its own fault.
+    #[error("the hub answered {status}{}", text(.message))]
+    Refused {
+        /// The hub's status.
+        status: i32,
+        /// The hub's own words.
+        message: Option<String>,
+    },
+    /// The question got no answer, and nothing was changed: it may be asked again.
+    #[error("no answer: {0}")]
+    NotAnswered(Interruption),
+    /// The patch was handed over, and whether the hub has merged it is not known. A merge patch may be sent again.
+    #[error("it is not known whether the hub has the patch: {0}")]
+    Unknown(Interruption),
+    /// Too many questions wait for an answer (64).
+    #[error("too many questions wait for an answer")]
+    TooMany,
+    /// The hub's answer is no twin.
+    #[error("the hub's answer is no twin: {0}")]
+    BadAnswer(String),
+    /// A patch of reported properties is a JSON object.
+    #[error("a patch is a JSON object")]
+    NotAnObject,
+}
+
+impl TwinError {
+    pub(crate) fn refused(status: i32) -> Self {
+        Self::Refused {
+            status,
+            message: None,
+        }
+    }
+}
+
+fn text(message: &Option<String>) -> String {
+    message
+        .as_ref()
+        .map_or_else(String::new, |text| format!(": {}", text.escape_debug()))
+}

@@ -1,0 +1,100 @@
+//! How a connection's owner is started, and how a device comes to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use iothub_address::{Identity, Resource};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::config::WINDOW;
+use crate::device::{Counters, Parts};
+use crate::driver::command::Command;
+use crate::driver::connection::Plan;
+use crate::driver::member::{Ended, Joining, Place};
+use crate::driver::owner::{self, run};
+use crate::error::{ConnectError, Lost, Phase};
+use crate::supervisor::{Settings, SlotSettings, Supervisor};
+use crate::{Batching, Credential, DeviceClient, Statistics, Status};
+
+/// Starts the task that owns a connection.
+pub(crate) fn start(settings: Settings, plan: Plan) -> (mpsc::UnboundedSender<Command>, Arc<Counters>) {
+    let (commands_in, commands) = mpsc::unbounded_channel();
+    tokio::spawn(run(owner::Parts {
+        supervisor: Supervisor::new(settings, tokio::time::Instant::now().into_std()),
+        plan: Arc::new(plan),
+        commands,
+    }));
+    (commands_in, Arc::default())
+}
+
+/// A device or module that is to come to a connection.
+pub(crate) struct Device {
+    pub(crate) identity: Identity,
+    /// What its tokens are for.
+    pub(crate) resource: Resource,
+    /// The SASL user.
+    pub(crate) user: String,
+    pub(crate) credential: Arc<dyn Credential>,
+    pub(crate) model: Option<String>,
+    pub(crate) batching: Batching,
+    pub(crate) operation_timeout: Duration,
+    pub(crate) queue_timeout: Duration,
+}
+
+impl Device {
+    /// Joins, and waits until the telemetry link is attached.
+    pub(crate) async fn join(
+        self,
+        commands: mpsc::UnboundedSender<Command>,
+        counters: Arc<Counters>,
+    ) -> Result<DeviceClient, ConnectError> {
+        let (first, connected) = oneshot::channel();
+        let (status_in, status) = watch::channel(Status::Connecting);
+        let (statistics_in, statistics) = watch::channel(Statistics::default());
+        let ended = Ended::default();
+        let slot = counters.join();
+        // From here on whoever drops this has the device leave.
+        let client = DeviceClient::new(Parts {
+            commands: commands.clone(),
+            slot,
+            identity: self.identity.clone(),
+            counters,
+            ended: Ended::clone(&ended),
+            limit: self.operation_timeout,
+            queue_timeout: self.queue_timeout,
+            status,
+            statistics,
+        });
+        let settings = SlotSettings {
+            settle_timeout: self.operation_timeout,
+            window: WINDOW,
+            batching: self.batching,
+        };
+        let joining = Box::new(Joining {
+            place: Arc::new(Place {
+                identity: self.identity,
+                model: self.model,
+            }),
+            resource: self.resource,
+            user: self.user,
+            credential: self.credential,
+            first,
+            status: status_in,
+            statistics: statistics_in,
+            ended,
+        });
+        let gone = || ConnectError::Lost {
+            phase: Phase::Open,
+            why: Lost::Protocol,
+        };
+        let join = Command::Join {
+            slot,
+            settings,
+            joining,
+        };
+        commands.send(join).map_err(|_| gone())?;
+        // An owner that dies takes this with it.
+        connected.await.unwrap_or_else(|_| Err(gone()))?;
+        Ok(client)
+    }
+}

@@ -1,0 +1,46 @@
+//! What a device receives.
+
+use std::time::SystemTime;
+
+/// A cloud-to-device message, or a message that an Edge hub routes to a module.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReceivedMessage {
+    /// The body: the bytes of its data sections, or of the one string or binary that it is.
+    pub body: Vec<u8>,
+    /// What its sender calls it. A hub's ids are strings; others are shown as text.
+    pub message_id: Option<String>,
+    /// What it belongs to.
+    pub correlation_id: Option<String>,
+    /// The address that it was sent to.
+    pub to: Option<String>,
+    /// Its sender's id.
+    pub user_id: Option<Vec<u8>>,
+    /// The content type, such as `application/json`.
+    pub content_type: Option<String>,
+    /// The content encoding, such as `utf-8`.
+    pub content_encoding: Option<String>,
+    /// When it is of no more use.
+    pub expires_at: Option<SystemTime>,
+    /// When the hub took it.
+    pub enqueued_at: Option<SystemTime>,
+    /// Its number in the device's queue.
+    pub sequence_number: Option<i64>,
+    /// How often the hub has delivered it before.
+    pub delivery_count: Option<u32>,
+    /// The module input that it was routed to.
+    pub input_name: Option<String>,
+    /// The application properties, in the order in which they came.
+    pub properties: Vec<(String, String)>,
+}
+
+impl ReceivedMessage {
+    /// The application property of this name.
+    #[must_use]
+    pub fn property(&self, name: &str) -> Option<&str> {
+        self.properties
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+}

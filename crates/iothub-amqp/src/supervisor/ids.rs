@@ -1,0 +1,52 @@
+//! What things are called between the application, the supervisor and the driver.
+
+/// A device or module on a connection, by the order in which it joined. Never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SlotId(pub u32);
+
+/// What a link, or a pair of links, is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LaneKind {
+    /// Device-to-cloud messages; always there, since a hub calls a device without it offline.
+    Telemetry,
+    /// Cloud-to-device messages.
+    Commands,
+    /// Messages that an Edge hub routes to a module.
+    Inputs,
+    /// Direct methods: calls in, answers out.
+    Methods,
+    /// The twin: requests out, answers and changes in.
+    Twin,
+}
+
+/// One lane of one device or module. There is never more than one of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneId {
+    pub slot: SlotId,
+    pub kind: LaneKind,
+}
+
+/// Which connection, which of the slot's sessions and which of the lane's attachments. Each counter only rises within
+/// the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Epoch {
+    pub conn: u32,
+    pub session: u32,
+    pub lane: u32,
+}
+
+/// A message to be sent, by the order in which it was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TicketId(pub u64);
+
+/// One or more messages in one AMQP transfer of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TransferId(pub u64);
+
+/// Something that came in on a lane, by the order in which it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeliveryId(pub u64);
+
+/// A question to the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);

@@ -1,0 +1,159 @@
+//! What comes in: cloud-to-device messages, module inputs and method calls, and the application's word on each.
+//!
+//! Only the link on which something came can take the word on it (AMQP 1.0 §2.6.12): when that link is gone, the hub
+//! has its message back, and the word counts for nothing.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use crate::error::{Interruption, SubscribeError};
+
+use super::core::Core;
+use super::lane::Lane;
+use super::{Action, DeliveryId, Epoch, LaneId, Verdict};
+
+#[derive(Debug, Clone)]
+pub(super) struct Inbox {
+    pub(super) lane: Lane,
+    pub(super) opening: Option<Opening>,
+    /// What came on the present link and has no word on it.
+    held: BTreeSet<DeliveryId>,
+    /// What the lane has the word on.
+    disposing: BTreeSet<DeliveryId>,
+    /// Nothing more is wanted; the link stays until all that came has a word on it.
+    stopping: bool,
+}
+
+/// The application waits for the first attachment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opening {
+    pub(super) deadline: Instant,
+    pub(super) limit: Duration,
+}
+
+impl Inbox {
+    pub(super) fn new(id: LaneId, opening: Opening) -> Self {
+        Self {
+            lane: Lane::new(id),
+            opening: Some(opening),
+            held: BTreeSet::new(),
+            disposing: BTreeSet::new(),
+            stopping: false,
+        }
+    }
+
+    pub(super) fn up(&mut self, core: &mut Core) {
+        if self.opening.take().is_some() {
+            core.act(Action::Subscribed(self.lane.id, Ok(())));
+        }
+    }
+
+    pub(super) fn arrived(&mut self, core: &mut Core, epoch: Epoch, delivery: DeliveryId) {
+        if !self.lane.is_present(epoch) || !self.held.insert(delivery) {
+            return;
+        }
+        let lane = self.lane.id;
+        if self.stopping {
+            self.answer(core, epoch, delivery, Verdict::Abandon);
+        } else {
+            core.act(Action::Deliver {
+                lane,
+                epoch,
+                delivery,
+            });
+        }
+    }
+
+    /// Nothing more is wanted. True if the link is not needed any more.
+    pub(super) fn stop(&mut self, core: &mut Core) -> bool {
+        if self.lane.is_up() && !self.is_empty() {
+            self.stopping = true;
+            core.act(Action::Quiet(self.lane.id, self.lane.epoch));
+            return false;
+        }
+        self.lost(core);
+        self.lane.close(core);
+        true
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// The link was only kept for what had come, and that is done. Closes it then.
+    pub(super) fn is_done(&mut self, core: &mut Core) -> bool {
+        let done = self.stopping && self.is_empty();
+        if done {
+            self.lane.close(core);
+        }
+        done
+    }
+
+    fn is_empty(&self) -> bool {
+        self.held.is_empty() && self.disposing.is_empty()
+    }
+
+    pub(super) fn answer(&mut self, core: &mut Core, epoch: Epoch, delivery: DeliveryId, verdict: Verdict) {
+        let lane = self.lane.id;
+        if self.lane.is_present(epoch) && self.held.remove(&delivery) {
+            if verdict != Verdict::Forget {
+                self.disposing.insert(delivery);
+            }
+            core.act(Action::Dispose {
+                lane,
+                epoch,
+                delivery,
+                verdict,
+            });
+        } else {
+            core.act(too_late(lane, epoch, delivery));
+        }
+    }
+
+    pub(super) fn disposed(&mut self, core: &mut Core, epoch: Epoch, delivery: DeliveryId) {
+        if self.lane.epoch == epoch && self.disposing.remove(&delivery) {
+            let lane = self.lane.id;
+            core.act(Action::Disposed {
+                lane,
+                epoch,
+                delivery,
+                taken: true,
+            });
+        }
+    }
+
+    /// The link is gone, and what came on it is the hub's again.
+    pub(super) fn lost(&mut self, core: &mut Core) {
+        self.held.clear();
+        let (lane, epoch) = (self.lane.id, self.lane.epoch);
+        for delivery in std::mem::take(&mut self.disposing) {
+            core.act(too_late(lane, epoch, delivery));
+        }
+    }
+
+    /// Nothing comes any more.
+    pub(super) fn end(mut self, core: &mut Core, why: Interruption) {
+        self.lost(core);
+        self.lane.close(core);
+        let lane = self.lane.id;
+        core.act(match self.opening {
+            Some(_) => Action::Subscribed(lane, Err(SubscribeError::Ended(why))),
+            None if self.stopping => return,
+            None => Action::StreamEnded(lane, why),
+        });
+    }
+
+    pub(super) fn due(&self) -> Option<Instant> {
+        let opening = self.opening.map(|opening| opening.deadline);
+        self.lane.due().into_iter().chain(opening).min()
+    }
+}
+
+pub(super) fn too_late(lane: LaneId, epoch: Epoch, delivery: DeliveryId) -> Action {
+    Action::Disposed {
+        lane,
+        epoch,
+        delivery,
+        taken: false,
+    }
+}

@@ -1,0 +1,168 @@
+//! Devices that come to the connection and go, and the end of it all.
+
+use std::time::{Duration, Instant};
+
+use crate::error::{Interruption, Phase};
+use crate::status::Status;
+
+use super::line::Line;
+use super::slot::{Access, Leaving, Slot};
+use super::{Action, Lifetime, SlotId, SlotSettings, Supervisor};
+
+impl Supervisor {
+    pub(super) fn join(&mut self, id: SlotId, settings: SlotSettings, now: Instant) {
+        let slot = Slot::new(id, settings, &self.core, now);
+        self.slots.insert(id, slot);
+        self.core.members += 1;
+        if let Some(why) = self
+            .core
+            .line
+            .ended_because()
+            .cloned()
+            .or_else(|| self.closing.map(|_| Interruption::Stopped))
+        {
+            return self.with(id, now, |slot, core, _| slot.end(core, why));
+        }
+        match self.core.line {
+            Line::Idle => {
+                self.core.line = Line::Down {
+                    until: self.core.backoff.allowed(now),
+                };
+            }
+            Line::AwaitingToken => self.with(id, now, |slot, core, now| slot.fetch_token(core, now)),
+            Line::Up => self.with(id, now, Slot::line_up),
+            _ => self.with(id, now, |_, _, _| {}),
+        }
+    }
+
+    pub(super) fn leave_slot(&mut self, id: SlotId, deadline: Instant, now: Instant) {
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return self.core.act(Action::Left(id, Ok(())));
+        };
+        if let Some(why) = slot.ended.clone() {
+            self.remove(id);
+            return self.core.act(Action::Left(id, Err(why)));
+        }
+        if self.core.settings.lifetime == Lifetime::OfItsSlots {
+            return self.close(deadline, now);
+        }
+        if slot.leaving.is_none() {
+            self.going.insert(id);
+            self.with(id, now, |slot, core, now| {
+                slot.report(core, Status::Closing);
+                slot.leaving = Some(Leaving::by(deadline, now));
+            });
+        }
+    }
+
+    /// Slots that leave while others stay.
+    pub(super) fn advance_leaving(&mut self, now: Instant) {
+        if self.going.is_empty() || self.closing.is_some() {
+            return;
+        }
+        let going: Vec<_> = self.going.iter().copied().collect();
+        for id in going {
+            let mut done = None;
+            self.with(id, now, |slot, core, now| {
+                let Some(leaving) = slot.leaving else { return };
+                if let Some(why) = slot.ended.clone() {
+                    done = Some(Err(why));
+                    return;
+                }
+                if leaving.ending {
+                    let phase = Phase::Close;
+                    let after = leaving.limit;
+                    done = (now >= leaving.closed_by).then_some(Err(Interruption::TimedOut { phase, after }));
+                    return;
+                }
+                if now >= leaving.drained_by || !slot.ever_up {
+                    slot.fail_all(core, &Interruption::Stopped);
+                } else if !slot.is_drained() {
+                    return;
+                }
+                if core.is_up() && slot.access == Access::Granted {
+                    slot.leaving = Some(Leaving {
+                        ending: true,
+                        ..leaving
+                    });
+                    core.act(Action::EndSession { slot: slot.id });
+                } else {
+                    done = Some(Ok(()));
+                }
+            });
+            if let Some(result) = done {
+                self.left_slot(id, result, now);
+            }
+        }
+    }
+
+    pub(super) fn session_ended(&mut self, id: SlotId, now: Instant) {
+        if self
+            .slots
+            .get(&id)
+            .is_some_and(|slot| slot.leaving.is_some_and(|leaving| leaving.ending))
+        {
+            self.left_slot(id, Ok(()), now);
+        }
+    }
+
+    pub(super) fn left_slot(&mut self, id: SlotId, result: Result<(), Interruption>, now: Instant) {
+        self.with(id, now, |slot, core, _| {
+            slot.access = Access::None; // its session has ended already
+            slot.end(core, Interruption::Stopped);
+        });
+        self.remove(id);
+        self.core.act(Action::Left(id, result));
+    }
+
+    pub(super) fn remove(&mut self, id: SlotId) {
+        self.going.remove(&id);
+        if let Some(at) = self.slots.remove(&id).and_then(|slot| slot.indexed) {
+            self.due.remove(&(at, id));
+        }
+    }
+
+    pub(super) fn close(&mut self, deadline: Instant, now: Instant) {
+        if self.closing.is_some() || self.core.line.is_ended() {
+            return;
+        }
+        self.closing = Some(Leaving::by(deadline, now));
+        let leaving = self.closing;
+        self.each_slot(now, |slot, core, _| {
+            slot.report(core, Status::Closing);
+            slot.leaving = leaving;
+        });
+    }
+
+    pub(super) fn advance_closing(&mut self, now: Instant) {
+        let Some(closing) = self.closing else { return };
+        if self.core.line.is_leaving() || self.core.line.is_ended() {
+            return;
+        }
+        let late = now >= closing.drained_by;
+        self.each_slot(now, |slot, core, _| {
+            if late || !slot.ever_up {
+                slot.fail_all(core, &Interruption::Stopped);
+            }
+        });
+        if late || self.slots.values().all(Slot::is_drained) {
+            self.leave(closing.closed_by, now);
+        }
+    }
+}
+
+impl Leaving {
+    fn by(deadline: Instant, now: Instant) -> Self {
+        let limit = deadline.saturating_duration_since(now);
+        Self {
+            // The farewell needs a share of the time too.
+            drained_by: deadline - (limit / 2).min(FAREWELL),
+            closed_by: deadline,
+            limit,
+            ending: false,
+        }
+    }
+}
+
+/// The most of a closing's time that is kept for detaching, ending and closing.
+const FAREWELL: Duration = Duration::from_secs(5);

@@ -1,0 +1,544 @@
+//! A device or module on the connection: its way in, its lanes, and its end, which is nobody else's.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::error::{Condition, Interruption, Phase, SubscribeError};
+use crate::recovery::{Recovery, STOLEN};
+use crate::status::{Statistics, Status};
+
+use super::backoff::Backoff;
+use super::core::Core;
+use super::inbox::{Inbox, Opening};
+use super::lane::{Lane, LaneState, Watched, may_relink};
+use super::ledger::Certainty;
+use super::telemetry::Telemetry;
+use super::token::Token;
+use super::twin::Twin;
+use super::{Action, Cause, Epoch, LaneId, LaneKind, SignIn, SlotId, SlotSettings};
+
+#[derive(Debug, Clone)]
+pub(super) struct Slot {
+    pub(super) id: SlotId,
+    pub(super) settings: SlotSettings,
+    pub(super) access: Access,
+    pub(super) token: Token,
+    pub(super) session: u32,
+    pub(super) telemetry: Telemetry,
+    pub(super) inboxes: BTreeMap<LaneKind, Inbox>,
+    pub(super) twin: Option<Twin>,
+    /// For what is smaller than the connection.
+    pub(super) backoff: Backoff,
+    /// Its telemetry link has been up once: from now on losses are recovered from.
+    pub(super) ever_up: bool,
+    /// The first time has to come by then.
+    join_by: Instant,
+    pub(super) leaving: Option<Leaving>,
+    pub(super) ended: Option<Interruption>,
+    /// When another client took a link, within the last minute.
+    thefts: VecDeque<Instant>,
+    /// Why the last connection, session or link ended.
+    pub(super) last_loss: Option<Interruption>,
+    pub(super) status: Status,
+    pub(super) statistics: Statistics,
+    /// What the index of timers has of it.
+    pub(super) indexed: Option<Instant>,
+}
+
+/// Whether links may be attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// There is no connection.
+    None,
+    /// The token is to be put then.
+    Down {
+        until: Instant,
+    },
+    /// It is with the hub, or in the queue for it.
+    Putting,
+    Granted,
+}
+
+/// On its way out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Leaving {
+    pub(super) drained_by: Instant,
+    pub(super) closed_by: Instant,
+    pub(super) limit: Duration,
+    /// The session is being ended.
+    pub(super) ending: bool,
+}
+
+impl Slot {
+    pub(super) fn new(id: SlotId, settings: SlotSettings, core: &Core, now: Instant) -> Self {
+        let seed = core.settings.seed ^ u64::from(id.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let telemetry = LaneId {
+            slot: id,
+            kind: LaneKind::Telemetry,
+        };
+        Self {
+            id,
+            settings,
+            access: Access::None,
+            token: Token::default(),
+            session: 0,
+            telemetry: Telemetry::new(telemetry),
+            inboxes: BTreeMap::new(),
+            twin: None,
+            backoff: Backoff::new(core.settings.schedule, seed),
+            ever_up: false,
+            join_by: now + JOIN_STEPS * core.settings.operation_timeout,
+            leaving: None,
+            ended: None,
+            thefts: VecDeque::new(),
+            last_loss: None,
+            status: Status::Connecting,
+            statistics: Statistics::default(),
+            indexed: None,
+        }
+    }
+
+    /// Does what is due.
+    pub(super) fn advance(&mut self, core: &mut Core, now: Instant) {
+        if self.ended.is_some() {
+            return;
+        }
+        if !self.ever_up && now >= self.join_by {
+            let after = JOIN_STEPS * core.settings.operation_timeout;
+            let phase = Phase::Open;
+            let why = self
+                .last_loss
+                .clone()
+                .unwrap_or(Interruption::TimedOut { phase, after });
+            return self.give_up(core, why);
+        }
+        self.expire(core, now);
+        self.advance_token(core, now);
+        self.advance_access(core, now);
+        if self.ended.is_none() {
+            self.advance_lanes(core, now);
+        }
+        self.statistics.waiting = self.telemetry.ledger.len();
+    }
+
+    pub(super) fn due(&self, core: &Core) -> Option<Instant> {
+        if self.ended.is_some() {
+            return None;
+        }
+        let access = match self.access {
+            Access::Down { until } if core.is_up() && self.token.is_fresh(until) => Some(until),
+            // Then the credential is asked, and its own time-out counts.
+            Access::Down { until } if core.is_up() => self.token.fetch_due(until),
+            _ => None,
+        };
+        let lanes_live = self.access == Access::Granted && core.is_up();
+        let lanes = lanes_live.then(|| self.lanes_due()).flatten();
+        let waiting = [
+            self.inboxes
+                .values()
+                .filter_map(|inbox| inbox.opening)
+                .map(|opening| opening.deadline)
+                .min(),
+            self.twin.as_ref().and_then(Twin::deadline),
+        ];
+        let join = (!self.ever_up).then_some(self.join_by);
+        let token = if self.leaving.is_some() {
+            None
+        } else {
+            self.token.due(self.access, &core.line)
+        };
+        [self.telemetry.ledger.next_deadline(), token, access, lanes, join]
+            .into_iter()
+            .chain(waiting)
+            .flatten()
+            .min()
+    }
+
+    fn lanes_due(&self) -> Option<Instant> {
+        let telemetry = self.telemetry.due(self.settings.settle_timeout);
+        if !self.telemetry.lane.is_up() {
+            return telemetry; // the others come after it
+        }
+        let inboxes = self.inboxes.values().filter_map(Inbox::due);
+        let twin = self.twin.as_ref().and_then(Twin::due);
+        telemetry.into_iter().chain(inboxes).chain(twin).min()
+    }
+
+    fn advance_lanes(&mut self, core: &mut Core, now: Instant) {
+        self.give_up_waiting(core, now);
+        self.inboxes.retain(|_, inbox| !inbox.is_done(core));
+        if self.access != Access::Granted || !core.is_up() || core.fault.is_some() {
+            if let Some(twin) = &mut self.twin {
+                twin.advance(core, self.last_loss.as_ref(), now);
+            }
+            return;
+        }
+        if self.settle_overdue(now) {
+            return self.settle_timed_out(core, now);
+        }
+        let before = self.telemetry.lane.epoch;
+        let mut watched = self.telemetry.lane.advance(core, self.session, now);
+        self.statistics.links += u64::from(self.telemetry.lane.epoch != before);
+        self.advance_feed(core, now);
+        if self.telemetry.lane.is_up() {
+            for inbox in self.inboxes.values_mut() {
+                let seen = inbox.lane.advance(core, self.session, now);
+                watched = worse(watched, seen);
+            }
+            if let Some(twin) = &mut self.twin {
+                let seen = twin.lane.advance(core, self.session, now);
+                watched = worse(watched, seen);
+            }
+        }
+        if let Some(twin) = &mut self.twin {
+            twin.advance(core, self.last_loss.as_ref(), now);
+        }
+        if let Watched::TimedOut { since, after } = watched {
+            let phase = Phase::Attach;
+            self.suspect(core, Interruption::TimedOut { phase, after }, Some(since), now);
+        }
+    }
+
+    /// Subscriptions that nobody waits for any longer.
+    fn give_up_waiting(&mut self, core: &mut Core, now: Instant) {
+        let overdue = |inbox: &Inbox| inbox.opening.filter(|opening| opening.deadline <= now);
+        let late: Vec<_> = self
+            .inboxes
+            .iter()
+            .filter_map(|(kind, inbox)| overdue(inbox).map(|opening| (*kind, opening.limit)))
+            .collect();
+        for (kind, after) in late {
+            let phase = Phase::Subscribe;
+            if let Some(inbox) = self.inboxes.remove(&kind) {
+                inbox.end(core, Interruption::TimedOut { phase, after });
+            }
+        }
+    }
+
+    /// The connection is open.
+    pub(super) fn line_up(&mut self, core: &mut Core, now: Instant) {
+        match core.settings.sign_in {
+            SignIn::Plain => self.granted(now),
+            SignIn::Claims => self.access = Access::Down { until: now },
+        }
+    }
+
+    /// Links may be attached from now on.
+    pub(super) fn granted(&mut self, now: Instant) {
+        self.access = Access::Granted;
+        self.telemetry.renewed();
+        for lane in self.lanes_mut() {
+            lane.state = LaneState::Down { until: now };
+        }
+    }
+
+    /// The connection is gone; `certainty` is what is known of what was on its links.
+    pub(super) fn line_lost(
+        &mut self,
+        core: &mut Core,
+        why: &Interruption,
+        certainty: Certainty,
+        now: Instant,
+    ) {
+        self.lanes_lost(core, why, certainty, now);
+        for lane in self.lanes_mut() {
+            lane.state = LaneState::Absent;
+            lane.forget_losses();
+        }
+        self.access = Access::None;
+        self.session = 0;
+        self.token.forget_put();
+    }
+
+    /// What was on the lanes goes back to where it waits.
+    fn lanes_lost(&mut self, core: &mut Core, why: &Interruption, certainty: Certainty, now: Instant) {
+        self.requeue_all(core, certainty);
+        for inbox in self.inboxes.values_mut() {
+            inbox.lost(core);
+        }
+        if let Some(twin) = &mut self.twin {
+            twin.lost(core, why, now);
+        }
+    }
+
+    fn lanes_mut(&mut self) -> impl Iterator<Item = &mut Lane> {
+        let telemetry = std::iter::once(&mut self.telemetry.lane);
+        let inboxes = self.inboxes.values_mut().map(|inbox| &mut inbox.lane);
+        let twin = self.twin.iter_mut().map(|twin| &mut twin.lane);
+        telemetry.chain(inboxes).chain(twin)
+    }
+
+    pub(super) fn lane_mut(&mut self, kind: LaneKind) -> Option<&mut Lane> {
+        self.lanes_mut().find(|lane| lane.id.kind == kind)
+    }
+
+    pub(super) fn lane_up(
+        &mut self,
+        core: &mut Core,
+        kind: LaneKind,
+        epoch: Epoch,
+        limit: u64,
+        now: Instant,
+    ) {
+        let Some(lane) = self.lane_mut(kind) else { return };
+        if lane.epoch != epoch || !matches!(lane.state, LaneState::Opening { .. }) {
+            return;
+        }
+        lane.state = LaneState::Up { limit };
+        match kind {
+            LaneKind::Telemetry => self.telemetry_up(core, epoch, now),
+            LaneKind::Twin => {}
+            _ => {
+                if let Some(inbox) = self.inboxes.get_mut(&kind) {
+                    inbox.up(core);
+                }
+            }
+        }
+    }
+
+    pub(super) fn lane_lost(
+        &mut self,
+        core: &mut Core,
+        kind: LaneKind,
+        epoch: Epoch,
+        cause: Cause,
+        now: Instant,
+    ) {
+        let Some(lane) = self.lane_mut(kind) else { return };
+        if !lane.is_present(epoch) {
+            return;
+        }
+        lane.state = LaneState::Absent;
+        match kind {
+            LaneKind::Telemetry => self.requeue_all(core, Certainty::AllIsHeard),
+            LaneKind::Twin => {
+                if let Some(twin) = &mut self.twin {
+                    twin.lost(core, &cause.why, now);
+                }
+            }
+            _ => {
+                if let Some(inbox) = self.inboxes.get_mut(&kind) {
+                    inbox.lost(core);
+                    if inbox.is_stopping() {
+                        self.inboxes.remove(&kind);
+                        return;
+                    }
+                }
+            }
+        }
+        let retiring = core.line.is_retiring();
+        if !core.is_up() && !retiring {
+            return; // it goes with its connection
+        }
+        let Cause { why, recovery } = self.mend(cause, now);
+        if self.stolen_too_often(&why, now) {
+            return self.give_up(core, Interruption::Stolen);
+        }
+        if recovery == Recovery::GiveUp || !core.settings.recover || !self.ever_up {
+            return match kind {
+                LaneKind::Telemetry => self.give_up(core, why),
+                _ => self.end_stream(core, kind, why),
+            };
+        }
+        if retiring {
+            return; // a new connection comes anyway
+        }
+        let healthy = core.settings.schedule.healthy;
+        let Some(lane) = self.lane_mut(kind) else { return };
+        let losses = lane.count_loss(healthy, now);
+        let wait = match recovery {
+            Recovery::Throttled => self.backoff.throttled(now),
+            _ if may_relink(recovery, losses) => self.backoff.pause(losses),
+            _ => return self.suspect(core, why, None, now),
+        };
+        let until = now + wait;
+        if recovery == Recovery::Resession {
+            self.resession(core, &why, until, now);
+        } else if let Some(lane) = self.lane_mut(kind) {
+            lane.state = LaneState::Down { until };
+        }
+        if kind == LaneKind::Telemetry || recovery == Recovery::Resession {
+            self.relinking(core, why, recovery, until);
+        }
+    }
+
+    fn resession(&mut self, core: &mut Core, why: &Interruption, until: Instant, now: Instant) {
+        self.session += 1;
+        self.lanes_lost(core, why, Certainty::FactsMayFollow, now);
+        for lane in self.lanes_mut() {
+            lane.state = LaneState::Down { until };
+        }
+    }
+
+    pub(super) fn relinking(
+        &mut self,
+        core: &mut Core,
+        why: Interruption,
+        recovery: Recovery,
+        until: Instant,
+    ) {
+        self.last_loss = Some(why.clone());
+        self.report(
+            core,
+            match recovery {
+                Recovery::Throttled => Status::Throttled { why, until },
+                _ => Status::Recovering {
+                    why,
+                    next_attempt: until,
+                },
+            },
+        );
+    }
+
+    /// What would be cured by a new connection: if others fare well on this one, this slot alone starts over, and
+    /// waits longer each time.
+    pub(super) fn suspect(
+        &mut self,
+        core: &mut Core,
+        why: Interruption,
+        since: Option<Instant>,
+        now: Instant,
+    ) {
+        if !core.others_fare_well(since) {
+            let recovery = Recovery::Reconnect;
+            core.fault = Some(Cause { why, recovery });
+            return;
+        }
+        if !self.ever_up {
+            return self.give_up(core, why);
+        }
+        let healthy = core.settings.schedule.healthy;
+        let losses = self.telemetry.lane.count_loss(healthy, now);
+        let until = now + self.backoff.pause(losses + 1);
+        self.resession(core, &why, until, now);
+        self.relinking(core, why, Recovery::Reconnect, until);
+    }
+
+    fn stolen_too_often(&mut self, why: &Interruption, now: Instant) -> bool {
+        if !matches!(why, Interruption::Refused(Condition { name, .. }) if name == STOLEN) {
+            return false;
+        }
+        self.thefts.push_back(now);
+        while self
+            .thefts
+            .front()
+            .is_some_and(|theft| now.saturating_duration_since(*theft) > THEFTS_WINDOW)
+        {
+            self.thefts.pop_front();
+        }
+        self.thefts.len() >= MAX_THEFTS
+    }
+
+    pub(super) fn subscribe(&mut self, core: &mut Core, lane: LaneId, opening: Opening, now: Instant) {
+        if let Some(why) = &self.ended {
+            let why = why.clone();
+            return core.act(Action::Subscribed(lane, Err(SubscribeError::Ended(why))));
+        }
+        let granted = self.access == Access::Granted;
+        let kind = lane.kind;
+        if kind == LaneKind::Twin {
+            self.twin(now).subscribe(opening, now);
+        } else {
+            let mut inbox = Inbox::new(lane, opening);
+            if granted {
+                inbox.lane.state = LaneState::Down { until: now };
+            }
+            if let Some(mut before) = self.inboxes.insert(kind, inbox) {
+                before.lost(core);
+                before.lane.close(core);
+            }
+        }
+    }
+
+    pub(super) fn unsubscribe(&mut self, core: &mut Core, kind: LaneKind) {
+        if kind == LaneKind::Twin {
+            if let Some(twin) = &mut self.twin {
+                twin.unsubscribe();
+            }
+        } else if let Some(inbox) = self.inboxes.get_mut(&kind)
+            && inbox.stop(core)
+        {
+            self.inboxes.remove(&kind);
+        }
+    }
+
+    /// The twin's links are attached when they are first needed, and stay.
+    pub(super) fn twin(&mut self, now: Instant) -> &mut Twin {
+        let (id, granted) = (self.id, self.access == Access::Granted);
+        self.twin.get_or_insert_with(|| {
+            let kind = LaneKind::Twin;
+            let mut twin = Twin::new(LaneId { slot: id, kind }, now);
+            if !granted {
+                twin.lane.state = LaneState::Absent;
+            }
+            twin
+        })
+    }
+
+    /// Nothing more comes of this lane; the others go on.
+    fn end_stream(&mut self, core: &mut Core, kind: LaneKind, why: Interruption) {
+        if kind == LaneKind::Twin {
+            if let Some(twin) = self.twin.take() {
+                twin.end(core, &why);
+            }
+        } else if let Some(inbox) = self.inboxes.remove(&kind) {
+            inbox.end(core, why);
+        }
+    }
+
+    /// Trying again can't help this one.
+    pub(super) fn give_up(&mut self, core: &mut Core, why: Interruption) {
+        if self.ended.is_some() {
+            return;
+        }
+        self.requeue_all(core, Certainty::FactsMayFollow);
+        self.end(core, why);
+    }
+
+    /// Ends it, and all that waits.
+    pub(super) fn end(&mut self, core: &mut Core, why: Interruption) {
+        if self.ended.is_some() {
+            return;
+        }
+        self.fail_all(core, &why);
+        for (_, inbox) in std::mem::take(&mut self.inboxes) {
+            inbox.end(core, why.clone());
+        }
+        if let Some(twin) = self.twin.take() {
+            twin.end(core, &why);
+        }
+        core.puts.forget(self.id);
+        core.members -= 1;
+        if core.is_up() && core.members > 0 && self.access == Access::Granted {
+            core.act(Action::EndSession { slot: self.id });
+        }
+        self.access = Access::None;
+        self.telemetry.lane.state = LaneState::Absent;
+        self.ended = Some(why.clone());
+        self.report(core, Status::Ended { why });
+    }
+
+    pub(super) fn is_drained(&self) -> bool {
+        self.telemetry.ledger.is_empty() && self.twin.as_ref().is_none_or(|twin| twin.waiting() == 0)
+    }
+
+    pub(super) fn report(&mut self, core: &mut Core, status: Status) {
+        // Whoever closes a client is told no more than that it does, and that it has.
+        let heard = self.leaving.is_none() || matches!(status, Status::Closing | Status::Ended { .. });
+        if heard && self.status != status {
+            self.status = status.clone();
+            core.act(Action::Report(self.id, status));
+        }
+    }
+}
+
+fn worse(one: Watched, other: Watched) -> Watched {
+    if one == Watched::Fine { other } else { one }
+}
+
+/// Joining takes a connection, a token, a session and a link, each bounded; and others may come first.
+const JOIN_STEPS: u32 = 12;
+
+/// Two clients that share an identity take the link from each other, each as often as it comes back.
+const MAX_THEFTS: usize = 3;
+const THEFTS_WINDOW: Duration = Duration::from_secs(60);

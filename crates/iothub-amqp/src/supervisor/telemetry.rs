@@ -1,0 +1,367 @@
+//! The telemetry link: what is handed to it, and what outcomes mean.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use crate::error::{Accepted, Interruption, Phase, SendError};
+use crate::recovery::{Operation, Recovery, classify};
+use crate::status::Status;
+
+use super::core::Core;
+use super::lane::{Lane, LaneState};
+use super::ledger::{Certainty, Ledger, Overdue, Window};
+use super::slot::Slot;
+use super::{Action, Epoch, LaneId, NotHanded, Outcome, TicketId, TransferId};
+
+/// The telemetry of one slot.
+#[derive(Debug, Clone)]
+pub(super) struct Telemetry {
+    pub(super) lane: Lane,
+    pub(super) ledger: Ledger,
+    feed: Feed,
+    /// Messages that came back in a row.
+    refusals: u32,
+    /// A silent link was replaced already.
+    settle_timed_out: bool,
+    /// The hub said that it has too much to do.
+    throttled: bool,
+    /// Tickets whose time is up while it is not known whether they were handed over.
+    expired: BTreeSet<TicketId>,
+    /// The lane was asked to give this transfer back and all behind it; until it has, nothing may be put behind them.
+    taken_back: Option<TransferId>,
+}
+
+/// Whether messages are handed over.
+#[derive(Debug, Clone)]
+enum Feed {
+    Open,
+    /// Some came back: once nothing flies, and not before then, it goes on with the oldest.
+    Paused {
+        until: Instant,
+    },
+}
+
+impl Telemetry {
+    pub(super) fn new(id: LaneId) -> Self {
+        Self {
+            lane: Lane::new(id),
+            ledger: Ledger::default(),
+            feed: Feed::Open,
+            refusals: 0,
+            settle_timed_out: false,
+            throttled: false,
+            expired: BTreeSet::new(),
+            taken_back: None,
+        }
+    }
+
+    /// A new connection has no past.
+    pub(super) fn renewed(&mut self) {
+        self.lane.forget_losses();
+        self.refusals = 0;
+        self.settle_timed_out = false;
+        self.throttled = false;
+    }
+
+    pub(super) fn due(&self, settle_timeout: Duration) -> Option<Instant> {
+        let settle = self.ledger.oldest_flying().map(|handed| handed + settle_timeout);
+        let paused = match self.feed {
+            Feed::Paused { until } if self.lane.is_up() && self.ledger.nothing_out() => Some(until),
+            _ => None,
+        };
+        [settle, paused, self.lane.due()].into_iter().flatten().min()
+    }
+}
+
+impl Slot {
+    /// Ends tickets whose time is up.
+    pub(super) fn expire(&mut self, core: &mut Core, now: Instant) {
+        while let Some((ticket, limit, known)) = self.telemetry.ledger.overdue(now) {
+            let timed_out = |phase| Interruption::TimedOut { phase, after: limit };
+            // While there is no link, why there is none says more than that the time is up.
+            let loss = self.last_loss.clone().filter(|_| !self.telemetry.lane.is_up());
+            let result = match known {
+                Overdue::NeverHanded => SendError::NotSent(loss.unwrap_or_else(|| timed_out(Phase::Credit))),
+                Overdue::Maybe => SendError::Unknown(loss.unwrap_or_else(|| timed_out(Phase::Settle))),
+                Overdue::Offered(transfer) if self.telemetry.expired.insert(ticket) => {
+                    let telemetry = &mut self.telemetry;
+                    let first = telemetry
+                        .taken_back
+                        .map_or(transfer, |before| before.min(transfer));
+                    telemetry.taken_back = Some(first);
+                    core.act(Action::TakeBack {
+                        lane: telemetry.lane.id,
+                        epoch: telemetry.lane.epoch,
+                        transfer,
+                    });
+                    telemetry.ledger.extend(ticket, now + TAKE_BACK_TIMEOUT);
+                    continue;
+                }
+                // The lane does not answer: it may have handed it over.
+                Overdue::Offered(_) => SendError::Unknown(timed_out(Phase::Settle)),
+            };
+            self.complete(core, ticket, Err(result));
+        }
+    }
+
+    pub(super) fn telemetry_up(&mut self, core: &mut Core, epoch: Epoch, now: Instant) {
+        self.telemetry.feed = Feed::Open;
+        if epoch.lane == 1 {
+            core.backoff.connected(now);
+        }
+        self.ever_up = true;
+        self.report(core, Status::Connected);
+    }
+
+    /// Goes on after a pause, and hands over what there is room for.
+    pub(super) fn advance_feed(&mut self, core: &mut Core, now: Instant) {
+        if !self.telemetry.lane.is_up() {
+            return;
+        }
+        if matches!(self.telemetry.feed, Feed::Paused { until } if now >= until)
+            && self.telemetry.ledger.nothing_out()
+        {
+            self.telemetry.feed = Feed::Open;
+            self.report(core, Status::Connected);
+        }
+        self.feed(core);
+    }
+
+    fn feed(&mut self, core: &mut Core) {
+        if self
+            .telemetry
+            .taken_back
+            .is_some_and(|first| self.telemetry.ledger.has_unhanded_from(first))
+        {
+            return;
+        }
+        self.telemetry.taken_back = None;
+        while let (LaneState::Up { limit }, Feed::Open) = (&self.telemetry.lane.state, &self.telemetry.feed) {
+            let limit = *limit;
+            if let Some((ticket, size)) = self.telemetry.ledger.front()
+                && limit > 0
+                && size as u64 > limit
+            {
+                self.refuse_too_large(core, ticket, size as u64, limit);
+                continue;
+            }
+            let (_, mine) = self.telemetry.ledger.out();
+            let window = Window {
+                transfers: self.settings.window,
+                bytes: mine + core.room(mine),
+            };
+            let (id, epoch) = (self.telemetry.lane.id, self.telemetry.lane.epoch);
+            let taken = self
+                .telemetry
+                .ledger
+                .take(epoch, window, limit, self.settings.batching);
+            let Some((transfer, tickets)) = taken else {
+                // Its own window is no matter of the others'.
+                let (transfers, _) = self.telemetry.ledger.out();
+                let starves = transfers < self.settings.window && self.telemetry.ledger.has_queued();
+                if starves && !core.hungry.contains(&self.id) {
+                    core.hungry.push_back(self.id);
+                }
+                return;
+            };
+            self.statistics.transfers += 1;
+            core.act(Action::Transfer {
+                lane: id,
+                epoch,
+                transfer,
+                tickets,
+            });
+        }
+    }
+
+    pub(super) fn not_handed(&mut self, core: &mut Core, epoch: Epoch, transfer: TransferId, why: NotHanded) {
+        let Some((tickets, is_batch)) = self.telemetry.ledger.land(transfer, epoch) else {
+            return;
+        };
+        for ticket in tickets {
+            match why {
+                NotHanded::TooLarge { size, limit } if !is_batch => {
+                    self.refuse_too_large(core, ticket, size, limit);
+                }
+                _ if self.telemetry.expired.contains(&ticket) => self.expired_unheard(core, ticket),
+                _ => self
+                    .telemetry
+                    .ledger
+                    .requeue(&[ticket], matches!(why, NotHanded::TooLarge { .. })),
+            }
+        }
+    }
+
+    /// Its time was up before, and now it is known where it is.
+    fn expired_unheard(&mut self, core: &mut Core, ticket: TicketId) {
+        let why = Interruption::TimedOut {
+            phase: Phase::Credit,
+            after: self.telemetry.ledger.limit(ticket),
+        };
+        let error = if self.telemetry.ledger.is_maybe(ticket) {
+            SendError::Unknown(why)
+        } else {
+            SendError::NotSent(why)
+        };
+        self.complete(core, ticket, Err(error));
+    }
+
+    pub(super) fn settled(
+        &mut self,
+        core: &mut Core,
+        epoch: Epoch,
+        transfer: TransferId,
+        outcome: Outcome,
+        now: Instant,
+    ) {
+        let condition = match outcome {
+            Outcome::Accepted => return self.accepted(core, transfer),
+            Outcome::Rejected(condition) => Some(condition),
+            Outcome::Released => None,
+        };
+        let Some((tickets, is_batch)) = self.telemetry.ledger.land(transfer, epoch) else {
+            return; // of a lane of before: the tickets are on their way again
+        };
+        let recovery = condition
+            .as_ref()
+            .map_or(Recovery::Retry, |condition| classify(condition, Operation::Send));
+        let again = core.settings.recover && recovery != Recovery::GiveUp;
+        if again {
+            self.telemetry.ledger.requeue(&tickets, false);
+            let why = condition.map_or(Interruption::Closed, Interruption::Refused);
+            self.pause(core, recovery, why, now);
+        } else if is_batch {
+            // Which of them is meant is not said: each gets a word of its own.
+            self.telemetry.ledger.requeue(&tickets, true);
+        } else {
+            for ticket in tickets {
+                let error = condition.clone().map_or(SendError::Released, SendError::Rejected);
+                self.complete(core, ticket, Err(error));
+            }
+        }
+    }
+
+    fn accepted(&mut self, core: &mut Core, transfer: TransferId) {
+        let (done, before) = self.telemetry.ledger.accepted(transfer);
+        self.statistics.duplicates += before as u64;
+        self.telemetry.refusals = 0;
+        self.telemetry.settle_timed_out = false;
+        if std::mem::take(&mut self.telemetry.throttled) {
+            self.backoff.unthrottled();
+        }
+        for ticket in done {
+            self.telemetry.expired.remove(&ticket);
+            self.told(core, ticket, Ok(Accepted {}));
+        }
+    }
+
+    /// Stops handing over for a while, after messages came back.
+    fn pause(&mut self, core: &mut Core, recovery: Recovery, why: Interruption, now: Instant) {
+        if !self.telemetry.lane.is_up() {
+            return;
+        }
+        let telemetry = &mut self.telemetry;
+        // Those that flew together come back together, and count once.
+        let wait = match telemetry.feed {
+            Feed::Paused { .. } if recovery != Recovery::Throttled || telemetry.throttled => return,
+            _ if recovery == Recovery::Throttled => {
+                telemetry.throttled = true;
+                self.backoff.throttled(now)
+            }
+            _ => {
+                let tries = telemetry.refusals;
+                telemetry.refusals = tries.saturating_add(1);
+                self.backoff.pause(tries)
+            }
+        };
+        let until = now + wait;
+        telemetry.feed = Feed::Paused { until };
+        if recovery == Recovery::Throttled {
+            self.report(core, Status::Throttled { why, until });
+        }
+    }
+
+    pub(super) fn settle_overdue(&self, now: Instant) -> bool {
+        let oldest = self.telemetry.ledger.oldest_flying();
+        oldest.is_some_and(|handed| now >= handed + self.settings.settle_timeout)
+    }
+
+    /// The hub says nothing of a message that it has: first the link is suspected, then the connection.
+    pub(super) fn settle_timed_out(&mut self, core: &mut Core, now: Instant) {
+        let why = Interruption::TimedOut {
+            phase: Phase::Settle,
+            after: self.settings.settle_timeout,
+        };
+        if !core.settings.recover {
+            return self.give_up(core, why);
+        }
+        let since = self.telemetry.ledger.oldest_flying();
+        if std::mem::replace(&mut self.telemetry.settle_timed_out, true) {
+            return self.suspect(core, why, since, now);
+        }
+        self.telemetry.lane.reopen(core, now);
+        self.requeue_all(core, Certainty::FactsMayFollow);
+        self.relinking(core, why, Recovery::Relink, now);
+        self.statistics.links += 1;
+        self.telemetry.lane.advance(core, self.session, now);
+    }
+
+    fn refuse_too_large(&mut self, core: &mut Core, ticket: TicketId, size: u64, limit: u64) {
+        let error = if self.telemetry.ledger.is_maybe(ticket) {
+            // An earlier link took it.
+            SendError::Unknown(self.last_loss.clone().unwrap_or(Interruption::Closed))
+        } else {
+            SendError::TooLarge { size, limit }
+        };
+        self.complete(core, ticket, Err(error));
+    }
+
+    /// Takes back what is on the link: it is gone, or is about to go.
+    pub(super) fn requeue_all(&mut self, core: &mut Core, certainty: Certainty) {
+        self.statistics.resent += self.telemetry.ledger.lost(certainty) as u64;
+        self.telemetry.feed = Feed::Open;
+        // Those whose time had come were only waiting for the lane's word.
+        for ticket in std::mem::take(&mut self.telemetry.expired) {
+            self.expired_unheard(core, ticket);
+        }
+    }
+
+    pub(super) fn complete(
+        &mut self,
+        core: &mut Core,
+        ticket: TicketId,
+        result: Result<Accepted, SendError>,
+    ) {
+        self.telemetry.expired.remove(&ticket);
+        if self.telemetry.ledger.complete(ticket) {
+            self.told(core, ticket, result);
+        }
+    }
+
+    /// Passes the outcome on of a ticket that the ledger does not hold, or holds no more.
+    pub(super) fn told(&mut self, core: &mut Core, ticket: TicketId, result: Result<Accepted, SendError>) {
+        let count = match &result {
+            Ok(_) => &mut self.statistics.accepted,
+            Err(SendError::NotSent(_) | SendError::Released) => &mut self.statistics.not_sent,
+            Err(SendError::Rejected(_) | SendError::TooLarge { .. }) => &mut self.statistics.rejected,
+            Err(SendError::Unknown(_)) => &mut self.statistics.unknown,
+        };
+        *count += 1;
+        core.act(Action::Complete(ticket, result));
+    }
+
+    pub(super) fn fail_all(&mut self, core: &mut Core, why: &Interruption) {
+        self.telemetry.expired.clear();
+        for (ticket, maybe) in self.telemetry.ledger.drain() {
+            let error = if maybe {
+                SendError::Unknown(why.clone())
+            } else {
+                SendError::NotSent(why.clone())
+            };
+            self.told(core, ticket, Err(error));
+        }
+    }
+}
+
+/// How long a lane has to say whether it handed a message over whose time is up. It needs no peer to know.
+const TAKE_BACK_TIMEOUT: Duration = Duration::from_secs(1);
