@@ -17,12 +17,12 @@ use crate::emulator::{Emulator, Parts};
 use crate::feed::Feed;
 use crate::http;
 use crate::hub::{
-    Authentication, Hub, Keys, Limits, LogLimits, Names, Policy, RegistryError, Rights, Setup, SharedRing,
-    Tier,
+    Authentication, DeviceAuthorities, Hub, Keys, Limits, LogLimits, Names, Policy, RegistryError, Rights,
+    Setup, SharedRing, Tier,
 };
 use crate::owner::{self, HubHandle};
 use crate::random::{self, NoRandomness};
-use crate::tls::{Authority, TlsError};
+use crate::tls::{self, Authority, TlsError};
 use crate::wire::{self, Context, Transport};
 
 /// A port of the hub.
@@ -86,6 +86,7 @@ pub struct Builder {
     identities: Vec<(Identity, Option<Authentication>)>,
     policies: Vec<(PolicyName, PolicyKeys, Rights)>,
     state_dir: Option<PathBuf>,
+    device_authorities: Vec<PathBuf>,
     extra_names: Vec<HubHost>,
     clock: Arc<dyn Clock>,
     partitions: u16,
@@ -112,6 +113,7 @@ impl Builder {
             identities: Vec::new(),
             policies: Vec::new(),
             state_dir: None,
+            device_authorities: Vec::new(),
             extra_names: Vec::new(),
             clock: Arc::new(SystemClock),
             partitions: DEFAULT_PARTITIONS,
@@ -195,6 +197,13 @@ impl Builder {
         self
     }
 
+    /// A file of certificates, PEM, of authorities whose word counts for devices and modules that are registered with
+    /// [`Authentication::CertificateAuthority`]. Each call adds one. Default none.
+    pub fn device_authority(mut self, file: impl Into<PathBuf>) -> Self {
+        self.device_authorities.push(file.into());
+        self
+    }
+
     /// More names or addresses that the hub answers to and that its certificate holds, besides `localhost`,
     /// `127.0.0.1`, `::1` and `HUB.azure-devices.net`.
     pub fn extra_names(mut self, names: impl IntoIterator<Item = HubHost>) -> Self {
@@ -265,6 +274,7 @@ impl Builder {
         let hub_name = self.hub.clone().unwrap_or_else(default_hub);
         let names = self.names(&hub_name);
         let (authority, tls) = self.tls(&names).await?;
+        let authorities = self.authorities()?;
         let amqps = bind(Endpoint::Amqps, self.listen, self.amqps_port).await?;
         let https = match self.https_port {
             Some(port) => Some(bind(Endpoint::Https, self.listen, port).await?),
@@ -288,6 +298,7 @@ impl Builder {
                 Limits::of(tier, self.units, self.clock.now())
             }),
             names,
+            authorities,
             partitions: self.partitions,
             events,
             activities,
@@ -354,7 +365,7 @@ impl Builder {
         }
         if let Some((listener, _)) = https {
             let about = http::About::new(&parts);
-            let site = http::Site::new(handle, tls, about, stopping.clone());
+            let site = http::Site::new(handle, context, tls, about, stopping.clone());
             let serve = move |stream, peer| site.clone().serve(stream, peer);
             listeners.spawn(wire::serve(listener, permits, stopping, serve));
         }
@@ -379,6 +390,14 @@ impl Builder {
             }
         }
         names
+    }
+
+    fn authorities(&self) -> Result<DeviceAuthorities, TlsError> {
+        let mut certificates = Vec::new();
+        for file in &self.device_authorities {
+            certificates.extend(tls::authorities_in(file)?);
+        }
+        DeviceAuthorities::new(certificates).map_err(TlsError::Setup)
     }
 
     async fn tls(&self, names: &[HubHost]) -> Result<(Authority, Arc<rustls::ServerConfig>), TlsError> {

@@ -1,11 +1,12 @@
-//! The HTTPS port. It says what the hub is; the REST API and WebSocket have their place here.
+//! The HTTPS port. It says what the hub is, and takes AMQP over WebSocket; the REST API has its place here.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -15,12 +16,14 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::emulator::Parts;
 use crate::owner::HubHandle;
+use crate::websocket::{self, Messages, NotGranted};
+use crate::wire::{Context, certificate_of};
 
 /// What `GET /` answers with: a JSON text.
 pub(crate) struct About(Bytes);
@@ -42,6 +45,7 @@ impl About {
 #[derive(Clone)]
 pub(crate) struct Site {
     hub: HubHandle,
+    amqp: Context,
     tls: Arc<ServerConfig>,
     about: Bytes,
     stopping: watch::Receiver<bool>,
@@ -50,12 +54,14 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) fn new(
         hub: HubHandle,
+        amqp: Context,
         tls: Arc<ServerConfig>,
         about: About,
         stopping: watch::Receiver<bool>,
     ) -> Self {
         Self {
             hub,
+            amqp,
             tls,
             about: about.0,
             stopping,
@@ -78,11 +84,23 @@ impl Site {
             tracing::debug!(%peer, "no TLS on the HTTPS port");
             return;
         };
+        let certificate = certificate_of(&stream);
+        let (upgrade, upgraded) = oneshot::channel();
+        let upgrade = Arc::new(Mutex::new(Some(upgrade)));
         let service = {
             let site = self.clone();
-            service_fn(move |request| {
+            service_fn(move |mut request: Request<Incoming>| {
                 let site = site.clone();
-                async move { Ok::<_, Infallible>(site.answer(&request).await) }
+                let upgrade = Arc::clone(&upgrade);
+                async move {
+                    let response = site.answer(&request).await;
+                    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                        let upgrade = upgrade.lock().unwrap_or_else(PoisonError::into_inner).take();
+                        // The receiver waits until the connection is at its end.
+                        let _ = upgrade.map(|upgrade| upgrade.send(hyper::upgrade::on(&mut request)));
+                    }
+                    Ok::<_, Infallible>(response)
+                }
             })
         };
         let mut connection = std::pin::pin!(
@@ -91,6 +109,7 @@ impl Site {
                 .header_read_timeout(HEADER_TIMEOUT)
                 .max_buf_size(MAX_BUFFER)
                 .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades()
         );
         let ended = tokio::select! {
             biased;
@@ -100,12 +119,25 @@ impl Site {
         if ended.is_none_or(|ended| ended.is_err()) {
             connection.as_mut().graceful_shutdown();
             let _ = timeout(ANSWER_TIMEOUT, connection).await;
+            return;
+        }
+        // The connection is at its end, so that whoever would have sent it is gone by now.
+        let Some(upgraded) = upgraded.now_or_never().and_then(Result::ok) else {
+            return;
+        };
+        if let Ok(stream) = upgraded.await {
+            let messages = Messages::new(TokioIo::new(stream)).await;
+            self.amqp.serve_stream(messages, peer, certificate).await;
         }
     }
 
     /// Bodies are not read: nothing here takes one. The connection is closed behind an answer to one that was not
     /// read to its end.
     async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if websocket::is_asked_for(request) {
+            return websocket::grant(request, Full::default())
+                .unwrap_or_else(|refused| not_granted(&refused));
+        }
         match (request.method(), request.uri().path()) {
             (&Method::GET, "/") => json(StatusCode::OK, self.about.clone()),
             _ => self.not_found().await,
@@ -131,6 +163,14 @@ impl Site {
     }
 }
 
+fn not_granted(refused: &NotGranted) -> Response<Full<Bytes>> {
+    let error = serde_json::json!({
+        "Message": format!("ErrorCode:{BAD_REQUEST};No WebSocket: {refused}."),
+        "ExceptionMessage": "",
+    });
+    json(StatusCode::BAD_REQUEST, error.to_string().into())
+}
+
 fn json(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
@@ -141,6 +181,7 @@ fn json(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
     response
 }
 
+const BAD_REQUEST: &str = "ArgumentInvalid";
 const NOT_FOUND: &str = "ResourceNotFound";
 const TLS_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a request's head may take, and how long a connection may wait for the next one.

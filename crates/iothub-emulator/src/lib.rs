@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod client_certificate;
 mod clock;
 mod emulator;
 mod feed;
@@ -10,6 +11,7 @@ mod hub;
 mod owner;
 mod random;
 mod tls;
+mod websocket;
 mod wire;
 
 // The public interface:

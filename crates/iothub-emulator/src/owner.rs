@@ -14,8 +14,8 @@ use tokio::time::sleep;
 use crate::clock::{Clock, Timestamp};
 use crate::feed::Growth;
 use crate::hub::{
-    Activity, Answer, AuthFailure, Claim, Command, ConnectionId, Delivery, Effect, Event, Grant, Hub, LinkId,
-    Refusal, Rejected, Reply, Side, TokenRefusal, TokenRequest,
+    Activity, Answer, AuthFailure, Claim, ClientCertificate, Command, ConnectionId, Delivery, Effect, Event,
+    Grant, Hub, LinkId, Refusal, Rejected, Reply, Side, TokenRefusal, TokenRequest,
 };
 
 /// Runs the hub until every [`HubHandle`] is gone.
@@ -109,7 +109,11 @@ impl Waiting {
                 let reply = self.next_reply;
                 let mut link_orders = None;
                 let command = match ask {
-                    Ask::Authenticate(claim) => Command::Authenticate { claim, reply },
+                    Ask::Authenticate { claim, certificate } => Command::Authenticate {
+                        claim,
+                        certificate,
+                        reply,
+                    },
                     Ask::PutToken(request) => Command::PutToken { request, reply },
                     Ask::OpenLink {
                         link,
@@ -220,7 +224,10 @@ pub(crate) enum Request {
 type Work = Box<dyn FnOnce(&mut Hub, Timestamp) -> Box<dyn FnOnce() + Send> + Send>;
 
 pub(crate) enum Ask {
-    Authenticate(Claim),
+    Authenticate {
+        claim: Claim,
+        certificate: Option<ClientCertificate>,
+    },
     PutToken(TokenRequest),
     OpenLink {
         link: LinkId,
@@ -320,8 +327,12 @@ impl Client {
         self.connection
     }
 
-    pub(crate) async fn authenticate(&self, claim: Claim) -> Result<Result<(), AuthFailure>, HubStopped> {
-        match self.ask(Ask::Authenticate(claim)).await? {
+    pub(crate) async fn authenticate(
+        &self,
+        claim: Claim,
+        certificate: Option<ClientCertificate>,
+    ) -> Result<Result<(), AuthFailure>, HubStopped> {
+        match self.ask(Ask::Authenticate { claim, certificate }).await? {
             Answer::Admitted(outcome) => Ok(outcome),
             _ => Err(HubStopped),
         }

@@ -18,6 +18,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
 
+use crate::client_certificate::AnyCertificate;
 use crate::random;
 
 /// The authority's certificate in the state directory, PEM. This is the file that clients are given.
@@ -46,6 +47,15 @@ pub enum TlsError {
         path: PathBuf,
         /// `private key` or `certificate`.
         what: &'static str,
+    },
+    /// The file of an authority for devices holds no certificate, or one that no certificate can be checked against.
+    #[error("{} holds no usable certificate of an authority", path.display())]
+    DeviceAuthority {
+        /// The file.
+        path: PathBuf,
+        /// What the TLS library said, if the file holds certificates.
+        #[source]
+        source: Option<rustls::Error>,
     },
     /// A certificate could not be made, for instance for a name that cannot stand in one.
     #[error("cannot make a certificate")]
@@ -128,14 +138,37 @@ impl Authority {
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
 
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
+        let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(TlsError::Setup)?
-            .with_no_client_auth()
+            .with_client_cert_verifier(Arc::new(AnyCertificate(provider)))
             .with_single_cert(chain, key)
             .map_err(TlsError::Setup)?;
         Ok(Arc::new(config))
     }
+}
+
+/// The certificates of a file of authorities for devices, each of them tried.
+pub(crate) fn authorities_in(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let pem = fs::read(path).map_err(|source| TlsError::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    let unusable = |source| TlsError::DeviceAuthority {
+        path: path.to_owned(),
+        source,
+    };
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|_| unusable(None))?;
+    if certificates.is_empty() {
+        return Err(unusable(None));
+    }
+    for certificate in &certificates {
+        let tried = rustls::RootCertStore::empty().add(certificate.clone());
+        tried.map_err(|error| unusable(Some(error)))?;
+    }
+    Ok(certificates)
 }
 
 /// The same for the same key, since the issuer of the server's certificate is rebuilt from the key alone.

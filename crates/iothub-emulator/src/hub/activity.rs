@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::authentication::AuthFailure;
+use super::thumbprint::Thumbprint;
 use crate::clock::Timestamp;
 
 /// One thing that happened to a connection.
@@ -43,6 +44,11 @@ pub enum What {
     },
     /// It was let in without credentials; it has no right to anything.
     Anonymous,
+    /// It was let in with a certificate; what that is good for is seen when it opens a link.
+    ShowedCertificate {
+        /// The certificate's thumbprint by SHA-256.
+        thumbprint: Thumbprint,
+    },
     /// It was not let in. The client learns only that it was refused.
     Refused(AuthFailure),
     /// One of its tokens has ended, and the grace after it: what the token allowed is taken back.
@@ -76,6 +82,7 @@ impl fmt::Display for What {
             Self::Came { peer } => write!(f, "came from {peer}"),
             Self::Authenticated { principal } => write!(f, "is {principal}"),
             Self::Anonymous => f.write_str("showed no credentials"),
+            Self::ShowedCertificate { thumbprint } => write!(f, "showed certificate {thumbprint}"),
             Self::Refused(why) => write!(f, "was refused: {why}"),
             Self::Expired { principal } => write!(f, "is {principal} no longer: the token has expired"),
             Self::LinkRefused { address, condition } => write!(f, "was refused {address:?}: {condition}"),

@@ -3,6 +3,7 @@
 use super::Hub;
 use super::activity::What;
 use super::authentication::{self, AuthFailure};
+use super::certificate::{ClientCertificate, Shown};
 use super::command::{Claim, ConnectionId};
 use crate::clock::Timestamp;
 
@@ -11,11 +12,28 @@ impl Hub {
         &mut self,
         from: ConnectionId,
         claim: Claim,
+        certificate: Option<ClientCertificate>,
         now: Timestamp,
     ) -> Result<(), AuthFailure> {
+        let shown = certificate.map(|certificate| Shown::new(certificate, &self.authorities, now));
         let outcome = match claim {
             Claim::Nothing => {
-                self.note(from, What::Anonymous, now);
+                let what = shown
+                    .as_ref()
+                    .map_or(What::Anonymous, |shown| What::ShowedCertificate {
+                        thumbprint: shown.thumbprint(),
+                    });
+                self.note(from, what, now);
+                self.connections.entry(from).or_default().show(shown);
+                return Ok(());
+            }
+            Claim::External => {
+                let known = match &shown {
+                    Some(shown) => shown.external(&self.registry, now),
+                    None => Err(AuthFailure::Mechanism),
+                };
+                self.note_authentication(from, known, now)?;
+                self.connections.entry(from).or_default().show(shown);
                 return Ok(());
             }
             Claim::Broken(failure) => Err(failure),
@@ -27,7 +45,9 @@ impl Hub {
         };
         let admitted = outcome.map(|held| {
             let principal = held.principal.to_string();
-            self.connections.entry(from).or_default().admit(held);
+            let connection = self.connections.entry(from).or_default();
+            connection.show(shown);
+            connection.admit(held);
             self.schedule_tokens(from);
             principal
         });

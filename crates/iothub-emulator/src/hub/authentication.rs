@@ -7,6 +7,7 @@ use iothub_sas::{SasToken, SharedKey, UnixTime, VerifyError};
 
 use super::event::{AuthMethod, Scope};
 use super::registry::{Keys, Registry, Rights};
+use super::thumbprint::Thumbprint;
 use crate::clock::Timestamp;
 
 /// Someone whom the hub let in.
@@ -74,6 +75,31 @@ pub enum AuthFailure {
     /// The device or module does not prove who it is by a key: it was registered with a certificate, or with nothing.
     #[error("{0} has no key: it is registered with another type of authentication")]
     NotByKey(Identity),
+    /// The device or module does not prove who it is by a certificate: it was registered with keys, or with nothing.
+    #[error("{0} has no certificate: it is registered with another type of authentication")]
+    NotByCertificate(Identity),
+    /// The certificate is not the one of the device or module: the thumbprint is another, or the common name.
+    #[error("the certificate is not that of {0}")]
+    OtherCertificate(Identity),
+    /// The certificate is nobody's: no device is registered with its thumbprint, and none by an authority has its
+    /// common name.
+    #[error("nobody is registered with certificate {0}")]
+    UnknownCertificate(Thumbprint),
+    /// No authority that the hub trusts stands behind the certificate; with what the verifier says.
+    #[error("no authority of the hub stands behind the certificate: {0}")]
+    Untrusted(String),
+    /// The certificate has expired.
+    #[error("the certificate expired {seconds} s ago")]
+    CertificateExpired {
+        /// How long ago, in seconds.
+        seconds: u64,
+    },
+    /// The certificate does not hold yet.
+    #[error("the certificate holds only in {seconds} s")]
+    CertificateNotYet {
+        /// In how long, in seconds.
+        seconds: u64,
+    },
     /// The hub has no such policy.
     #[error("there is no policy {0:?}")]
     NoPolicy(String),
@@ -202,16 +228,11 @@ fn as_identity(
         .ok_or_else(|| AuthFailure::NotRegistered(identity.clone()))?;
     let (keys, method) = match token.policy() {
         None => {
-            let scope = if identity.module().is_some() {
-                Scope::Module
-            } else {
-                Scope::Device
-            };
             let keys = entry
                 .authentication
                 .keys()
                 .ok_or_else(|| AuthFailure::NotByKey(identity.clone()))?;
-            (keys, AuthMethod::OwnKey(scope))
+            (keys, AuthMethod::OwnKey(Scope::of(identity)))
         }
         Some(name) => {
             let (name, policy) = registry

@@ -6,6 +6,7 @@ use iothub_address::Identity;
 
 use super::authentication::AuthFailure;
 use super::cbs::{TokenRefusal, TokenRequest};
+use super::certificate::ClientCertificate;
 use super::message::Message;
 use super::refusal::Refusal;
 use super::value::Value;
@@ -23,7 +24,12 @@ pub(crate) enum Command {
     /// A client is there.
     Came { peer: SocketAddr },
     /// It shows who it is, or that it shows nothing. Answered by [`Answer::Admitted`].
-    Authenticate { claim: Claim, reply: Reply },
+    Authenticate {
+        claim: Claim,
+        /// What it showed in its TLS handshake, whatever it claims now.
+        certificate: Option<ClientCertificate>,
+        reply: Reply,
+    },
     /// It puts a token. Answered by [`Answer::Token`].
     PutToken { request: TokenRequest, reply: Reply },
     /// It wants a link. Answered by [`Answer::Link`].
@@ -90,6 +96,8 @@ pub(crate) enum Claim {
         user: String,
         password: zeroize::Zeroizing<String>,
     },
+    /// SASL EXTERNAL: its certificate says it.
+    External,
     /// SASL that went wrong before it came to a name.
     Broken(AuthFailure),
 }
@@ -155,6 +163,7 @@ impl std::fmt::Debug for Claim {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Nothing => f.write_str("Nothing"),
+            Self::External => f.write_str("External"),
             Self::Plain { user, .. } => f
                 .debug_struct("Plain")
                 .field("user", user)

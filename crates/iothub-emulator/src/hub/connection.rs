@@ -6,16 +6,20 @@ use std::time::Duration;
 use iothub_address::{Identity, PolicyName};
 
 use super::authentication::{AuthFailure, Held, MAX_TOKENS, Principal};
+use super::certificate::Shown;
 use super::event::AuthMethod;
 use super::registry::Registry;
 use super::{Grant, LinkId};
 use crate::clock::Timestamp;
 
-/// One connection. It may hold one principal by SASL PLAIN and some by `$cbs`.
+/// One connection. It may hold one principal by SASL PLAIN and some by `$cbs`, and be whoever its certificate is
+/// good for.
 #[derive(Debug, Default)]
 pub(crate) struct Connection {
     plain: Option<Held>,
     put: BTreeMap<Subject, Held>,
+    /// What it showed in its TLS handshake.
+    certificate: Option<Shown>,
     links: BTreeMap<LinkId, Grant>,
 }
 
@@ -55,6 +59,10 @@ impl Use {
 }
 
 impl Connection {
+    pub(crate) fn show(&mut self, certificate: Option<Shown>) {
+        self.certificate = certificate;
+    }
+
     pub(crate) fn admit(&mut self, held: Held) {
         self.plain = Some(held);
     }
@@ -112,8 +120,31 @@ impl Connection {
         self.links.iter().map(|(link, grant)| (*link, grant))
     }
 
+    /// By what right the connection may act as `identity`; `None` if by none, `Some(Err(…))` if by none and it showed a
+    /// certificate that says why.
+    pub(crate) fn right_or_why(
+        &self,
+        identity: &Identity,
+        registry: &Registry,
+        at: Use,
+        now: Timestamp,
+    ) -> Option<Result<AuthMethod, AuthFailure>> {
+        let by_token = self.by_token(identity, at, now).map(Ok);
+        by_token.or_else(|| Some(self.certificate.as_ref()?.proves(identity, registry, at, now)))
+    }
+
     /// By what right the connection may act as `identity`.
-    pub(crate) fn right(&self, identity: &Identity, at: Use, now: Timestamp) -> Option<AuthMethod> {
+    pub(crate) fn right(
+        &self,
+        identity: &Identity,
+        registry: &Registry,
+        at: Use,
+        now: Timestamp,
+    ) -> Option<AuthMethod> {
+        self.right_or_why(identity, registry, at, now)?.ok()
+    }
+
+    fn by_token(&self, identity: &Identity, at: Use, now: Timestamp) -> Option<AuthMethod> {
         let own = self.put.get(&Subject::Identity(identity.clone()));
         let policies = self
             .put

@@ -59,9 +59,11 @@ pub enum AuthMethod {
     OwnKey(Scope),
     /// A token signed with the key of a policy that may act for devices.
     Policy,
+    /// The certificate of the device or module itself.
+    Certificate(Scope),
 }
 
-/// Whose key it is.
+/// Whose key or certificate it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Scope {
@@ -71,17 +73,30 @@ pub enum Scope {
     Module,
 }
 
+impl Scope {
+    pub(crate) const fn of(identity: &Identity) -> Self {
+        match identity {
+            Identity::Device(_) => Self::Device,
+            Identity::Module(..) => Self::Module,
+        }
+    }
+}
+
 /// As the hub writes it in `iothub-connection-auth-method`: JSON text.
 impl fmt::Display for AuthMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scope = match self {
-            Self::OwnKey(Scope::Device) => "device",
-            Self::OwnKey(Scope::Module) => "module",
+            Self::OwnKey(Scope::Device) | Self::Certificate(Scope::Device) => "device",
+            Self::OwnKey(Scope::Module) | Self::Certificate(Scope::Module) => "module",
             Self::Policy => "hub",
+        };
+        let (kind, issuer) = match self {
+            Self::OwnKey(_) | Self::Policy => ("sas", "iothub"),
+            Self::Certificate(_) => ("x509Certificate", "external"),
         };
         write!(
             f,
-            r#"{{"scope":"{scope}","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}}"#
+            r#"{{"scope":"{scope}","type":"{kind}","issuer":"{issuer}","acceptingIpFilterRule":null}}"#
         )
     }
 }

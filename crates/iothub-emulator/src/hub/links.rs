@@ -3,6 +3,7 @@
 use iothub_address::{Identity, Node};
 
 use super::Hub;
+use super::activity::What;
 use super::command::{ConnectionId, Grant, LinkId, Side};
 use super::connection::{Connection, Use};
 use super::event::Sender;
@@ -77,8 +78,16 @@ impl Hub {
         now: Timestamp,
     ) -> Result<Sender, Refusal> {
         let connection = self.connections.get(&from);
-        let Some(method) = connection.and_then(|connection| connection.right(identity, at, now)) else {
-            return Err(self.unauthorized(identity, now));
+        let right =
+            connection.and_then(|connection| connection.right_or_why(identity, &self.registry, at, now));
+        let method = match right {
+            Some(Ok(method)) => method,
+            Some(Err(why)) => {
+                // The client is not told more than that it may not.
+                self.note(from, What::Refused(why), now);
+                return Err(self.unauthorized(identity, now));
+            }
+            None => return Err(self.unauthorized(identity, now)),
         };
         match self.registry.get(identity) {
             Some(entry) if self.registry.is_enabled(identity) => {

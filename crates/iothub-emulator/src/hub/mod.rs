@@ -6,6 +6,7 @@ mod admission;
 mod agenda;
 mod authentication;
 mod cbs;
+mod certificate;
 mod command;
 mod connection;
 mod departure;
@@ -32,6 +33,7 @@ pub use activity::{Activity, What};
 pub use authentication::AuthFailure;
 pub(crate) use authentication::Names;
 pub(crate) use cbs::{TokenRefusal, TokenRequest};
+pub(crate) use certificate::{ClientCertificate, DeviceAuthorities};
 pub(crate) use command::{
     Answer, Batch, Claim, Command, ConnectionId, Delivery, Effect, Grant, LinkId, Rejected, Reply, Side,
 };
@@ -58,6 +60,7 @@ use crate::clock::Timestamp;
 pub(crate) struct Setup {
     pub(crate) hub: HubName,
     pub(crate) names: Names,
+    pub(crate) authorities: DeviceAuthorities,
     pub(crate) partitions: u16,
     pub(crate) events: SharedRing<Event>,
     pub(crate) activities: SharedRing<Activity>,
@@ -75,6 +78,7 @@ pub(crate) struct Setup {
 pub(crate) struct Hub {
     name: HubName,
     names: Names,
+    authorities: DeviceAuthorities,
     registry: Registry,
     log: Log,
     activities: SharedRing<Activity>,
@@ -95,6 +99,7 @@ impl Hub {
         Self {
             name: setup.hub,
             names: setup.names,
+            authorities: setup.authorities,
             registry: Registry::default(),
             log: Log::new(setup.partitions, setup.events),
             activities: setup.activities,
@@ -117,9 +122,13 @@ impl Hub {
                 self.connections.insert(from, Connection::default());
                 self.note(from, What::Came { peer }, now);
             }
-            Command::Authenticate { claim, reply } => {
-                let shows_nothing = matches!(claim, Claim::Nothing);
-                let outcome = self.authenticate(from, claim, now);
+            Command::Authenticate {
+                claim,
+                certificate,
+                reply,
+            } => {
+                let shows_nothing = matches!(claim, Claim::Nothing) && certificate.is_none();
+                let outcome = self.authenticate(from, claim, certificate, now);
                 let at = match outcome {
                     Ok(()) if !shows_nothing => self.count_connection(from, now),
                     _ => now,

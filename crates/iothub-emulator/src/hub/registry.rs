@@ -7,7 +7,7 @@ use std::sync::Arc;
 use iothub_address::{DeviceId, Identity, ModuleId, PolicyName};
 use iothub_sas::SharedKey;
 
-use super::thumbprint::Thumbprints;
+use super::thumbprint::{Thumbprint, Thumbprints};
 
 /// The two keys of an identity or a policy. Either signs; two let an owner change one at a time.
 #[derive(Clone, Debug)]
@@ -64,6 +64,20 @@ impl Authentication {
         match self {
             Self::Sas(keys) => Some(keys),
             _ => None,
+        }
+    }
+}
+
+impl Authentication {
+    /// The thumbprints, where it is by such.
+    fn thumbprints(&self) -> Vec<Thumbprint> {
+        match self {
+            Self::SelfSigned(known) => [Some(known.primary()), known.secondary()]
+                .into_iter()
+                .flatten()
+                .copied()
+                .collect(),
+            _ => Vec::new(),
         }
     }
 }
@@ -199,6 +213,8 @@ pub(crate) struct Policy {
 #[derive(Default)]
 pub(crate) struct Registry {
     devices: BTreeMap<DeviceId, Device>,
+    /// How many identities are registered with each.
+    thumbprints: BTreeMap<Thumbprint, usize>,
     policies: BTreeMap<PolicyName, Policy>,
     generations: u64,
 }
@@ -215,6 +231,7 @@ impl Registry {
         let generation_id = (nonce.wrapping_add(self.generations) % GENERATIONS)
             .to_string()
             .into();
+        let thumbprints = authentication.thumbprints().to_vec();
         let entry = Entry {
             authentication,
             status: Status::Enabled,
@@ -247,23 +264,44 @@ impl Registry {
                 owner.modules.insert(module.clone(), entry);
             }
         }
+        for thumbprint in thumbprints {
+            *self.thumbprints.entry(thumbprint).or_default() += 1;
+        }
         Ok(())
     }
 
     /// Removes it, a device with all its modules.
     pub(crate) fn remove(&mut self, identity: &Identity) -> Result<(), RegistryError> {
-        let removed = match identity {
-            Identity::Device(device) => self.devices.remove(device).is_some(),
-            Identity::Module(device, module) => self
-                .devices
-                .get_mut(device)
-                .is_some_and(|device| device.modules.remove(module).is_some()),
-        };
-        if removed {
-            Ok(())
-        } else {
-            Err(RegistryError::NotFound(identity.clone()))
+        let not_found = || RegistryError::NotFound(identity.clone());
+        match identity {
+            Identity::Device(id) => {
+                let removed = self.devices.remove(id).ok_or_else(not_found)?;
+                self.forget(&removed.entry);
+                removed.modules.values().for_each(|entry| self.forget(entry));
+            }
+            Identity::Module(device, module) => {
+                let owner = self.devices.get_mut(device);
+                let removed = owner.and_then(|device| device.modules.remove(module));
+                self.forget(&removed.ok_or_else(not_found)?);
+            }
         }
+        Ok(())
+    }
+
+    fn forget(&mut self, entry: &Entry) {
+        for thumbprint in entry.authentication.thumbprints() {
+            if let Some(count) = self.thumbprints.get_mut(&thumbprint) {
+                *count -= 1;
+                if *count == 0 {
+                    self.thumbprints.remove(&thumbprint);
+                }
+            }
+        }
+    }
+
+    /// Whether an identity is registered with the thumbprint.
+    pub(crate) fn knows(&self, thumbprint: &Thumbprint) -> bool {
+        self.thumbprints.contains_key(thumbprint)
     }
 
     pub(crate) fn set_status(&mut self, device: &DeviceId, status: Status) -> Result<(), RegistryError> {

@@ -49,6 +49,7 @@ impl World {
             clock_skew: Duration::ZERO,
             limits: Limits::default(),
             names: Names::new(hosts.to_vec()),
+            authorities: DeviceAuthorities::default(),
             partitions: 4,
             events: events.clone(),
             activities: SharedRing::new(LogLimits::default()),
@@ -98,7 +99,11 @@ impl World {
             user: user.to_owned(),
             password: Zeroizing::new(password.to_owned()),
         };
-        match self.ask(from, |reply| Command::Authenticate { claim, reply }) {
+        match self.ask(from, |reply| Command::Authenticate {
+            claim,
+            certificate: None,
+            reply,
+        }) {
             Answer::Admitted(outcome) => outcome,
             other => panic!("{other:?}"),
         }

@@ -128,6 +128,7 @@ fn connections_above_the_throttle_are_let_in_late_and_then_closed() {
     let come = |world: &mut World, from| {
         world.ask_late(from, |reply| Command::Authenticate {
             claim: claim(),
+            certificate: None,
             reply,
         })
     };
@@ -149,6 +150,7 @@ fn connections_above_the_throttle_are_let_in_late_and_then_closed() {
         7002,
         Command::Authenticate {
             claim: claim(),
+            certificate: None,
             reply: 0,
         },
         world.now,

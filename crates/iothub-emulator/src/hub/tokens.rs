@@ -86,7 +86,7 @@ impl Hub {
         if close.is_none() {
             for (link, grant) in connection.links() {
                 if let Some(identity) = grant.identity()
-                    && connection.right(identity, keep, now).is_none()
+                    && connection.right(identity, &self.registry, keep, now).is_none()
                 {
                     ended.push((link, format!("The token for {identity} has expired.")));
                 }

@@ -1,5 +1,6 @@
 //! One connection, from its first byte to its last.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::cbs::Replies;
 use super::session::Shared;
@@ -24,7 +26,7 @@ use super::{
     HANDSHAKE_TIMEOUT, IDLE_TIME_OUT_MS, INCOMING_WINDOW, MAX_FRAME_SIZE, OUTGOING_WINDOW, link, sasl,
     session,
 };
-use crate::hub::Claim;
+use crate::hub::{Claim, ClientCertificate};
 use crate::owner::{Client, ConnectionOrder, HubHandle, HubStopped};
 
 /// What all connections share.
@@ -82,33 +84,48 @@ impl Context {
         let Ok((client, orders)) = self.hub.connect(peer).await else {
             return;
         };
-        let served = match transport {
-            Transport::Plain => Box::pin(self.serve(stream, None, &client, orders)).await,
-            Transport::Tls(config) => Box::pin(self.serve(stream, Some(config), &client, orders)).await,
+        let context = self.clone();
+        let opening = async {
+            match transport {
+                Transport::Plain => context.open(stream, None, &client).await,
+                Transport::Tls(config) => {
+                    let accepting = TlsAcceptor::from(config).accept(stream);
+                    let stream = accepting.await.map_err(Ending::Tls)?;
+                    let certificate = certificate_of(&stream);
+                    context.open(stream, certificate, &client).await
+                }
+            }
         };
+        let served = self.serve(Box::pin(opening), &client, orders).await;
+        client.gone(served.to_string()).await;
+    }
+
+    /// Serves a connection on a stream that something else has made of one, to its end.
+    pub(crate) async fn serve_stream<S>(
+        self,
+        stream: S,
+        peer: SocketAddr,
+        certificate: Option<ClientCertificate>,
+    ) where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let Ok((client, orders)) = self.hub.connect(peer).await else {
+            return;
+        };
+        let context = self.clone();
+        let opening = Box::pin(context.open(stream, certificate, &client));
+        let served = self.serve(opening, &client, orders).await;
         client.gone(served.to_string()).await;
     }
 
     async fn serve(
         mut self,
-        stream: TcpStream,
-        tls: Option<Arc<ServerConfig>>,
+        opening: impl Future<Output = Result<Open, Ending>>,
         client: &Client,
         orders: oneshot::Receiver<ConnectionOrder>,
     ) -> Ending {
         let mut stopping = self.stopping.clone();
-        let opening = timeout(HANDSHAKE_TIMEOUT, async {
-            match tls {
-                None => self.open(stream, client).await,
-                Some(config) => {
-                    let stream = TlsAcceptor::from(config)
-                        .accept(stream)
-                        .await
-                        .map_err(Ending::Tls)?;
-                    self.open(stream, client).await
-                }
-            }
-        });
+        let opening = timeout(HANDSHAKE_TIMEOUT, opening);
         let opened = tokio::select! {
             biased;
             _ = stopping.wait_for(|stopping| *stopping) => return Ending::Stopped,
@@ -122,12 +139,21 @@ impl Context {
     }
 
     /// Protocol headers, SASL if the client begins with it, `open`.
-    async fn open<S>(&self, mut stream: S, client: &Client) -> Result<Open, Ending>
+    async fn open<S>(
+        &self,
+        mut stream: S,
+        certificate: Option<ClientCertificate>,
+        client: &Client,
+    ) -> Result<Open, Ending>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let mut header = [0; AMQP_HEADER_LEN];
-        stream.read_exact(&mut header).await.map_err(unopened)?;
+        if let Err(error) = stream.read_exact(&mut header).await {
+            // TLS and WebSocket want a last word, also with a client that has said none.
+            let _ = timeout(ANSWER_TIMEOUT, stream.shutdown()).await;
+            return Err(unopened(error));
+        }
         if header != AMQP_HEADER && header != sasl::SASL_HEADER {
             // §2.2: who is asked for what it does not speak answers with what it does, and closes.
             let answer = if header[4] == sasl::SASL_HEADER[4] {
@@ -147,8 +173,10 @@ impl Context {
             .await
             .map_err(|error| fuse.why(error))?;
         if header == sasl::SASL_HEADER {
-            let claim = sasl::ask(&mut guarded).await.map_err(|error| fuse.why(error))?;
-            let admitted = client.authenticate(claim).await?.is_ok();
+            let claim = sasl::ask(&mut guarded, certificate.is_some())
+                .await
+                .map_err(|error| fuse.why(error))?;
+            let admitted = client.authenticate(claim, certificate).await?.is_ok();
             sasl::answer(&mut guarded, admitted)
                 .await
                 .map_err(|error| fuse.why(error))?;
@@ -165,7 +193,7 @@ impl Context {
                 part(guarded).await;
                 return Err(Ending::NotAmqp);
             }
-        } else if client.authenticate(Claim::Nothing).await?.is_err() {
+        } else if client.authenticate(Claim::Nothing, certificate).await?.is_err() {
             return Err(Ending::Refused);
         }
 
@@ -181,6 +209,11 @@ impl Context {
         let handle = opened.map_err(|error| fuse.why(io::Error::other(error)))?;
         Ok(Open { handle, fuse, intake })
     }
+}
+
+/// What the client showed in the handshake.
+pub(crate) fn certificate_of<S>(stream: &TlsStream<S>) -> Option<ClientCertificate> {
+    ClientCertificate::read(stream.get_ref().1.peer_certificates()?)
 }
 
 /// A connection after `open`.
@@ -291,7 +324,9 @@ impl Drop for FuseGuard {
 async fn part<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let _ = timeout(ANSWER_TIMEOUT, async {
         stream.shutdown().await?;
-        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
+        // A WebSocket that both sides have closed lets the stream below end in good order too.
+        stream.shutdown().await
     })
     .await;
 }

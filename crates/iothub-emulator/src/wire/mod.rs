@@ -18,7 +18,7 @@ mod translate;
 
 use std::time::Duration;
 
-pub(crate) use connection::{Context, Transport};
+pub(crate) use connection::{Context, Transport, certificate_of};
 pub(crate) use listener::serve;
 
 /// A protocol header and a frame header are both this long, in bytes.

@@ -15,11 +15,18 @@ use crate::hub::{AuthFailure, Claim};
 /// Protocol id 3, version 1.0.0.
 pub(crate) const SASL_HEADER: [u8; AMQP_HEADER_LEN] = *b"AMQP\x03\x01\x00\x00";
 
-/// Offers our mechanisms and reads what the client shows. The client's SASL header has been read.
-pub(crate) async fn ask<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> io::Result<Claim> {
+/// Offers our mechanisms and reads what the client shows. The client's SASL header has been read. EXTERNAL is
+/// offered only to a client that showed a certificate: Proton picks it wherever it is offered, a password given or
+/// not. The real hub names it to anyone.
+pub(crate) async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    has_certificate: bool,
+) -> io::Result<Claim> {
     stream.write_all(&SASL_HEADER).await?;
+    let external = has_certificate.then_some(EXTERNAL);
+    let mechanisms = external.into_iter().chain(MECHANISMS);
     let offered = SaslMechanisms {
-        sasl_server_mechanisms: Array::from(MECHANISMS.map(Symbol::from).to_vec()),
+        sasl_server_mechanisms: Array::from(mechanisms.map(Symbol::from).collect::<Vec<_>>()),
     };
     stream.write_all(&frame(&encode(&offered)?)).await?;
     stream.flush().await?;
@@ -32,6 +39,8 @@ pub(crate) async fn ask<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> io
         PLAIN => {}
         // Whatever comes with them (a trace, an e-mail address, nothing) proves nothing.
         MSSBCBS | ANONYMOUS => return Ok(Claim::Nothing),
+        // The identity that may stand in the response is no other than the certificate's.
+        EXTERNAL if has_certificate => return Ok(Claim::External),
         _ => return Ok(Claim::Broken(AuthFailure::Mechanism)),
     }
     let response = Zeroizing::new(
@@ -96,8 +105,8 @@ const PLAIN: &str = "PLAIN";
 /// Who uses these two shows its credentials to `$cbs`.
 const ANONYMOUS: &str = "ANONYMOUS";
 const MSSBCBS: &str = "MSSBCBS";
-/// In the order of the real hub, which names `EXTERNAL` before them, to anyone. It needs a client certificate, and
-/// Proton picks it wherever it is offered, so it is not offered where it cannot work.
+const EXTERNAL: &str = "EXTERNAL";
+/// In the order of the real hub, which names `EXTERNAL` before them.
 const MECHANISMS: [&str; 3] = [MSSBCBS, ANONYMOUS, PLAIN];
 
 #[cfg(test)]

@@ -54,16 +54,30 @@ pub(crate) async fn tls_to(
     hub: &Emulator,
     name: &'static str,
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    let config = trusting(hub, rustls::ALL_VERSIONS).with_no_client_auth();
+    tls_with(config, address, name).await
+}
+
+/// A configuration that trusts the hub, but for what the client shows for itself.
+pub(crate) fn trusting(
+    hub: &Emulator,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> rustls::ConfigBuilder<rustls::ClientConfig, rustls::client::WantsClientCert> {
     let mut roots = rustls::RootCertStore::empty();
     roots
         .add(CertificateDer::from(hub.root_certificate_der().to_vec()))
         .unwrap();
-    let config =
-        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+    rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+}
+
+pub(crate) async fn tls_with(
+    config: rustls::ClientConfig,
+    address: SocketAddr,
+    name: &'static str,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let tcp = TcpStream::connect(address).await?;
     tcp.set_nodelay(true)?;
     TlsConnector::from(Arc::new(config))

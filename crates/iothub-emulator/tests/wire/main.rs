@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod cbs;
+mod certificates;
 mod common;
 mod door;
 mod full_lists;
@@ -13,3 +14,4 @@ mod messages;
 mod principals;
 mod raw;
 mod telemetry;
+mod websocket;

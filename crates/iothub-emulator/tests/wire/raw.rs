@@ -3,9 +3,7 @@
 
 use iothub_emulator::Emulator;
 use serde_amqp::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::common::{DEVICE, device_token, tls};
 
@@ -13,8 +11,13 @@ pub(crate) const AMQP: &[u8; 8] = b"AMQP\x00\x01\x00\x00";
 pub(crate) const SASL: &[u8; 8] = b"AMQP\x03\x01\x00\x00";
 
 pub(crate) struct Raw {
-    stream: TlsStream<TcpStream>,
+    stream: Box<dyn Stream>,
 }
+
+/// What bytes go over.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// A frame that came: a performative's code and fields, and the payload behind it.
 #[derive(Debug)]
@@ -48,11 +51,22 @@ impl Frame {
 }
 
 impl Raw {
+    /// A connection on which nothing was said.
+    pub(crate) fn on(stream: impl Stream + 'static) -> Self {
+        Self {
+            stream: Box::new(stream),
+        }
+    }
+
     /// A TLS connection on which nothing was said.
     pub(crate) async fn silent(hub: &Emulator) -> Self {
-        Self {
-            stream: tls(hub).await,
-        }
+        Self::on(tls(hub).await)
+    }
+
+    /// Goes on to `open` and `begin` without SASL, as the Node and C# SDKs come.
+    pub(crate) async fn start(&mut self) {
+        self.exchange_open().await;
+        self.begin(0).await;
     }
 
     /// After SASL PLAIN with code 0.
@@ -68,8 +82,7 @@ impl Raw {
     /// After `open` and `begin` without SASL, as the Node and C# SDKs come.
     pub(crate) async fn bare(hub: &Emulator) -> Self {
         let mut raw = Self::silent(hub).await;
-        raw.exchange_open().await;
-        raw.begin(0).await;
+        raw.start().await;
         raw
     }
 
@@ -103,12 +116,25 @@ impl Raw {
         self.sasl("PLAIN", binary(&response)).await
     }
 
-    /// SASL with this mechanism and initial response; gives the outcome's code.
-    pub(crate) async fn sasl(&mut self, mechanism: &str, response: Vec<u8>) -> u8 {
+    /// The beginning of SASL: the mechanisms that the hub offers.
+    pub(crate) async fn mechanisms(&mut self) -> Vec<String> {
         self.send(SASL).await;
         assert_eq!(self.header().await, *SASL);
         let mechanisms = self.sasl_frame().await;
         assert_eq!(mechanisms.code, 0x40);
+        let Value::Array(offered) = mechanisms.field(0) else {
+            panic!("no array in {mechanisms:?}")
+        };
+        let text = |value: &Value| match value {
+            Value::Symbol(symbol) => symbol.to_string(),
+            other => panic!("no symbol: {other:?}"),
+        };
+        offered.iter().map(text).collect()
+    }
+
+    /// SASL with this mechanism and initial response; gives the outcome's code.
+    pub(crate) async fn sasl(&mut self, mechanism: &str, response: Vec<u8>) -> u8 {
+        self.mechanisms().await;
         self.send(&sasl_frame(0x41, &[symbol(mechanism), response, null()]))
             .await;
         let outcome = self.sasl_frame().await;
