@@ -17,8 +17,8 @@ use crate::emulator::{Emulator, Parts};
 use crate::feed::Feed;
 use crate::http;
 use crate::hub::{
-    Authentication, DeviceAuthorities, Hub, Keys, Limits, LogLimits, Names, Policy, RegistryError, Rights,
-    Setup, SharedRing, Tier,
+    Authentication, CloudToDevice, DeviceAuthorities, Hub, Keys, Limits, LogLimits, Names, Policy,
+    RegistryError, Rights, Setup, SharedRing, Tier,
 };
 use crate::owner::{self, HubHandle};
 use crate::random::{self, NoRandomness};
@@ -95,6 +95,7 @@ pub struct Builder {
     clock_skew: Duration,
     tier: Option<Tier>,
     units: u16,
+    cloud_to_device: CloudToDevice,
 }
 
 enum PolicyKeys {
@@ -122,6 +123,7 @@ impl Builder {
             clock_skew: Duration::ZERO,
             tier: None,
             units: 1,
+            cloud_to_device: CloudToDevice::default(),
         }
     }
 
@@ -251,6 +253,12 @@ impl Builder {
         self
     }
 
+    /// How cloud-to-device messages are kept and delivered. Default as at the real hub.
+    pub fn cloud_to_device(mut self, settings: CloudToDevice) -> Self {
+        self.cloud_to_device = settings;
+        self
+    }
+
     /// How many partitions the event log has, at least 1. Default 4.
     pub fn partitions(mut self, count: u16) -> Self {
         self.partitions = count.max(1);
@@ -289,6 +297,8 @@ impl Builder {
         let activities = SharedRing::new(ACTIVITY_LIMITS);
         let (journal, events_grow) = Feed::new(events.clone());
         let (activity, activities_grow) = Feed::new(activities.clone());
+        let fates = SharedRing::new(FEEDBACK_LIMITS);
+        let (feedback, fates_grow) = Feed::new(fates.clone());
         let names = Names::new(names);
         let setup = Setup {
             hub: hub_name.clone(),
@@ -302,6 +312,8 @@ impl Builder {
             partitions: self.partitions,
             events,
             activities,
+            feedback: fates,
+            cloud_to_device: self.cloud_to_device,
             seed: random::seed()?,
         };
         let mut hub = Hub::new(setup);
@@ -325,6 +337,7 @@ impl Builder {
             self.clock,
             events_grow,
             activities_grow,
+            fates_grow,
         ));
         let (stop, stopping) = watch::channel(false);
         let permits = Arc::new(Semaphore::new(wire::MAX_CONNECTIONS));
@@ -338,6 +351,7 @@ impl Builder {
             hub: handle.clone(),
             journal,
             activity,
+            feedback,
             stop,
             owner,
         };
@@ -463,3 +477,5 @@ const DEFAULT_TOKEN_GRACE: Duration = Duration::from_secs(300);
 const DEFAULT_PARTITIONS: u16 = 4;
 /// How much of what happened at the door is kept.
 const ACTIVITY_LIMITS: LogLimits = LogLimits::new(10_000, 16 * 1024 * 1024);
+/// How much feedback is kept.
+const FEEDBACK_LIMITS: LogLimits = LogLimits::new(10_000, 16 * 1024 * 1024);

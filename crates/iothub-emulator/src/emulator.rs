@@ -11,7 +11,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::builder::Builder;
 use crate::feed::Feed;
-use crate::hub::{Activity, Authentication, Event, Hub, RegistryError, Status};
+use crate::hub::{Activity, Authentication, Event, Feedback, Hub, MailboxError, RegistryError, Status};
 use crate::owner::{HubHandle, HubStopped};
 use crate::random::NoRandomness;
 use crate::tls::Authority;
@@ -52,6 +52,7 @@ pub(crate) struct Parts {
     pub(crate) hub: HubHandle,
     pub(crate) journal: Feed<Event>,
     pub(crate) activity: Feed<Activity>,
+    pub(crate) feedback: Feed<Feedback>,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) owner: JoinHandle<()>,
 }
@@ -63,6 +64,9 @@ pub enum HubError {
     /// The registry would not do it.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// The mailbox would not take it.
+    #[error(transparent)]
+    Mailbox(#[from] MailboxError),
     /// There is no such policy.
     #[error("there is no policy {0}")]
     NoPolicy(PolicyName),
@@ -256,6 +260,14 @@ impl Emulator {
             .hub
             .run(move |hub, _| hub.register(&identity, authentication))
             .await??)
+    }
+
+    pub(crate) const fn handle(&self) -> &HubHandle {
+        &self.parts.hub
+    }
+
+    pub(crate) fn feedback_feed(&self) -> Feed<Feedback> {
+        self.parts.feedback.clone()
     }
 
     fn connection(&self) -> iothub_address::ConnectionStringBuilder {

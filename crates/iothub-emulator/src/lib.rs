@@ -4,12 +4,14 @@
 mod builder;
 mod client_certificate;
 mod clock;
+mod cloud_message;
 mod emulator;
 mod feed;
 mod http;
 mod hub;
 mod owner;
 mod random;
+mod service;
 mod tls;
 mod websocket;
 mod wire;
@@ -17,12 +19,13 @@ mod wire;
 // The public interface:
 pub use builder::{Builder, Endpoint, StartError};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use cloud_message::CloudMessage;
 pub use emulator::{Emulator, HubError};
 pub use feed::{Feed, Notice, Subscription};
 pub use hub::{
-    Activity, AuthFailure, AuthMethod, Authentication, Body, Event, Keys, LogLimits, Message, MessageId,
-    NoThumbprint, Properties, RegistryError, Rights, Scope, Sender, Source, Status, Thumbprint, Thumbprints,
-    Tier, Value, What,
+    Ack, Activity, AuthFailure, AuthMethod, Authentication, Body, CloudToDevice, Event, Fate, Feedback, Keys,
+    LogLimits, MailboxError, Message, MessageId, NoThumbprint, Properties, RegistryError, Rights, Scope,
+    Sender, Source, Status, Thumbprint, Thumbprints, Tier, Value, What,
 };
 pub use random::NoRandomness;
 pub use tls::{CA_FILE, CA_KEY_FILE, TlsError};

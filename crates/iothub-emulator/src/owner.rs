@@ -14,8 +14,9 @@ use tokio::time::sleep;
 use crate::clock::{Clock, Timestamp};
 use crate::feed::Growth;
 use crate::hub::{
-    Activity, Answer, AuthFailure, Claim, ClientCertificate, Command, ConnectionId, Delivery, Effect, Event,
-    Grant, Hub, LinkId, Refusal, Rejected, Reply, Side, TokenRefusal, TokenRequest,
+    Activity, Answer, AuthFailure, Claim, ClientCertificate, Command, ConnectionId, Credit, Delivery, Effect,
+    Event, Feedback, Grant, Hub, LinkId, LockToken, Outcome, Parcel, Refusal, Rejected, Reply, Side, Terms,
+    TokenRefusal, TokenRequest,
 };
 
 /// Runs the hub until every [`HubHandle`] is gone.
@@ -25,6 +26,7 @@ pub(crate) async fn run(
     clock: Arc<dyn Clock>,
     events: Growth<Event>,
     activities: Growth<Activity>,
+    feedback: Growth<Feedback>,
 ) {
     let mut waiting = Waiting::default();
     let mut batch = Vec::with_capacity(BATCH);
@@ -43,6 +45,7 @@ pub(crate) async fn run(
         waiting.perform_all(&mut hub);
         events.publish();
         activities.publish();
+        feedback.publish();
     }
 }
 
@@ -68,6 +71,8 @@ pub(crate) enum ConnectionOrder {
 /// What a link must do.
 #[derive(Debug)]
 pub(crate) enum LinkOrder {
+    /// Send this.
+    Send(Box<Parcel>),
     /// Detach, and say why. It is the last order.
     Detach(Refusal),
     /// End the session with all its links, and say why. It is the last order.
@@ -120,15 +125,23 @@ impl Waiting {
                         orders,
                         address,
                         side,
+                        terms,
                     } => {
                         link_orders = Some((link, orders));
                         Command::OpenLink {
                             link,
                             address,
                             side,
+                            terms,
                             reply,
                         }
                     }
+                    Ask::Settle { link, tag, outcome } => Command::Settle {
+                        link,
+                        tag,
+                        outcome,
+                        reply,
+                    },
                     Ask::Telemetry { sender, deliveries } => Command::Telemetry {
                         sender,
                         deliveries,
@@ -142,6 +155,11 @@ impl Waiting {
                 self.answers.insert(reply, waiter);
                 hub.handle(connection, command, now);
             }
+            Request::Credit {
+                connection,
+                link,
+                credit,
+            } => hub.handle(connection, Command::Credit { link, credit }, now),
             Request::LinkGone { connection, link } => {
                 self.link_orders.remove(&link);
                 hub.handle(connection, Command::LinkGone { link }, now);
@@ -173,6 +191,14 @@ impl Waiting {
                     }
                     // Who asked may have gone meanwhile.
                     let _ = waiter.answer.send(answer);
+                }
+            }
+            Effect::Send(link, delivery) => {
+                if let Some(orders) = self.link_orders.get(&link)
+                    && orders.try_send(LinkOrder::Send(delivery)).is_err()
+                {
+                    // The link finds the end of its orders, and ends.
+                    self.link_orders.remove(&link);
                 }
             }
             Effect::Detach(link, refusal) => self.order_last(link, LinkOrder::Detach(refusal)),
@@ -209,6 +235,11 @@ pub(crate) enum Request {
         ask: Ask,
         answer: oneshot::Sender<Answer>,
     },
+    Credit {
+        connection: ConnectionId,
+        link: LinkId,
+        credit: Credit,
+    },
     LinkGone {
         connection: ConnectionId,
         link: LinkId,
@@ -234,6 +265,12 @@ pub(crate) enum Ask {
         orders: mpsc::Sender<LinkOrder>,
         address: String,
         side: Side,
+        terms: Terms,
+    },
+    Settle {
+        link: LinkId,
+        tag: LockToken,
+        outcome: Outcome,
     },
     Telemetry {
         sender: Identity,
@@ -352,6 +389,7 @@ impl Client {
         &self,
         address: String,
         side: Side,
+        terms: Terms,
     ) -> Result<Result<Opened, Refusal>, HubStopped> {
         let link = self.hub.links.fetch_add(1, Ordering::Relaxed) + 1;
         let (orders, ordered) = mpsc::channel(LINK_ORDERS);
@@ -360,6 +398,7 @@ impl Client {
             orders,
             address,
             side,
+            terms,
         };
         match self.ask(ask).await? {
             Answer::Link(outcome) => Ok(outcome.map(|grant| Opened {
@@ -367,6 +406,29 @@ impl Client {
                 grant,
                 orders: ordered,
             })),
+            _ => Err(HubStopped),
+        }
+    }
+
+    /// How much the client takes over a link that it receives from.
+    pub(crate) async fn credit(&self, link: LinkId, credit: Credit) -> Result<(), HubStopped> {
+        let said = Request::Credit {
+            connection: self.connection,
+            link,
+            credit,
+        };
+        self.hub.send(said).await
+    }
+
+    /// What the device says of a delivery.
+    pub(crate) async fn settle(
+        &self,
+        link: LinkId,
+        tag: LockToken,
+        outcome: Outcome,
+    ) -> Result<Result<(), Refusal>, HubStopped> {
+        match self.ask(Ask::Settle { link, tag, outcome }).await? {
+            Answer::Settled(outcome) => Ok(outcome),
             _ => Err(HubStopped),
         }
     }

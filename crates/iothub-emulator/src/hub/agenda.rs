@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use iothub_address::Identity;
+
 use super::command::{ConnectionId, Reply};
 use crate::clock::Timestamp;
 
@@ -12,6 +14,8 @@ pub(crate) enum Due {
     Tokens(ConnectionId),
     /// An answer that was held back is to be given.
     Answer(Reply),
+    /// A lock of the mailbox ends, or a message in it.
+    Mailbox(Identity),
 }
 
 /// Each [`Due`] with its time.

@@ -7,6 +7,7 @@ use iothub_address::Identity;
 use super::authentication::AuthFailure;
 use super::cbs::{TokenRefusal, TokenRequest};
 use super::certificate::ClientCertificate;
+use super::mailbox::{LockToken, Outcome};
 use super::message::Message;
 use super::refusal::Refusal;
 use super::value::Value;
@@ -37,12 +38,22 @@ pub(crate) enum Command {
         link: LinkId,
         address: String,
         side: Side,
+        terms: Terms,
         reply: Reply,
     },
     /// It sends telemetry over a link that it was granted. Answered by [`Answer::Took`], perhaps later.
     Telemetry {
         sender: Identity,
         deliveries: Vec<Delivery>,
+        reply: Reply,
+    },
+    /// How much it takes over a link that it receives from.
+    Credit { link: LinkId, credit: Credit },
+    /// What is to become of a delivery that awaited it. Answered by [`Answer::Settled`].
+    Settle {
+        link: LinkId,
+        tag: LockToken,
+        outcome: Outcome,
         reply: Reply,
     },
     /// A link that it was granted has ended.
@@ -109,11 +120,39 @@ pub(crate) enum Side {
     Receiver,
 }
 
+/// On which terms a client wants a link.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Terms {
+    /// It takes every delivery for settled as it comes.
+    pub(crate) presettled: bool,
+}
+
+/// How many deliveries a client takes over a link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Credit {
+    /// How many deliveries had gone out over the link when this was counted.
+    pub(crate) seen: u64,
+    /// How many more it takes after those.
+    pub(crate) granted: u32,
+}
+
+/// A message that goes out over a link.
+#[derive(Debug)]
+pub(crate) struct Parcel {
+    /// Its delivery-tag, if it must be a certain one.
+    pub(crate) tag: Option<LockToken>,
+    /// What the client says of it is to be told to the hub.
+    pub(crate) awaits_outcome: bool,
+    pub(crate) message: Message,
+}
+
 /// What the hub wants done. In order: what stands before an answer is done before the answer is given.
 #[derive(Debug)]
 pub(crate) enum Effect {
     /// Give an answer to who waits for it.
     Answer(Reply, Answer),
+    /// Hand a delivery to a link.
+    Send(LinkId, Box<Parcel>),
     /// Detach a link and say why.
     Detach(LinkId, Refusal),
     /// End the session of a link and say why.
@@ -133,6 +172,7 @@ pub(crate) enum Answer {
     Link(Result<Grant, Refusal>),
     /// What of the deliveries was not taken, or that the link must end.
     Took(Result<Rejected, Refusal>),
+    Settled(Result<(), Refusal>),
 }
 
 /// The deliveries of a command that are rejected, by their place in it, in order.
@@ -143,6 +183,8 @@ pub(crate) type Rejected = Vec<(usize, Refusal)>;
 pub(crate) enum Grant {
     /// Telemetry of this device or module.
     Telemetry(Identity),
+    /// Cloud-to-device messages for this device or module.
+    CloudToDevice(Identity),
     /// Requests to `$cbs`.
     TokenRequests,
     /// Its answers.
@@ -153,7 +195,7 @@ impl Grant {
     /// Whose link it is; `$cbs` is everyone's.
     pub(crate) const fn identity(&self) -> Option<&Identity> {
         match self {
-            Self::Telemetry(identity) => Some(identity),
+            Self::Telemetry(identity) | Self::CloudToDevice(identity) => Some(identity),
             Self::TokenRequests | Self::TokenReplies => None,
         }
     }

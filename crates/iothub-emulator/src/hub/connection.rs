@@ -86,8 +86,12 @@ impl Connection {
         self.links.insert(link, grant);
     }
 
-    pub(crate) fn remove_link(&mut self, link: LinkId) {
-        self.links.remove(&link);
+    pub(crate) fn remove_link(&mut self, link: LinkId) -> Option<Grant> {
+        self.links.remove(&link)
+    }
+
+    pub(crate) fn grant(&self, link: LinkId) -> Option<&Grant> {
+        self.links.get(&link)
     }
 
     /// Takes back the tokens that ended `grace` ago or earlier.

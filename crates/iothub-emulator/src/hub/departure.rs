@@ -13,7 +13,12 @@ use crate::clock::Timestamp;
 impl Hub {
     /// Removes the identity; who is connected as it is sent away.
     pub(crate) fn remove(&mut self, identity: &Identity, now: Timestamp) -> Result<(), RegistryError> {
+        let modules = self.registry.modules(identity.device());
         self.registry.remove(identity)?;
+        self.drop_mailbox(identity);
+        if let Identity::Device(_) = identity {
+            modules.iter().for_each(|module| self.drop_mailbox(module));
+        }
         self.send_away(&REMOVED, now);
         Ok(())
     }

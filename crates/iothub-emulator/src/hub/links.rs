@@ -4,29 +4,54 @@ use iothub_address::{Identity, Node};
 
 use super::Hub;
 use super::activity::What;
-use super::command::{ConnectionId, Grant, LinkId, Side};
+use super::command::{ConnectionId, Grant, LinkId, Side, Terms};
 use super::connection::{Connection, Use};
 use super::event::Sender;
 use super::refusal::{Condition, Refusal, code};
 use crate::clock::Timestamp;
 
 impl Hub {
+    /// A link was granted.
     pub(super) fn open_link(
         &mut self,
         from: ConnectionId,
         link: LinkId,
-        address: &str,
-        side: Side,
+        grant: &Grant,
+        terms: &Terms,
         now: Timestamp,
-    ) -> Result<Grant, Refusal> {
-        let grant = self.grant(from, address, side, now)?;
+    ) {
         if let Some(connection) = self.connections.get_mut(&from) {
             connection.add_link(link, grant.clone());
         }
-        Ok(grant)
+        match grant {
+            Grant::CloudToDevice(identity) => self.open_receiver(identity, link, terms.presettled, now),
+            Grant::Telemetry(_) | Grant::TokenRequests | Grant::TokenReplies => {}
+        }
     }
 
-    fn grant(
+    pub(super) fn link_gone(&mut self, from: ConnectionId, link: LinkId, now: Timestamp) {
+        let connection = self.connections.get_mut(&from);
+        match connection.and_then(|connection| connection.remove_link(link)) {
+            Some(Grant::CloudToDevice(identity)) => self.receiver_gone(&identity, link, now),
+            Some(Grant::Telemetry(_) | Grant::TokenRequests | Grant::TokenReplies) | None => {}
+        }
+    }
+
+    /// The connection has ended, and its links with it.
+    pub(super) fn links_gone(&mut self, from: ConnectionId, now: Timestamp) {
+        let connection = self.connections.get(&from);
+        let links: Vec<_> = connection
+            .into_iter()
+            .flat_map(Connection::links)
+            .map(|(link, _)| link)
+            .collect();
+        for link in links {
+            self.link_gone(from, link, now);
+        }
+    }
+
+    /// What the link is for, if the client may have it.
+    pub(super) fn grant(
         &mut self,
         from: ConnectionId,
         address: &str,
@@ -45,6 +70,15 @@ impl Hub {
             (Some(Node::Events(identity)), Side::Sender) => {
                 self.authorize(from, &identity, Use::Open, now)?;
                 Ok(Grant::Telemetry(identity))
+            }
+            (Some(Node::Commands(identity)), Side::Receiver) => {
+                self.authorize(from, &identity, Use::Open, now)?;
+                Ok(Grant::CloudToDevice(identity))
+            }
+            // A module receives from its inputs at either address.
+            (Some(Node::Events(identity @ Identity::Module(..))), Side::Receiver) => {
+                self.authorize(from, &identity, Use::Open, now)?;
+                Ok(Grant::CloudToDevice(identity))
             }
             (Some(Node::Cbs), Side::Sender) => self.once(from, Grant::TokenRequests, now),
             (Some(Node::Cbs), Side::Receiver) => self.once(from, Grant::TokenReplies, now),

@@ -1,7 +1,10 @@
 //! A message as the hub keeps it: what its sender wrote, with the types it gave.
 
+use std::fmt;
+
 use bytes::Bytes;
 
+use super::unique::uuid_text;
 use super::value::Value;
 use crate::clock::Timestamp;
 
@@ -133,4 +136,27 @@ pub enum MessageId {
     Binary(Bytes),
     /// string
     String(String),
+}
+
+impl Message {
+    /// The value of an application property.
+    pub fn property(&self, name: &str) -> Option<&Value> {
+        let found = self
+            .application_properties
+            .iter()
+            .find(|(known, _)| known == name);
+        found.map(|(_, value)| value)
+    }
+}
+
+/// As text: a uuid in its groups, a binary id in hexadecimal digits.
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ulong(number) => number.fmt(f),
+            Self::Uuid(bytes) => f.write_str(&uuid_text(bytes)),
+            Self::Binary(bytes) => bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
+            Self::String(text) => f.write_str(text),
+        }
+    }
 }

@@ -7,13 +7,16 @@ mod agenda;
 mod authentication;
 mod cbs;
 mod certificate;
+mod cloud_to_device;
 mod command;
 mod connection;
 mod departure;
 mod event;
+mod feedback;
 mod limits;
 mod links;
 mod log;
+mod mailbox;
 mod message;
 mod refusal;
 mod registry;
@@ -22,6 +25,7 @@ mod telemetry;
 mod throttle;
 mod thumbprint;
 mod tokens;
+mod unique;
 mod value;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -34,12 +38,17 @@ pub use authentication::AuthFailure;
 pub(crate) use authentication::Names;
 pub(crate) use cbs::{TokenRefusal, TokenRequest};
 pub(crate) use certificate::{ClientCertificate, DeviceAuthorities};
+pub use cloud_to_device::MailboxError;
 pub(crate) use command::{
-    Answer, Batch, Claim, Command, ConnectionId, Delivery, Effect, Grant, LinkId, Rejected, Reply, Side,
+    Answer, Batch, Claim, Command, ConnectionId, Credit, Delivery, Effect, Grant, LinkId, Parcel, Rejected,
+    Reply, Side, Terms,
 };
 pub use event::{AuthMethod, Event, Scope, Sender, Source};
+pub use feedback::{Ack, Fate, Feedback};
 pub(crate) use limits::Limits;
 pub use limits::Tier;
+pub use mailbox::CloudToDevice;
+pub(crate) use mailbox::{LockToken, Outcome};
 pub use message::{Body, Message, MessageId, Properties};
 pub(crate) use refusal::Refusal;
 use refusal::Refusals;
@@ -51,6 +60,7 @@ pub use thumbprint::{NoThumbprint, Thumbprint, Thumbprints};
 pub use value::Value;
 
 use self::agenda::{Agenda, Due};
+use self::cloud_to_device::Mailboxes;
 use self::connection::Connection;
 use self::log::Log;
 use crate::clock::Timestamp;
@@ -64,6 +74,8 @@ pub(crate) struct Setup {
     pub(crate) partitions: u16,
     pub(crate) events: SharedRing<Event>,
     pub(crate) activities: SharedRing<Activity>,
+    pub(crate) feedback: SharedRing<Feedback>,
+    pub(crate) cloud_to_device: CloudToDevice,
     /// How long what was opened with a token outlives it.
     pub(crate) token_grace: Duration,
     /// How long after its end a token is still taken, in whole seconds: clocks differ.
@@ -83,6 +95,7 @@ pub(crate) struct Hub {
     log: Log,
     activities: SharedRing<Activity>,
     connections: BTreeMap<ConnectionId, Connection>,
+    cloud_to_device: Mailboxes,
     token_grace: Duration,
     clock_skew: Duration,
     agenda: Agenda,
@@ -104,6 +117,7 @@ impl Hub {
             log: Log::new(setup.partitions, setup.events),
             activities: setup.activities,
             connections: BTreeMap::new(),
+            cloud_to_device: Mailboxes::new(setup.cloud_to_device, setup.feedback, setup.seed),
             // From the token's own end, whatever the clocks may differ.
             token_grace: setup.token_grace.saturating_sub(setup.clock_skew),
             clock_skew: setup.clock_skew,
@@ -147,15 +161,21 @@ impl Hub {
                 link,
                 address,
                 side,
+                terms,
                 reply,
             } => {
-                let outcome = self.open_link(from, link, &address, side, now);
-                if let Err(refusal) = &outcome {
+                let granted = self.grant(from, &address, side, now);
+                if let Err(refusal) = &granted {
                     let condition = refusal.condition.as_str();
                     self.note(from, What::LinkRefused { address, condition }, now);
                 }
+                let grant = granted.as_ref().ok().cloned();
                 self.effects
-                    .push_back(Effect::Answer(reply, Answer::Link(outcome)));
+                    .push_back(Effect::Answer(reply, Answer::Link(granted)));
+                // Behind the answer: a link takes orders once it knows that it is one.
+                if let Some(grant) = grant {
+                    self.open_link(from, link, &grant, &terms, now);
+                }
             }
             Command::Telemetry {
                 sender,
@@ -165,13 +185,21 @@ impl Hub {
                 let (outcome, at) = self.telemetry(from, &sender, deliveries, now);
                 self.answer_at(at, reply, Answer::Took(outcome), now);
             }
-            Command::LinkGone { link } => {
-                if let Some(connection) = self.connections.get_mut(&from) {
-                    connection.remove_link(link);
-                }
+            Command::Credit { link, credit } => self.credit(from, link, credit, now),
+            Command::Settle {
+                link,
+                tag,
+                outcome,
+                reply,
+            } => {
+                let settled = self.settle(from, link, &tag, outcome, now);
+                self.effects
+                    .push_back(Effect::Answer(reply, Answer::Settled(settled)));
             }
+            Command::LinkGone { link } => self.link_gone(from, link, now),
             Command::Gone { why } => {
                 self.agenda.set(Due::Tokens(from), None);
+                self.links_gone(from, now);
                 self.connections.remove(&from);
                 self.note(from, What::Gone { why }, now);
             }
@@ -193,6 +221,7 @@ impl Hub {
                         .remove(&reply)
                         .map(|answer| Effect::Answer(reply, answer)),
                 ),
+                Due::Mailbox(identity) => self.expire_mailbox(&identity, now),
             }
         }
     }
@@ -252,6 +281,8 @@ impl Hub {
 
 #[cfg(test)]
 mod certificate_tests;
+#[cfg(test)]
+mod cloud_to_device_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -22,6 +22,7 @@ pub(crate) enum Condition {
     ConnectionForced,
     ResourceLimitExceeded,
     Throttled,
+    LinkStolen,
 }
 
 impl Condition {
@@ -33,6 +34,7 @@ impl Condition {
             Self::ConnectionForced => "amqp:connection:forced",
             Self::ResourceLimitExceeded => "amqp:resource-limit-exceeded",
             Self::Throttled => "com.microsoft:device-container-throttled",
+            Self::LinkStolen => "amqp:link:stolen",
         }
     }
 }
@@ -94,10 +96,33 @@ impl Refusals {
 /// The hub's error codes, by the names that the SDKs give them.
 pub(crate) mod code {
     pub(crate) const INVALID_OPERATION: u32 = 400_003;
+    pub(crate) const CLOSED_ON_NEW_CONNECTION: u32 = 400_027;
     pub(crate) const UNAUTHORIZED_ACCESS: u32 = 401_002;
     pub(crate) const QUOTA_EXCEEDED: u32 = 403_002;
     pub(crate) const THROTTLING: u32 = 429_001;
     pub(crate) const DEVICE_DISABLED: u32 = 403_012;
     pub(crate) const DEVICE_NOT_FOUND: u32 = 404_001;
     pub(crate) const ADDRESS_NOT_FOUND: u32 = 404_006;
+    pub(crate) const MESSAGE_LOCK_LOST: u32 = 412_002;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The shape that traces of the real hub show.
+    #[test]
+    fn a_refusal_describes_itself_in_the_hubs_json() {
+        let mut refusals = Refusals::new(0x0123_4567_89ab_cdef);
+        let now = Timestamp::from_millis(1_700_000_000_123);
+        let refusal = refusals.refuse(Condition::NotFound, 404_006, "text", now);
+        assert_eq!(
+            refusal.description(),
+            concat!(
+                r#"{"errorCode":404006,"#,
+                r#""trackingId":"0123456789abcdef0000000000000001-G:0-TimeStamp:11/14/2023 22:13:20","#,
+                r#""message":"text","timestampUtc":"2023-11-14T22:13:20.123Z"}"#
+            )
+        );
+    }
 }

@@ -326,6 +326,18 @@ impl Registry {
         }
     }
 
+    /// The device's modules.
+    pub(crate) fn modules(&self, device: &DeviceId) -> Vec<Identity> {
+        let modules = self
+            .devices
+            .get(device)
+            .into_iter()
+            .flat_map(|found| found.modules.keys());
+        modules
+            .map(|module| Identity::Module(device.clone(), module.clone()))
+            .collect()
+    }
+
     /// Whether it may connect: a module only if its device may.
     pub(crate) fn is_enabled(&self, identity: &Identity) -> bool {
         let device = Identity::Device(identity.device().clone());

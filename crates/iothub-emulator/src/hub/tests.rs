@@ -29,6 +29,7 @@ pub(super) fn identity(text: &str) -> Identity {
 pub(super) struct World {
     pub(super) hub: Hub,
     pub(super) events: SharedRing<Event>,
+    pub(super) feedback: SharedRing<Feedback>,
     pub(super) now: Timestamp,
     pub(super) replies: Reply,
 }
@@ -43,6 +44,7 @@ impl World {
     pub(super) fn with(set_up: impl FnOnce(&mut Setup)) -> Self {
         let hosts = ["localhost", "myhub.azure-devices.net"].map(|host| HubHost::parse(host).unwrap());
         let events = SharedRing::new(LogLimits::default());
+        let feedback = SharedRing::new(LogLimits::default());
         let mut setup = Setup {
             hub: "myhub".parse().unwrap(),
             token_grace: GRACE,
@@ -53,6 +55,8 @@ impl World {
             partitions: 4,
             events: events.clone(),
             activities: SharedRing::new(LogLimits::default()),
+            feedback: feedback.clone(),
+            cloud_to_device: CloudToDevice::default(),
             seed: 7,
         };
         set_up(&mut setup);
@@ -75,6 +79,7 @@ impl World {
         Self {
             hub,
             events,
+            feedback,
             now: Timestamp::from_seconds(1_700_000_000),
             replies: 0,
         }
@@ -132,6 +137,7 @@ impl World {
             link: reply,
             address,
             side,
+            terms: Terms::default(),
             reply,
         }) {
             Answer::Link(outcome) => outcome,
@@ -581,20 +587,4 @@ fn what_happened_at_the_door_is_noted_without_a_secret() {
         password: Zeroizing::new(secret),
     };
     assert_eq!(format!("{claim:?}"), r#"Plain { user: "u", .. }"#);
-}
-
-/// The shape that traces of the real hub show.
-#[test]
-fn a_refusal_describes_itself_in_the_hubs_json() {
-    let mut refusals = Refusals::new(0x0123_4567_89ab_cdef);
-    let now = Timestamp::from_millis(1_700_000_000_123);
-    let refusal = refusals.refuse(Condition::NotFound, 404_006, "text", now);
-    assert_eq!(
-        refusal.description(),
-        concat!(
-            r#"{"errorCode":404006,"#,
-            r#""trackingId":"0123456789abcdef0000000000000001-G:0-TimeStamp:11/14/2023 22:13:20","#,
-            r#""message":"text","timestampUtc":"2023-11-14T22:13:20.123Z"}"#
-        )
-    );
 }

@@ -4,20 +4,15 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fe2o3_amqp::link::delivery::Sendable;
-use fe2o3_amqp::{Receiver, Sender};
-use fe2o3_amqp_types::definitions::SenderSettleMode;
-use fe2o3_amqp_types::messaging::{
-    AmqpValue, ApplicationProperties, Message as WireMessage, MessageId as WireId, Properties,
-};
-use fe2o3_amqp_types::primitives::Value as WireValue;
+use fe2o3_amqp::Receiver;
 use tokio::sync::{Notify, mpsc, watch};
 use zeroize::Zeroizing;
 
 use super::link::EndSession;
+use super::outbox::Outbox;
 use super::session::Shared;
 use super::{MAX_TOKEN_REPLIES, decode, link};
-use crate::hub::{AuthFailure, Body, Message, MessageId, TokenRefusal, TokenRequest, Value};
+use crate::hub::{AuthFailure, Body, Message, MessageId, Properties, TokenRefusal, TokenRequest, Value};
 use crate::owner::{HubStopped, LinkOrder};
 
 /// Takes requests until the link or the hub ends. Each is settled when the hub has decided, and answered.
@@ -71,40 +66,37 @@ pub(super) async fn take_requests(
 ///
 /// They go out settled unless the client asked for the contrary, when the next one waits for its settlement.
 pub(super) async fn send_replies(
-    mut sender: Sender,
-    mode: SenderSettleMode,
+    mut outbox: Outbox,
     replies: &Replies,
     mut orders: mpsc::Receiver<LinkOrder>,
     mut over: watch::Receiver<()>,
 ) -> Option<EndSession> {
-    let settled = mode != SenderSettleMode::Unsettled;
     loop {
         let reply = tokio::select! {
             biased;
             _ = over.changed() => return None,
-            order = orders.recv() => return link::ordered(order).perform_sender(sender).await,
-            _ = sender.on_detach() => return None,
+            order = orders.recv() => return outbox.end(link::ordered(order)).await,
+            _ = outbox.detached() => return None,
             reply = replies.next() => reply,
         };
+        let message = message(&reply);
         let sent = tokio::select! {
             biased;
             _ = over.changed() => None,
-            sent = sender.send_batchable(sendable(&reply, settled)) => sent.ok(),
+            sent = outbox.send(&message) => sent,
         };
         let Some(outcome) = sent else {
             // There may come another link.
             replies.put_back(reply);
             return None;
         };
-        if !settled {
-            // A send that waits for its outcome does not learn that its link is gone.
-            tokio::select! {
-                biased;
-                _ = over.changed() => return None,
-                order = orders.recv() => return link::ordered(order).perform_sender(sender).await,
-                _ = sender.on_detach() => return None,
-                _ = outcome => {}
-            }
+        // A send that waits for its outcome does not learn that its link is gone.
+        tokio::select! {
+            biased;
+            _ = over.changed() => return None,
+            order = orders.recv() => return outbox.end(link::ordered(order)).await,
+            _ = outbox.detached() => return None,
+            () = outcome => {}
         }
     }
 }
@@ -196,32 +188,21 @@ fn request_of(message: Message) -> TokenRequest {
 
 /// The answer as a message: `correlation-id` is the request's `message-id` in its own type, which SDKs compare;
 /// `status-code` is an int, which the C SDK insists on.
-fn sendable(reply: &Reply, settled: bool) -> Sendable<AmqpValue<WireValue>> {
+fn message(reply: &Reply) -> Message {
     let (status, description) = match &reply.outcome {
         Ok(()) => (200, "OK"),
         Err(refusal) => (refusal.status, refusal.description.as_str()),
     };
-    let message = WireMessage::builder()
-        .properties(Properties {
-            correlation_id: reply.request.as_ref().map(wire_id),
+    Message {
+        properties: Properties {
+            correlation_id: reply.request.clone(),
             ..Properties::default()
-        })
-        .application_properties(
-            ApplicationProperties::builder()
-                .insert("status-code", status)
-                .insert("status-description", description)
-                .build(),
-        )
-        .body(AmqpValue(WireValue::Null))
-        .build();
-    Sendable::builder().message(message).settled(settled).build()
-}
-
-fn wire_id(id: &MessageId) -> WireId {
-    match id {
-        MessageId::Ulong(number) => WireId::Ulong(*number),
-        MessageId::Uuid(bytes) => WireId::Uuid((*bytes).into()),
-        MessageId::Binary(bytes) => WireId::Binary(bytes.to_vec().into()),
-        MessageId::String(text) => WireId::String(text.clone()),
+        },
+        application_properties: vec![
+            ("status-code".to_owned(), Value::Int(status)),
+            ("status-description".to_owned(), description.into()),
+        ],
+        body: Body::Value(Value::Null),
+        ..Message::default()
     }
 }

@@ -18,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::cbs::Replies;
+use super::outgoing::Outgoing;
 use super::session::Shared;
 use super::stream::{Fault, Intake, Translated};
 use super::translate::ENGINE_FRAME_SIZE;
@@ -197,8 +198,13 @@ impl Context {
             return Err(Ending::Refused);
         }
 
-        let intake = Intake::default();
-        let stream = Translated::new(guarded, self.container_id.clone(), intake.clone());
+        let (intake, outgoing) = (Intake::default(), Outgoing::default());
+        let stream = Translated::new(
+            guarded,
+            self.container_id.clone(),
+            intake.clone(),
+            outgoing.clone(),
+        );
         let acceptor = ConnectionAcceptor::builder()
             .container_id(self.container_id.clone())
             .max_frame_size(ENGINE_FRAME_SIZE)
@@ -207,7 +213,12 @@ impl Context {
             .build();
         let opened = Box::pin(acceptor.accept(stream)).await;
         let handle = opened.map_err(|error| fuse.why(io::Error::other(error)))?;
-        Ok(Open { handle, fuse, intake })
+        Ok(Open {
+            handle,
+            fuse,
+            intake,
+            outgoing,
+        })
     }
 }
 
@@ -221,6 +232,7 @@ struct Open {
     handle: ListenerConnectionHandle,
     fuse: FuseGuard,
     intake: Intake,
+    outgoing: Outgoing,
 }
 
 impl Open {
@@ -234,6 +246,7 @@ impl Open {
         let shared = Shared {
             client: client.clone(),
             intake: self.intake.clone(),
+            outgoing: self.outgoing.clone(),
             replies: Replies::default(),
         };
         let (ending, error) = tokio::select! {
@@ -288,9 +301,10 @@ async fn accept_sessions(handle: &mut ListenerConnectionHandle, sessions: &mut J
             incoming = handle.next_incoming_session() => incoming,
         };
         let Some(incoming) = incoming else { return };
+        let channel = incoming.channel;
         match Box::pin(acceptor.accept_incoming_session(incoming, handle)).await {
             Ok(session) => {
-                sessions.spawn(session::serve(session, shared.clone()));
+                sessions.spawn(session::serve(session, channel, shared.clone()));
             }
             Err(error) => {
                 tracing::debug!(connection = shared.client.connection(), "no session: {error}");

@@ -268,6 +268,8 @@ impl End {
 /// The end that the hub orders. Orders end by themselves when too many wait, and with the hub.
 pub(super) fn ordered(order: Option<LinkOrder>) -> End {
     match order {
+        // Only a link that the client receives over is given such, and looks for them itself.
+        Some(LinkOrder::Send(_)) => End::Ours(error("amqp:internal-error", String::new())),
         Some(LinkOrder::Detach(refusal)) => End::Ours(refused(&refusal)),
         Some(LinkOrder::EndSession(refusal)) => End::Session(refused(&refusal)),
         None => End::Ours(error(

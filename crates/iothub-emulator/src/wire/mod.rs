@@ -7,8 +7,11 @@
 mod cbs;
 mod connection;
 mod decode;
+mod encode;
 mod link;
 mod listener;
+mod outbox;
+mod outgoing;
 mod outward;
 mod performative;
 mod sasl;
@@ -59,6 +62,9 @@ const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most answers of one connection's `$cbs` that wait for a link to be sent over; one more ends the link of the
 /// requests. More than a connection may hold tokens, so a client that puts them all at once is heard.
 const MAX_TOKEN_REPLIES: usize = 1024;
+/// The most deliveries over one link that the client has not settled; the link sends no more until it does. More
+/// than all that a mailbox can have out at once.
+const MAX_UNSETTLED: usize = 1024;
 /// How much is read at once, in bytes.
 const READ_CHUNK: usize = 16 * 1024;
 

@@ -5,10 +5,12 @@
 //!   defaults spelt out.
 //! - Our `open` is the real hub's, whatever the engine says.
 //! - A link's name loses the role that `translate` put behind it.
-//! - Delivery-tags of four bytes become little-endian counters, as the real hub's are.
+//! - Delivery-tags of four bytes become little-endian counters, as the real hub's are; others are taken from the label
+//!   that stands before the payload of a delivery (see [`Label`]).
 
 use bytes::{BufMut, BytesMut};
 
+use super::outgoing::{self, Label, Outgoing};
 use super::performative::{self, Kind, Performative};
 use super::translate::{next_frame, put_frame};
 use super::{AMQP_HEADER_LEN, CHANNEL_MAX, HANDLE_MAX, IDLE_TIME_OUT_MS, MAX_FRAME_SIZE};
@@ -17,15 +19,17 @@ use super::{AMQP_HEADER_LEN, CHANNEL_MAX, HANDLE_MAX, IDLE_TIME_OUT_MS, MAX_FRAM
 #[derive(Debug)]
 pub(crate) struct Outward {
     container_id: String,
+    outgoing: Outgoing,
     /// Less than one frame, between two calls.
     unread: BytesMut,
     headed: bool,
 }
 
 impl Outward {
-    pub(crate) fn new(container_id: String) -> Self {
+    pub(crate) fn new(container_id: String, outgoing: Outgoing) -> Self {
         Self {
             container_id,
+            outgoing,
             unread: BytesMut::new(),
             headed: false,
         }
@@ -54,11 +58,37 @@ impl Outward {
             out.put_slice(frame);
             return;
         };
-        let payload = &body[performative.end..];
+        let mut payload = &body[performative.end..];
         let mut whole = BytesMut::new();
         match performative.kind {
             Kind::Open => whole.put_slice(&open(&self.container_id)),
-            _ => put_whole(&mut whole, &performative),
+            Kind::Attach => {
+                let fields = performative.fields().unwrap_or_default();
+                let name = fields.first().copied().map(outgoing::text).unwrap_or_default();
+                let name = name.split_last().map_or(name, |(_, name)| name);
+                let second = self.outgoing.attached(channel, name, performative.uint(1));
+                put_whole(&mut whole, &performative, &Edit { second, tag: None });
+            }
+            Kind::Transfer if performative.uint(TRANSFER_FORMAT) == Some(LABELLED) => {
+                let labelled = data_content(payload).and_then(Label::take);
+                let Some((label, content)) = labelled else {
+                    debug_assert!(false, "a labelled delivery without its label");
+                    return;
+                };
+                let id = performative.uint(1).unwrap_or(0);
+                self.outgoing
+                    .transfer(&label, channel, id, performative.is_true(4));
+                payload = content;
+                let edit = Edit {
+                    second: false,
+                    tag: label.tag,
+                };
+                put_whole(&mut whole, &performative, &edit);
+            }
+            _ => {
+                self.outgoing.outward(channel, &performative);
+                put_whole(&mut whole, &performative, &Edit::default());
+            }
         }
         if whole.is_empty() || AMQP_HEADER_LEN + whole.len() + payload.len() > max_frame as usize {
             // What the engine split to fit exactly may not grow.
@@ -70,8 +100,26 @@ impl Outward {
     }
 }
 
+/// What else is written than the engine does.
+#[derive(Default)]
+struct Edit {
+    /// An attach says that the client settles second.
+    second: bool,
+    /// A transfer's delivery-tag.
+    tag: Option<[u8; 16]>,
+}
+
+/// What the data section holds that the engine has put around a delivery; the first frame has its beginning.
+fn data_content(payload: &[u8]) -> Option<&[u8]> {
+    match payload {
+        [0x00, 0x53, 0x75, 0xa0, _, content @ ..] => Some(content),
+        [0x00, 0x53, 0x75, 0xb0, _, _, _, _, content @ ..] => Some(content),
+        _ => None,
+    }
+}
+
 /// Writes the performative with all its fields; nothing for `end` and `close`, which have one.
-fn put_whole(out: &mut BytesMut, performative: &Performative<'_>) {
+fn put_whole(out: &mut BytesMut, performative: &Performative<'_>, edit: &Edit) {
     let Some(shape) = SHAPES.iter().find(|shape| shape.kind == performative.kind) else {
         return;
     };
@@ -92,11 +140,25 @@ fn put_whole(out: &mut BytesMut, performative: &Performative<'_>) {
             }
             put_unmarked(&mut edited, fields[0]);
             fields[0] = &edited;
+            if edit.second {
+                fields[4] = SECOND;
+            }
         }
         Kind::Transfer => {
-            if let [0xa0, 4, a, b, c, d] = *fields[2] {
-                edited.put_slice(&[0xa0, 4, d, c, b, a]);
-                fields[2] = &edited;
+            match (fields[2], edit.tag) {
+                (_, Some(tag)) => {
+                    edited.put_slice(&[0xa0, 16]);
+                    edited.put_slice(&tag);
+                    fields[2] = &edited;
+                }
+                ([0xa0, 4, a, b, c, d], None) => {
+                    edited.put_slice(&[0xa0, 4, *d, *c, *b, *a]);
+                    fields[2] = &edited;
+                }
+                _ => {}
+            }
+            if performative.uint(TRANSFER_FORMAT) == Some(LABELLED) {
+                fields[TRANSFER_FORMAT] = ZERO;
             }
         }
         _ => {}
@@ -178,6 +240,11 @@ const SHAPES: [Shape; 6] = [
     },
 ];
 
+/// The message-format of a delivery with a [`Label`] before its payload: between us and the engine only.
+pub(super) const LABELLED: u32 = 0x6c61_6265;
+const TRANSFER_FORMAT: usize = 3;
+/// rcv-settle-mode `second`
+const SECOND: &[u8] = &[0x50, 1];
 const NULL: &[u8] = &[0x40];
 const ZERO: &[u8] = &[0x43];
 const EMPTY_SOURCE: &[u8] = &[0x00, 0x53, 0x28, 0x45];

@@ -12,7 +12,7 @@ const END: &[u8] = &[0x00, 0x53, 0x17, 0x45];
 
 /// What becomes of a frame with this body behind the protocol header.
 fn outward(body: &[u8], max_frame: u32) -> Vec<u8> {
-    let mut outward = Outward::new("id".to_owned());
+    let mut outward = Outward::new("id".to_owned(), Outgoing::default());
     let mut out = BytesMut::new();
     outward.translate(&[&AMQP_HEADER[..], &frame(7, body)].concat(), max_frame, &mut out);
     out[AMQP_HEADER.len()..].to_vec()
@@ -141,7 +141,7 @@ fn the_engines_open_becomes_ours_whatever_the_pieces() {
     ]
     .concat();
     for size in [1, 5, 100] {
-        let mut outward = Outward::new("id".to_owned());
+        let mut outward = Outward::new("id".to_owned(), Outgoing::default());
         let mut out = BytesMut::new();
         written
             .chunks(size)

@@ -52,6 +52,14 @@ impl<'a> Performative<'a> {
         }
     }
 
+    /// A field that is a ushort.
+    pub(crate) fn ushort(&self, place: usize) -> Option<u16> {
+        match self.field(place)? {
+            [0x60, high, low, ..] => Some(u16::from_be_bytes([*high, *low])),
+            _ => None,
+        }
+    }
+
     /// Whether a field is there and true.
     pub(crate) fn is_true(&self, place: usize) -> bool {
         matches!(self.field(place), Some([0x41, ..] | [0x56, 1, ..]))

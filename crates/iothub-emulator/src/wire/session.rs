@@ -12,9 +12,11 @@ use tokio::time::timeout;
 
 use super::cbs::{self, Replies};
 use super::link::EndSession;
+use super::outbox::Outbox;
+use super::outgoing::{Outgoing, OutgoingLink};
 use super::stream::Intake;
 use super::{ANSWER_TIMEOUT, MAX_MESSAGE_SIZE, link};
-use crate::hub::{Grant, Side};
+use crate::hub::{Grant, Side, Terms};
 use crate::owner::{Client, HubStopped, Opened};
 
 /// What the links of all sessions of a connection share.
@@ -22,11 +24,12 @@ use crate::owner::{Client, HubStopped, Opened};
 pub(crate) struct Shared {
     pub(crate) client: Client,
     pub(crate) intake: Intake,
+    pub(crate) outgoing: Outgoing,
     pub(crate) replies: Replies,
 }
 
 /// Serves a session to its end.
-pub(crate) async fn serve(mut session: ListenerSessionHandle, shared: Shared) {
+pub(crate) async fn serve(mut session: ListenerSessionHandle, channel: u16, shared: Shared) {
     let mut links = JoinSet::new();
     let (alive, over) = watch::channel(());
     loop {
@@ -38,7 +41,7 @@ pub(crate) async fn serve(mut session: ListenerSessionHandle, shared: Shared) {
             attach = session.next_incoming_attach() => attach.ok_or(Over::Stopped),
         };
         let accepted = match next {
-            Ok(attach) => accept(attach, &mut session, &mut links, &shared, &over).await,
+            Ok(attach) => accept(attach, &mut session, channel, &mut links, &shared, &over).await,
             Err(over) => Err(over),
         };
         match accepted {
@@ -71,14 +74,19 @@ impl From<HubStopped> for Over {
 async fn accept(
     mut attach: Attach,
     session: &mut ListenerSessionHandle,
+    channel: u16,
     links: &mut JoinSet<Option<EndSession>>,
     shared: &Shared,
     over: &watch::Receiver<()>,
 ) -> Result<(), Over> {
     let (side, address) = node_of(&attach);
-    let opened = shared.client.open_link(address, side).await?;
+    let terms = Terms {
+        presettled: attach.snd_settle_mode == SenderSettleMode::Settled,
+    };
+    let opened = shared.client.open_link(address, side, terms).await?;
     settle_terms(&mut attach);
     let mode = attach.snd_settle_mode.clone();
+    let outgoing = shared.outgoing.link(channel, attach.handle.0);
 
     // The engine's future is a large one.
     let endpoint = match Box::pin(acceptor().accept_incoming_attach(attach, session)).await {
@@ -91,7 +99,13 @@ async fn accept(
         }
     };
     match opened {
-        Ok(opened) => links.spawn(serve_link(endpoint, opened, mode, shared.clone(), over.clone())),
+        Ok(opened) => links.spawn(serve_link(
+            endpoint,
+            opened,
+            Way { mode, outgoing },
+            shared.clone(),
+            over.clone(),
+        )),
         Err(refusal) => links.spawn(async move {
             link::refuse(endpoint, link::refused(&refusal)).await;
             None
@@ -104,29 +118,57 @@ async fn accept(
 async fn serve_link(
     endpoint: LinkEndpoint,
     opened: Opened,
-    mode: SenderSettleMode,
+    way: Way,
     shared: Shared,
     over: watch::Receiver<()>,
 ) -> Option<EndSession> {
+    let endpoint = match (endpoint, way.outgoing) {
+        (LinkEndpoint::Sender(sender), Some(outgoing)) => {
+            Endpoint::Outbox(Outbox::new(sender, way.mode, outgoing))
+        }
+        (endpoint, _) => Endpoint::Engine(endpoint),
+    };
     let ended = match (endpoint, opened.grant) {
-        (LinkEndpoint::Receiver(receiver), Grant::Telemetry(identity)) => {
+        (Endpoint::Engine(LinkEndpoint::Receiver(receiver)), Grant::Telemetry(identity)) => {
             let client = shared.client.clone();
             link::telemetry(receiver, identity, client, shared.intake, opened.orders, over).await
         }
-        (LinkEndpoint::Receiver(receiver), Grant::TokenRequests) => {
+        (Endpoint::Engine(LinkEndpoint::Receiver(receiver)), Grant::TokenRequests) => {
             cbs::take_requests(receiver, &shared, opened.orders).await
         }
-        (LinkEndpoint::Sender(sender), Grant::TokenReplies) => {
-            cbs::send_replies(sender, mode, &shared.replies, opened.orders, over).await
+        (Endpoint::Outbox(outbox), Grant::TokenReplies) => {
+            cbs::send_replies(outbox, &shared.replies, opened.orders, over).await
+        }
+        (Endpoint::Outbox(outbox), Grant::CloudToDevice(_)) => {
+            outbox
+                .serve(opened.link, opened.orders, &shared.client, over)
+                .await
         }
         // The hub grants each of them to one side only.
-        (endpoint, _) => {
+        (Endpoint::Outbox(outbox), _) => {
+            let error = link::error("amqp:internal-error", String::new());
+            outbox.end(link::End::Ours(error)).await
+        }
+        (Endpoint::Engine(endpoint), _) => {
             link::refuse(endpoint, link::error("amqp:internal-error", String::new())).await;
             None
         }
     };
     shared.client.link_gone(opened.link).await;
     ended
+}
+
+/// One end of a link that was granted.
+enum Endpoint {
+    Outbox(Outbox),
+    Engine(LinkEndpoint),
+}
+
+/// How the hub's messages go to a client that receives.
+struct Way {
+    mode: SenderSettleMode,
+    /// There is one for each link that the client receives over.
+    outgoing: Option<OutgoingLink>,
 }
 
 /// What the engine could not accept. It has answered most such attaches with a detach by itself.
@@ -177,6 +219,9 @@ fn settle_terms(attach: &mut Attach) {
     attach.max_message_size = None;
     // No delivery outlives its link at this hub.
     attach.unsettled = None;
+    // The engine would answer an outcome before the hub has decided on it; `outgoing` answers in its place, and tells
+    // the client that it has its way.
+    attach.rcv_settle_mode = ReceiverSettleMode::First;
     attach.incomplete_unsettled = false;
 }
 

@@ -13,6 +13,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::outgoing::Outgoing;
 use super::outward::Outward;
 use super::translate::{Inward, Overstep};
 use super::{AMQP_HEADER, ANSWER_TIMEOUT, MAX_UNREAD, READ_CHUNK, UNREAD_TIMEOUT};
@@ -98,6 +99,7 @@ pub(crate) struct Translated<S> {
     inward: Inward,
     ready: BytesMut,
     outward: Outward,
+    outgoing: Outgoing,
     unwritten: BytesMut,
     intake: Intake,
     waiting: Option<Pin<Box<Sleep>>>,
@@ -106,12 +108,13 @@ pub(crate) struct Translated<S> {
 }
 
 impl<S> Translated<S> {
-    pub(crate) fn new(inner: S, container_id: String, intake: Intake) -> Self {
+    pub(crate) fn new(inner: S, container_id: String, intake: Intake, outgoing: Outgoing) -> Self {
         Self {
             inner,
-            inward: Inward::default(),
+            inward: Inward::new(outgoing.clone()),
             ready: BytesMut::from(&AMQP_HEADER[..]),
-            outward: Outward::new(container_id),
+            outward: Outward::new(container_id, outgoing.clone()),
+            outgoing,
             unwritten: BytesMut::new(),
             intake,
             waiting: None,
@@ -143,10 +146,16 @@ enum Waited {
     InVain,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Translated<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Translated<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         while this.ready.is_empty() {
+            // The engine reads whenever it has nothing to write, so this is where our own frames go. What does not
+            // go now goes with the engine's next ones.
+            this.outgoing.poll_frames(cx, &mut this.unwritten);
+            if !this.unwritten.is_empty() && this.poll_pass_on(cx)?.is_ready() {
+                let _ = Pin::new(&mut this.inner).poll_flush(cx)?;
+            }
             if this.inward.holds_close() {
                 ready!(this.poll_settled(cx));
                 this.inward.release_close(&mut this.ready);
@@ -255,7 +264,7 @@ mod tests {
     async fn flooded() -> (Translated<tokio::io::DuplexStream>, Intake) {
         let (ours, mut theirs) = duplex(64 * 1024);
         let intake = Intake::default();
-        let mut stream = Translated::new(ours, "id".to_owned(), intake.clone());
+        let mut stream = Translated::new(ours, "id".to_owned(), intake.clone(), Outgoing::default());
         tokio::spawn(async move {
             theirs.write_all(&flood()).await.unwrap();
             // And one more, so that there is something to wait for.

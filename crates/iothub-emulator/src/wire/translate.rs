@@ -20,6 +20,7 @@ use std::collections::HashMap;
 
 use bytes::{BufMut, BytesMut};
 
+use super::outgoing::Outgoing;
 use super::performative::{self, Kind, Performative};
 use super::{MAX_FRAME_SIZE, MAX_LINKS, MAX_SESSIONS};
 
@@ -51,6 +52,7 @@ pub(crate) struct Inward {
     /// The peer's `close`, held back.
     close: Option<BytesMut>,
     peer_max_frame: Option<u32>,
+    outgoing: Outgoing,
 }
 
 /// What frames weigh on their way to the links, in bytes: their payloads, and [`FRAME_WEIGHT`] each.
@@ -63,6 +65,13 @@ pub(crate) struct Weight {
 }
 
 impl Inward {
+    pub(crate) fn new(outgoing: Outgoing) -> Self {
+        Self {
+            outgoing,
+            ..Self::default()
+        }
+    }
+
     /// Where to put bytes that the guard has passed.
     pub(crate) fn unread(&mut self) -> &mut BytesMut {
         &mut self.unread
@@ -105,6 +114,12 @@ impl Inward {
             return Ok(());
         };
         weight.gone += self.count(channel, &performative)?;
+        if performative.kind != Kind::Transfer
+            && let Some(instead) = self.outgoing.inward(channel, &performative)
+        {
+            put_frame(out, channel, &instead, None);
+            return Ok(());
+        }
         match performative.kind {
             Kind::Transfer => {
                 let handle = performative.uint(0);

@@ -3,6 +3,7 @@
 
 mod cbs;
 mod certificates;
+mod cloud_to_device;
 mod common;
 mod door;
 mod full_lists;

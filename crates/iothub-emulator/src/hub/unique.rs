@@ -1,0 +1,80 @@
+//! Numbers that no two things of a hub share: lock tokens, correlation ids.
+
+use std::fmt::Write as _;
+
+/// Makes 16 bytes that are different each time, and different from another hub's.
+#[derive(Debug)]
+pub(crate) struct Unique {
+    seed: u64,
+    count: u64,
+}
+
+impl Unique {
+    /// `seed` is random.
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self { seed, count: 0 }
+    }
+
+    pub(crate) fn next(&mut self) -> [u8; 16] {
+        self.count += 1;
+        let mut bytes = [0; 16];
+        // One half is as unlike as numbers in a row can be made, the other is unique by itself.
+        bytes[..8].copy_from_slice(&mixed(self.seed ^ mixed(self.count)).to_be_bytes());
+        bytes[8..].copy_from_slice(&(mixed(self.seed) ^ self.count).to_be_bytes());
+        bytes
+    }
+}
+
+/// The last step of SplitMix64, a bijection.
+const fn mixed(number: u64) -> u64 {
+    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
+/// The text of a uuid whose bytes are in the order of the text.
+pub(crate) fn uuid_text(bytes: &[u8; 16]) -> String {
+    let mut text = String::with_capacity(36);
+    for (place, byte) in bytes.iter().enumerate() {
+        if matches!(place, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// The text of a .NET `Guid` with these bytes in memory: its first three groups are numbers, lowest byte first.
+pub(crate) fn guid_text(bytes: &[u8; 16]) -> String {
+    let mut ordered = *bytes;
+    ordered[..4].reverse();
+    ordered[4..6].reverse();
+    ordered[6..8].reverse();
+    uuid_text(&ordered)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn they_are_all_different() {
+        let (mut one, mut other) = (Unique::new(1), Unique::new(2));
+        let mut seen: Vec<_> = (0..1000).flat_map(|_| [one.next(), other.next()]).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 2000);
+    }
+
+    /// From the .NET documentation of `Guid.ToByteArray`: 35918bc9-196d-40ea-9779-889d79b753f0 is the array
+    /// C9 8B 91 35 6D 19 EA 40 97 79 88 9D 79 B7 53 F0.
+    #[test]
+    fn a_guid_is_written_as_dot_net_does() {
+        let bytes = [
+            0xc9, 0x8b, 0x91, 0x35, 0x6d, 0x19, 0xea, 0x40, 0x97, 0x79, 0x88, 0x9d, 0x79, 0xb7, 0x53, 0xf0,
+        ];
+        assert_eq!(guid_text(&bytes), "35918bc9-196d-40ea-9779-889d79b753f0");
+        assert_eq!(uuid_text(&bytes), "c98b9135-6d19-ea40-9779-889d79b753f0");
+    }
+}

@@ -1,0 +1,524 @@
+//! What a connection's links send to the client, as it looks on the wire: credit, deliveries, their outcomes.
+//!
+//! The engine tells a sender nothing of its credit before it sends, gives deliveries tags of its own, and answers an
+//! outcome that the client has not settled before anyone could say what became of it. So the frames are watched
+//! as they pass, and what the engine does not say is said here.
+//!
+//! Bounds: a link that the client receives over for each that it attached ([`MAX_LINKS`](super::MAX_LINKS)), and a
+//! delivery for each that it has not settled; a link stops at [`MAX_UNSETTLED`](super::MAX_UNSETTLED).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::{BufMut, BytesMut};
+use futures_util::task::AtomicWaker;
+use tokio::sync::Notify;
+
+use super::performative::{self, Kind, Performative};
+use super::translate::put_frame;
+use crate::hub::Credit;
+
+/// Of one connection; clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outgoing(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    table: Mutex<Table>,
+    /// Frames of ours wait to be written.
+    waiting: AtomicBool,
+    writer: AtomicWaker,
+    next_number: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// By the client's channel.
+    sessions: HashMap<u16, Session>,
+    /// The client's channel by ours.
+    channels: HashMap<u16, u16>,
+    frames: BytesMut,
+}
+
+#[derive(Debug, Default)]
+struct Session {
+    /// Links that the client receives over, by its handle.
+    links: HashMap<u32, Link>,
+    names: HashMap<Vec<u8>, u32>,
+    /// The client's handle by ours.
+    handles: HashMap<u32, u32>,
+    /// What was sent and not settled, by delivery-id.
+    deliveries: BTreeMap<u32, Delivery>,
+    last_delivery: Option<u32>,
+    /// Our channel.
+    channel: u16,
+}
+
+#[derive(Debug)]
+struct Link {
+    number: u64,
+    name: Vec<u8>,
+    /// The client settles only once we have (rcv-settle-mode second).
+    second: bool,
+    /// §2.6.7, as it stands in the frames that have passed.
+    delivery_count: u32,
+    sent: u64,
+    credit: Credit,
+    changed: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct Delivery {
+    handle: u32,
+    number: u64,
+    /// The client waits for our settlement.
+    owed: bool,
+}
+
+/// One link that the client receives over.
+#[derive(Clone, Debug)]
+pub(crate) struct OutgoingLink {
+    outgoing: Outgoing,
+    channel: u16,
+    handle: u32,
+    number: u64,
+    changed: Arc<Notify>,
+}
+
+/// What becomes of a delivery whose outcome the client has not settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Settlement {
+    Accepted,
+    Rejected,
+    Released,
+    Modified,
+    /// `rejected`, because.
+    Refused {
+        condition: &'static str,
+        description: String,
+    },
+}
+
+impl Outgoing {
+    /// The link that the client has attached with this handle, if it is one that it receives over.
+    pub(super) fn link(&self, channel: u16, handle: u32) -> Option<OutgoingLink> {
+        let table = self.table();
+        let link = table.sessions.get(&channel)?.links.get(&handle)?;
+        Some(OutgoingLink {
+            outgoing: self.clone(),
+            channel,
+            handle,
+            number: link.number,
+            changed: Arc::clone(&link.changed),
+        })
+    }
+
+    /// Registers who is to write what is said here, and takes it over.
+    pub(super) fn poll_frames(&self, cx: &std::task::Context<'_>, out: &mut BytesMut) {
+        self.0.writer.register(cx.waker());
+        if self.0.waiting.swap(false, Ordering::AcqRel) {
+            out.put(self.table().frames.split());
+        }
+    }
+
+    /// A frame of the client, but no transfer, has come; gives what the engine is to see instead of it, if not the
+    /// same.
+    pub(super) fn inward(&self, channel: u16, frame: &Performative<'_>) -> Option<BytesMut> {
+        match frame.kind {
+            Kind::Begin => {
+                self.table().sessions.insert(channel, Session::default());
+            }
+            Kind::End => {
+                let mut table = self.table();
+                if table.sessions.remove(&channel).is_some() {
+                    table.channels.retain(|_, theirs| *theirs != channel);
+                }
+            }
+            Kind::Attach if frame.is_true(ATTACH_ROLE) => self.attach(channel, frame),
+            Kind::Detach => {
+                if let (Some(handle), Some(session)) =
+                    (frame.uint(0), self.table().sessions.get_mut(&channel))
+                {
+                    session.detach(handle);
+                }
+            }
+            Kind::Flow => self.flow(channel, frame),
+            Kind::Disposition => return self.disposition(channel, frame),
+            _ => {}
+        }
+        None
+    }
+
+    fn attach(&self, channel: u16, frame: &Performative<'_>) {
+        let number = self.0.next_number.fetch_add(1, Ordering::Relaxed);
+        let (Some(fields), Some(handle)) = (frame.fields(), frame.uint(1)) else {
+            return;
+        };
+        let mut table = self.table();
+        let Some(session) = table.sessions.get_mut(&channel) else {
+            return;
+        };
+        let name = fields.first().map(|name| text(name).to_vec()).unwrap_or_default();
+        session.names.insert(name.clone(), handle);
+        let link = Link {
+            number,
+            name,
+            second: matches!(fields.get(ATTACH_RCV_SETTLE_MODE), Some([0x50, 1])),
+            delivery_count: 0,
+            sent: 0,
+            credit: Credit::default(),
+            changed: Arc::default(),
+        };
+        session.links.insert(handle, link);
+    }
+
+    fn flow(&self, channel: u16, frame: &Performative<'_>) {
+        let mut table = self.table();
+        let session = table.sessions.get_mut(&channel);
+        let Some(link) = session
+            .zip(frame.uint(4))
+            .and_then(|(session, handle)| session.links.get_mut(&handle))
+        else {
+            return;
+        };
+        let Some(granted) = frame.uint(6) else { return };
+        // A client that has not seen our attach yet does not know where the count begins; it begins at 0.
+        let limit = frame.uint(5).unwrap_or(0).wrapping_add(granted);
+        let drained = frame.is_true(8);
+        let left = limit.wrapping_sub(link.delivery_count);
+        let left = if drained || left > u32::MAX / 2 { 0 } else { left };
+        link.credit = Credit {
+            seen: link.sent,
+            granted: left,
+        };
+        link.changed.notify_one();
+    }
+
+    /// An outcome that the client has not settled is given to the engine as if it had: the engine answers such too
+    /// early. The answer is owed then. What is not there any more is answered at once.
+    fn disposition(&self, channel: u16, frame: &Performative<'_>) -> Option<BytesMut> {
+        let first = frame.uint(1)?;
+        let last = frame.uint(2).unwrap_or(first);
+        if !frame.is_true(0) {
+            return None;
+        }
+        let mut table = self.table();
+        let session = table.sessions.get_mut(&channel)?;
+        if frame.is_true(3) {
+            let settled: Vec<u32> = session
+                .deliveries
+                .range(first..=last.max(first))
+                .map(|(id, _)| *id)
+                .collect();
+            settled.iter().for_each(|id| {
+                session.deliveries.remove(id);
+            });
+            return None;
+        }
+        let mut fields = frame.fields()?;
+        if !fields.get(4).is_some_and(|state| is_terminal(state)) {
+            return None;
+        }
+        let known_last = last.min(session.last_delivery?);
+        let mut lost = Vec::new();
+        let mut next = first;
+        if first <= known_last {
+            for (id, delivery) in session.deliveries.range_mut(first..=known_last) {
+                delivery.owed = true;
+                if next < *id {
+                    lost.push((next, *id - 1));
+                }
+                next = id.saturating_add(1);
+            }
+            if next <= known_last {
+                lost.push((next, known_last));
+            }
+        }
+        let channel = session.channel;
+        for (first, last) in lost {
+            put_settlement(&mut table.frames, channel, first, last, &gone());
+            self.0.waiting.store(true, Ordering::Release);
+        }
+        drop(table);
+        fields[3] = TRUE;
+        let mut settled = BytesMut::new();
+        performative::put(&mut settled, Kind::Disposition, &fields);
+        Some(settled)
+    }
+
+    /// A frame of the engine, but no transfer, is about to go.
+    pub(super) fn outward(&self, channel: u16, frame: &Performative<'_>) {
+        match frame.kind {
+            Kind::Begin => {
+                if let Some(theirs) = frame.ushort(0) {
+                    let mut table = self.table();
+                    table.channels.insert(channel, theirs);
+                    if let Some(session) = table.sessions.get_mut(&theirs) {
+                        session.channel = channel;
+                    }
+                }
+            }
+            Kind::Detach => {
+                let mut table = self.table();
+                if let (Some(handle), Some(session)) = (frame.uint(0), table.session(channel)) {
+                    session.handles.remove(&handle);
+                }
+            }
+            // The answer to a drain: the count has moved on without deliveries (§2.6.7).
+            Kind::Flow => {
+                let mut table = self.table();
+                let (Some(session), Some(handle)) = (table.session(channel), frame.uint(4)) else {
+                    return;
+                };
+                let link = session
+                    .handles
+                    .get(&handle)
+                    .and_then(|theirs| session.links.get_mut(theirs));
+                if let (Some(link), Some(count)) = (link, frame.uint(5)) {
+                    link.delivery_count = count;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Our attach of a link of this name is about to go; gives whether the client wants to settle second.
+    pub(super) fn attached(&self, channel: u16, name: &[u8], handle: Option<u32>) -> bool {
+        let mut table = self.table();
+        let (Some(session), Some(handle)) = (table.session(channel), handle) else {
+            return false;
+        };
+        let Some(theirs) = session.names.get(name).copied() else {
+            return false;
+        };
+        session.handles.insert(handle, theirs);
+        session.links.get(&theirs).is_some_and(|link| link.second)
+    }
+
+    /// The first frame of a delivery is about to go.
+    pub(super) fn transfer(&self, label: &Label, channel: u16, id: u32, settled: bool) {
+        let mut table = self.table();
+        let Some(session) = table.session(channel) else {
+            return;
+        };
+        session.last_delivery = Some(id);
+        let Some(link) = session.links.get_mut(&label.handle) else {
+            return;
+        };
+        if link.number != label.link {
+            return;
+        }
+        link.delivery_count = link.delivery_count.wrapping_add(1);
+        link.sent += 1;
+        if !settled {
+            let delivery = Delivery {
+                handle: label.handle,
+                number: label.delivery,
+                owed: false,
+            };
+            session.deliveries.insert(id, delivery);
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OutgoingLink {
+    /// How many more deliveries the client takes.
+    pub(super) fn credit(&self) -> Credit {
+        let table = self.outgoing.table();
+        let link = table
+            .sessions
+            .get(&self.channel)
+            .and_then(|session| session.links.get(&self.handle));
+        link.filter(|link| link.number == self.number)
+            .map(|link| link.credit)
+            .unwrap_or_default()
+    }
+
+    /// The client has said something of its credit since this was last waited for.
+    ///
+    /// Cancel safety: nothing is lost.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// What stands before the payload of the link's delivery of this number.
+    pub(super) fn label(&self, delivery: u64, tag: Option<[u8; 16]>) -> Label {
+        Label {
+            handle: self.handle,
+            link: self.number,
+            delivery,
+            tag,
+        }
+    }
+
+    /// Says what became of the delivery of this number, if the client waits to hear it.
+    pub(super) fn answer(&self, delivery: u64, settlement: &Settlement) {
+        let mut table = self.outgoing.table();
+        let Some(session) = table.sessions.get_mut(&self.channel) else {
+            return;
+        };
+        let found = session
+            .deliveries
+            .iter()
+            .find(|(_, known)| known.handle == self.handle && known.number == delivery);
+        let Some((id, owed)) = found.map(|(id, known)| (*id, known.owed)) else {
+            return;
+        };
+        if !owed {
+            return;
+        }
+        session.deliveries.remove(&id);
+        let channel = session.channel;
+        put_settlement(&mut table.frames, channel, id, id, settlement);
+        drop(table);
+        self.outgoing.0.waiting.store(true, Ordering::Release);
+        self.outgoing.0.writer.wake();
+    }
+}
+
+impl Table {
+    /// By our channel.
+    fn session(&mut self, channel: u16) -> Option<&mut Session> {
+        let theirs = self.channels.get(&channel)?;
+        self.sessions.get_mut(theirs)
+    }
+}
+
+impl Session {
+    fn detach(&mut self, handle: u32) {
+        let Some(link) = self.links.remove(&handle) else {
+            return;
+        };
+        if self.names.get(&link.name) == Some(&handle) {
+            self.names.remove(&link.name);
+        }
+        self.deliveries.retain(|_, delivery| delivery.handle != handle);
+    }
+}
+
+/// What the translator needs to know of a delivery, and finds before its payload: the engine carries nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Label {
+    handle: u32,
+    link: u64,
+    delivery: u64,
+    pub(super) tag: Option<[u8; 16]>,
+}
+
+impl Label {
+    pub(super) const LEN: usize = 4 + 8 + 8 + 1 + 16;
+
+    pub(super) fn put(&self, out: &mut impl BufMut) {
+        out.put_u32(self.handle);
+        out.put_u64(self.link);
+        out.put_u64(self.delivery);
+        out.put_u8(u8::from(self.tag.is_some()));
+        out.put_slice(&self.tag.unwrap_or_default());
+    }
+
+    /// Reads it off the front.
+    pub(super) fn take(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (head, rest) = bytes.split_first_chunk::<{ Self::LEN }>()?;
+        let word = |at: usize| {
+            let mut word = [0; 8];
+            word.copy_from_slice(&head[at..at + 8]);
+            u64::from_be_bytes(word)
+        };
+        let mut tag = [0; 16];
+        tag.copy_from_slice(&head[21..]);
+        let label = Self {
+            handle: u32::from_be_bytes([head[0], head[1], head[2], head[3]]),
+            link: word(4),
+            delivery: word(12),
+            tag: (head[20] == 1).then_some(tag),
+        };
+        Some((label, rest))
+    }
+}
+
+/// A settlement for which nothing is there.
+fn gone() -> Settlement {
+    Settlement::Refused {
+        condition: "amqp:not-found",
+        description: "The delivery has been settled, or its lock was lost.".to_owned(),
+    }
+}
+
+/// A disposition (§2.7.6) of the sender, settled.
+fn put_settlement(out: &mut BytesMut, channel: u16, first: u32, last: u32, settlement: &Settlement) {
+    let mut state = BytesMut::new();
+    match settlement {
+        Settlement::Accepted => state.put_slice(&[0x00, 0x53, 0x24, 0x45]),
+        Settlement::Rejected => state.put_slice(&[0x00, 0x53, 0x25, 0x45]),
+        Settlement::Released => state.put_slice(&[0x00, 0x53, 0x26, 0x45]),
+        Settlement::Modified => state.put_slice(&[0x00, 0x53, 0x27, 0x45]),
+        Settlement::Refused {
+            condition,
+            description,
+        } => {
+            let mut error = BytesMut::new();
+            error.put_slice(&[0xa3, u8::try_from(condition.len()).unwrap_or(0)]);
+            error.put_slice(condition.as_bytes());
+            error.put_u8(0xb1);
+            error.put_u32(u32::try_from(description.len()).unwrap_or(0));
+            error.put_slice(description.as_bytes());
+            error.put_u8(0x40);
+            let size = u32::try_from(error.len()).unwrap_or(0);
+            state.put_slice(&[0x00, 0x53, 0x25, 0xd0]);
+            state.put_u32(size + 4 + 12);
+            state.put_u32(1);
+            state.put_slice(&[0x00, 0x53, 0x1d, 0xd0]);
+            state.put_u32(size + 4);
+            state.put_u32(3);
+            state.put_slice(&error);
+        }
+    }
+    let uint = |number: u32| [&[0x70][..], &number.to_be_bytes()].concat();
+    let (first, last) = (uint(first), uint(last));
+    let mut body = BytesMut::new();
+    performative::put(
+        &mut body,
+        Kind::Disposition,
+        &[FALSE, &first, &last, TRUE, &state, FALSE],
+    );
+    put_frame(out, channel, &body, None);
+}
+
+/// Whether a delivery-state is an outcome (§3.4): accepted, rejected, released, modified.
+fn is_terminal(state: &[u8]) -> bool {
+    match state {
+        [0x00, 0x53, code, ..] => (0x24..=0x27).contains(code),
+        [0x00, 0x80, high @ .., _] if high.len() >= 7 && high[..7].iter().all(|byte| *byte == 0) => {
+            (0x24..=0x27).contains(&state[9])
+        }
+        [0x00, 0xa3, length, name @ ..] => {
+            let name = name.get(..usize::from(*length)).unwrap_or_default();
+            OUTCOMES.iter().any(|outcome| outcome.as_bytes() == name)
+        }
+        _ => false,
+    }
+}
+
+/// The content of an encoded string; empty for what is none.
+pub(super) fn text(encoded: &[u8]) -> &[u8] {
+    match encoded {
+        [0xa1, _, text @ ..] | [0xb1, _, _, _, _, text @ ..] => text,
+        _ => &[],
+    }
+}
+
+const OUTCOMES: [&str; 4] = [
+    "amqp:accepted:list",
+    "amqp:rejected:list",
+    "amqp:released:list",
+    "amqp:modified:list",
+];
+const ATTACH_ROLE: usize = 2;
+const ATTACH_RCV_SETTLE_MODE: usize = 4;
+const TRUE: &[u8] = &[0x41];
+const FALSE: &[u8] = &[0x42];
