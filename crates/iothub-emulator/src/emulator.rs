@@ -1,6 +1,7 @@
 //! A running hub.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use iothub_address::{
     AddressError, ConnectionString, DeviceId, HubHost, HubName, Identity, ModuleId, PolicyName, Secret,
@@ -10,6 +11,8 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::builder::Builder;
+use crate::clock::Timestamp;
+use crate::fault::{Fault, FaultError};
 use crate::feed::Feed;
 use crate::hub::{Activity, Authentication, Event, Feedback, Hub, MailboxError, RegistryError, Status};
 use crate::owner::{HubHandle, HubStopped};
@@ -79,6 +82,9 @@ pub enum HubError {
     /// There is no randomness to make keys of.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
+    /// The fault cannot be.
+    #[error(transparent)]
+    Fault(#[from] FaultError),
     /// The hub has stopped.
     #[error("the hub has stopped")]
     Stopped,
@@ -224,6 +230,35 @@ impl Emulator {
             .policy(policy.clone())
             .key(secret(keys.primary()));
         Ok(string.build()?)
+    }
+
+    /// Lets something go wrong.
+    ///
+    /// # Errors
+    /// [`HubError::Fault`] for what cannot be, and [`RegistryError::NotFound`] if it is for a device that is not there.
+    pub async fn inject(&self, fault: Fault) -> Result<(), HubError> {
+        let inject = move |hub: &mut Hub, now| match &fault.whom {
+            Some(whom) if !hub.knows(whom) => Err(RegistryError::NotFound(whom.clone()).into()),
+            _ => hub.inject(fault, now).map_err(HubError::Fault),
+        };
+        self.parts.hub.run(inject).await?
+    }
+
+    /// Turns the hub's clock on by `by`, cut to whole milliseconds, whatever clock it has. What falls due by that has
+    /// been done when this returns.
+    ///
+    /// # Errors
+    /// [`HubError::Stopped`].
+    pub async fn turn_clock(&self, by: Duration) -> Result<Timestamp, HubError> {
+        Ok(self.parts.hub.turn_clock(by).await?)
+    }
+
+    /// The time by the hub's clock.
+    ///
+    /// # Errors
+    /// [`HubError::Stopped`].
+    pub async fn now(&self) -> Result<Timestamp, HubError> {
+        Ok(self.parts.hub.run(|_, now| now).await?)
     }
 
     /// The events that the hub took, and those to come.

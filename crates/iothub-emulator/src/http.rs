@@ -23,7 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::emulator::Parts;
 use crate::owner::HubHandle;
 use crate::websocket::{self, Messages, NotGranted};
-use crate::wire::{Context, certificate_of};
+use crate::wire::{Context, Socket, certificate_of};
 
 /// What `GET /` answers with: a JSON text.
 pub(crate) struct About(Bytes);
@@ -71,6 +71,7 @@ impl Site {
     /// Serves a connection to its end.
     pub(crate) async fn serve(mut self, stream: TcpStream, peer: SocketAddr) {
         let mut stopping = self.stopping.clone();
+        let (stream, ender) = Socket::new(stream);
         let accepting = timeout(
             TLS_TIMEOUT,
             TlsAcceptor::from(Arc::clone(&self.tls)).accept(stream),
@@ -127,7 +128,7 @@ impl Site {
         };
         if let Ok(stream) = upgraded.await {
             let messages = Messages::new(TokioIo::new(stream)).await;
-            self.amqp.serve_stream(messages, peer, certificate).await;
+            self.amqp.serve_stream(messages, peer, certificate, ender).await;
         }
     }
 

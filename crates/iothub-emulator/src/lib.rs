@@ -6,9 +6,11 @@ mod client_certificate;
 mod clock;
 mod cloud_message;
 mod emulator;
+mod fault;
 mod feed;
 mod http;
 mod hub;
+mod impairment;
 mod owner;
 mod random;
 mod service;
@@ -21,6 +23,7 @@ pub use builder::{Builder, Endpoint, StartError};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use cloud_message::CloudMessage;
 pub use emulator::{Emulator, HubError};
+pub use fault::{CloseReason, Fault, FaultError, FaultKind, UnknownFault, UnknownReason};
 pub use feed::{Feed, Notice, Subscription};
 pub use hub::{
     Ack, Activity, AuthFailure, AuthMethod, Authentication, Body, CloudToDevice, Event, Fate, Feedback, Keys,

@@ -14,10 +14,11 @@ use tokio::time::sleep;
 use crate::clock::{Clock, Timestamp};
 use crate::feed::Growth;
 use crate::hub::{
-    Activity, Answer, AuthFailure, Claim, ClientCertificate, Command, ConnectionId, Credit, Delivery, Effect,
-    Event, Feedback, Grant, Hub, LinkId, LockToken, Outcome, Parcel, Refusal, Rejected, Reply, Side, Terms,
-    TokenRefusal, TokenRequest,
+    Activity, Answer, AuthFailure, Claim, ClientCertificate, Command, ConnectionId, Credit, Cut, Delivery,
+    Effect, Event, Feedback, Grant, Hub, LinkId, LockToken, Outcome, Parcel, Refusal, Reply, Side, Terms,
+    TokenRefusal, TokenRequest, Verdict,
 };
+use crate::impairment::Impairment;
 
 /// Runs the hub until every [`HubHandle`] is gone.
 pub(crate) async fn run(
@@ -29,15 +30,27 @@ pub(crate) async fn run(
     feedback: Growth<Feedback>,
 ) {
     let mut waiting = Waiting::default();
+    let mut clock = Turned {
+        clock,
+        on: Duration::ZERO,
+    };
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         tokio::select! {
             biased;
             count = requests.recv_many(&mut batch, BATCH) => if count == 0 { break },
-            () = sleep_until(hub.poll_timeout(), &*clock) => {}
+            () = sleep_until(hub.poll_timeout(), &clock) => {}
         }
-        let now = clock.now();
+        let mut now = clock.now();
         for request in batch.drain(..) {
+            if let Request::TurnClock { by, turned } = request {
+                clock.on = clock.on.saturating_add(by);
+                now = clock.now();
+                hub.handle_timeout(now);
+                waiting.perform_all(&mut hub);
+                let _ = turned.send(now);
+                continue;
+            }
             waiting.serve(&mut hub, request, now);
             waiting.perform_all(&mut hub);
         }
@@ -49,8 +62,20 @@ pub(crate) async fn run(
     }
 }
 
+/// The hub's clock, turned on by hand.
+struct Turned {
+    clock: Arc<dyn Clock>,
+    on: Duration,
+}
+
+impl Turned {
+    fn now(&self) -> Timestamp {
+        self.clock.now() + self.on
+    }
+}
+
 /// Until the hub's clock shows the time, or a little while: a clock may be turned, and does not say so.
-async fn sleep_until(deadline: Option<Timestamp>, clock: &dyn Clock) {
+async fn sleep_until(deadline: Option<Timestamp>, clock: &Turned) {
     let Some(deadline) = deadline else {
         return std::future::pending().await;
     };
@@ -62,10 +87,10 @@ async fn sleep_until(deadline: Option<Timestamp>, clock: &dyn Clock) {
 /// What a connection must do. It is its last order.
 #[derive(Debug)]
 pub(crate) enum ConnectionOrder {
-    /// Close, and say why.
-    Close(Refusal),
-    /// Break off without a word.
-    Blow,
+    /// Close, and say why unless there is nothing to say.
+    Close(Option<Refusal>),
+    /// Break off without a word of AMQP.
+    Blow(Cut),
 }
 
 /// What a link must do.
@@ -73,10 +98,10 @@ pub(crate) enum ConnectionOrder {
 pub(crate) enum LinkOrder {
     /// Send this.
     Send(Box<Parcel>),
-    /// Detach, and say why. It is the last order.
-    Detach(Refusal),
+    /// Detach, and say why unless there is nothing to say. It is the last order.
+    Detach(Option<Refusal>),
     /// End the session with all its links, and say why. It is the last order.
-    EndSession(Refusal),
+    EndSession(Option<Refusal>),
 }
 
 /// Who waits for what.
@@ -86,6 +111,7 @@ struct Waiting {
     answers: HashMap<Reply, Waiter>,
     orders: HashMap<ConnectionId, oneshot::Sender<ConnectionOrder>>,
     link_orders: HashMap<LinkId, mpsc::Sender<LinkOrder>>,
+    impairments: HashMap<ConnectionId, Impairment>,
 }
 
 struct Waiter {
@@ -101,8 +127,10 @@ impl Waiting {
                 connection,
                 peer,
                 orders,
+                impairment,
             } => {
                 self.orders.insert(connection, orders);
+                self.impairments.insert(connection, impairment);
                 hub.handle(connection, Command::Came { peer }, now);
             }
             Request::Ask {
@@ -166,8 +194,11 @@ impl Waiting {
             }
             Request::Gone { connection, why } => {
                 self.orders.remove(&connection);
+                self.impairments.remove(&connection);
                 hub.handle(connection, Command::Gone { why }, now);
             }
+            // The clock is not ours.
+            Request::TurnClock { .. } => {}
             Request::Run(work) => {
                 let answer = work(hub, now);
                 self.perform_all(hub);
@@ -201,12 +232,22 @@ impl Waiting {
                     self.link_orders.remove(&link);
                 }
             }
-            Effect::Detach(link, refusal) => self.order_last(link, LinkOrder::Detach(refusal)),
-            Effect::End(link, refusal) => self.order_last(link, LinkOrder::EndSession(refusal)),
+            Effect::Detach(link, refusal) => self.order_last(link, LinkOrder::Detach(Some(refusal))),
+            Effect::DetachGently(link) => self.order_last(link, LinkOrder::Detach(None)),
+            Effect::End(link, refusal) => self.order_last(link, LinkOrder::EndSession(Some(refusal))),
+            Effect::EndGently(link) => self.order_last(link, LinkOrder::EndSession(None)),
             Effect::Close(connection, refusal) => {
-                self.order_connection(connection, ConnectionOrder::Close(refusal));
+                self.order_connection(connection, ConnectionOrder::Close(Some(refusal)));
             }
-            Effect::Blow(connection) => self.order_connection(connection, ConnectionOrder::Blow),
+            Effect::CloseGently(connection) => {
+                self.order_connection(connection, ConnectionOrder::Close(None));
+            }
+            Effect::Blow(connection, cut) => self.order_connection(connection, ConnectionOrder::Blow(cut)),
+            Effect::Impair(connection, impairments) => {
+                if let Some(impairment) = self.impairments.get(&connection) {
+                    impairment.set(impairments);
+                }
+            }
         }
     }
 
@@ -229,6 +270,7 @@ pub(crate) enum Request {
         connection: ConnectionId,
         peer: SocketAddr,
         orders: oneshot::Sender<ConnectionOrder>,
+        impairment: Impairment,
     },
     Ask {
         connection: ConnectionId,
@@ -249,6 +291,10 @@ pub(crate) enum Request {
         why: String,
     },
     Run(Work),
+    TurnClock {
+        by: Duration,
+        turned: oneshot::Sender<Timestamp>,
+    },
 }
 
 /// Gives what is to be done once the effects of the work are.
@@ -307,6 +353,7 @@ impl HubHandle {
     pub(crate) async fn connect(
         &self,
         peer: SocketAddr,
+        impairment: Impairment,
     ) -> Result<(Client, oneshot::Receiver<ConnectionOrder>), HubStopped> {
         let connection = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
         let (orders, ordered) = oneshot::channel();
@@ -314,6 +361,7 @@ impl HubHandle {
             connection,
             peer,
             orders,
+            impairment,
         })
         .await?;
         Ok((
@@ -339,6 +387,13 @@ impl HubHandle {
         });
         self.send(Request::Run(work)).await?;
         answered.await.map_err(|_| HubStopped)
+    }
+
+    /// Turns the hub's clock on; returns what it then shows, when what falls due by that is done.
+    pub(crate) async fn turn_clock(&self, by: Duration) -> Result<Timestamp, HubStopped> {
+        let (turned, done) = oneshot::channel();
+        self.send(Request::TurnClock { by, turned }).await?;
+        done.await.map_err(|_| HubStopped)
     }
 
     async fn send(&self, request: Request) -> Result<(), HubStopped> {
@@ -375,12 +430,14 @@ impl Client {
         }
     }
 
+    /// `None` is no answer: the client is not to be told.
     pub(crate) async fn put_token(
         &self,
         request: TokenRequest,
-    ) -> Result<Result<(), TokenRefusal>, HubStopped> {
+    ) -> Result<Option<Result<(), TokenRefusal>>, HubStopped> {
         match self.ask(Ask::PutToken(request)).await? {
-            Answer::Token(outcome) => Ok(outcome),
+            Answer::Token(outcome) => Ok(Some(outcome)),
+            Answer::Silence => Ok(None),
             _ => Err(HubStopped),
         }
     }
@@ -484,7 +541,7 @@ impl Client {
 pub(crate) struct Took(oneshot::Receiver<Answer>);
 
 impl Took {
-    pub(crate) async fn wait(self) -> Result<Result<Rejected, Refusal>, HubStopped> {
+    pub(crate) async fn wait(self) -> Result<Result<Verdict, Refusal>, HubStopped> {
         match self.0.await {
             Ok(Answer::Took(outcome)) => Ok(outcome),
             _ => Err(HubStopped),

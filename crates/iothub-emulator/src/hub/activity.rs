@@ -5,6 +5,7 @@ use std::fmt;
 use super::authentication::AuthFailure;
 use super::thumbprint::Thumbprint;
 use crate::clock::Timestamp;
+use crate::fault::FaultKind;
 
 /// One thing that happened to a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +57,11 @@ pub enum What {
         /// The identity, or `policy NAME`.
         principal: String,
     },
+    /// A fault that was injected struck it.
+    Struck {
+        /// Which.
+        fault: FaultKind,
+    },
     /// It may not use a link.
     LinkRefused {
         /// The address of the node, as it wrote it.
@@ -85,6 +91,7 @@ impl fmt::Display for What {
             Self::ShowedCertificate { thumbprint } => write!(f, "showed certificate {thumbprint}"),
             Self::Refused(why) => write!(f, "was refused: {why}"),
             Self::Expired { principal } => write!(f, "is {principal} no longer: the token has expired"),
+            Self::Struck { fault } => write!(f, "is struck by {fault}"),
             Self::LinkRefused { address, condition } => write!(f, "was refused {address:?}: {condition}"),
             Self::Gone { why } => write!(f, "is gone: {why}"),
         }

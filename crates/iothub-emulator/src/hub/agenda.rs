@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use iothub_address::Identity;
 
 use super::command::{ConnectionId, Reply};
+use super::faults::FaultId;
 use crate::clock::Timestamp;
 
 /// Something that falls due. Each stands on the agenda at most once.
@@ -12,6 +13,8 @@ use crate::clock::Timestamp;
 pub(crate) enum Due {
     /// The connection's first token is to be taken back.
     Tokens(ConnectionId),
+    /// A fault begins or ends.
+    Fault(FaultId),
     /// An answer that was held back is to be given.
     Answer(Reply),
     /// A lock of the mailbox ends, or a message in it.

@@ -130,6 +130,15 @@ pub enum AuthFailure {
     /// The connection holds as many tokens as one may.
     #[error("the connection holds {MAX_TOKENS} tokens, and none may hold more")]
     TooManyTokens,
+    /// A fault that was injected says so.
+    #[error("a fault was injected")]
+    Injected {
+        /// The status that the client is told.
+        status: i32,
+    },
+    /// It was taken, and a fault that was injected says that the client is not told.
+    #[error("the token was taken and not answered: a fault was injected")]
+    Swallowed,
     /// More devices came at once than the hub's tier lets in.
     #[error("more devices come at once than the hub's tier lets in")]
     Throttled,

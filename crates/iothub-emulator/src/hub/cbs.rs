@@ -39,6 +39,7 @@ impl TokenRefusal {
             }
             AuthFailure::Expired { .. } => (401, "The specified SAS token is expired".to_owned()),
             AuthFailure::TooManyTokens => (403, format!("amqp:resource-limit-exceeded (403005): {failure}.")),
+            AuthFailure::Injected { status } => (*status, "Refused by a fault that was injected.".to_owned()),
             // What the real hub answers is not known; HTTP's status says it.
             AuthFailure::Throttled => (429, format!("ThrottlingException (429001): {failure}.")),
             AuthFailure::NotRegistered(identity) => {

@@ -7,6 +7,7 @@ use iothub_address::Identity;
 use super::authentication::AuthFailure;
 use super::cbs::{TokenRefusal, TokenRequest};
 use super::certificate::ClientCertificate;
+use super::faults::{Cut, Impairments};
 use super::mailbox::{LockToken, Outcome};
 use super::message::Message;
 use super::refusal::Refusal;
@@ -89,6 +90,14 @@ impl Delivery {
         }
     }
 
+    /// The application properties of what came: of a batch, not those of the messages in it.
+    pub(crate) fn properties(&self) -> &[(String, Value)] {
+        match self {
+            Self::Message(message) => &message.application_properties,
+            Self::Batch(batch) => &batch.properties,
+        }
+    }
+
     pub(crate) fn into_messages(self) -> impl Iterator<Item = Message> {
         let (one, many) = match self {
             Self::Message(message) => (Some(message), Vec::new()),
@@ -155,24 +164,41 @@ pub(crate) enum Effect {
     Send(LinkId, Box<Parcel>),
     /// Detach a link and say why.
     Detach(LinkId, Refusal),
+    /// Detach a link, without an error.
+    DetachGently(LinkId),
     /// End the session of a link and say why.
-    #[allow(dead_code, reason = "the faults are the only ones to want it")]
     End(LinkId, Refusal),
     /// Close a connection and say why.
     Close(ConnectionId, Refusal),
-    /// Break a connection off without a word.
-    #[allow(dead_code, reason = "the faults are the only ones to want it")]
-    Blow(ConnectionId),
+    /// End the session of a link, without an error.
+    EndGently(LinkId),
+    /// Close a connection, without an error.
+    CloseGently(ConnectionId),
+    /// Break a connection off without a word of AMQP.
+    Blow(ConnectionId, Cut),
+    /// From now on this is wrong with the connection, and nothing else.
+    Impair(ConnectionId, Impairments),
 }
 
 #[derive(Debug)]
 pub(crate) enum Answer {
     Admitted(Result<(), AuthFailure>),
     Token(Result<(), TokenRefusal>),
+    /// To a token that was put: nothing at all.
+    Silence,
     Link(Result<Grant, Refusal>),
     /// What of the deliveries was not taken, or that the link must end.
-    Took(Result<Rejected, Refusal>),
+    Took(Result<Verdict, Refusal>),
     Settled(Result<(), Refusal>),
+}
+
+/// What the client is told of the deliveries of a command.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Verdict {
+    /// All others were accepted.
+    AllBut(Rejected),
+    /// Nothing.
+    Withheld,
 }
 
 /// The deliveries of a command that are rejected, by their place in it, in order.

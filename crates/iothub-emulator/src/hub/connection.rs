@@ -8,6 +8,7 @@ use iothub_address::{Identity, PolicyName};
 use super::authentication::{AuthFailure, Held, MAX_TOKENS, Principal};
 use super::certificate::Shown;
 use super::event::AuthMethod;
+use super::faults::Impairments;
 use super::registry::Registry;
 use super::{Grant, LinkId};
 use crate::clock::Timestamp;
@@ -21,6 +22,8 @@ pub(crate) struct Connection {
     /// What it showed in its TLS handshake.
     certificate: Option<Shown>,
     links: BTreeMap<LinkId, Grant>,
+    /// What it was last told is wrong with it.
+    pub(super) impairments: Impairments,
 }
 
 /// Whom a token speaks for: a later one for the same replaces the earlier. Policies come first, so that all of them
@@ -113,6 +116,13 @@ impl Connection {
             Subject::Identity(identity) => registry.is_enabled(identity),
             Subject::Policy(_) => true,
         });
+    }
+
+    /// Whether a token of `identity` itself was shown, by SASL or to `$cbs`.
+    pub(crate) fn speaks_for(&self, identity: &Identity) -> bool {
+        let plain = self.plain.as_ref().map(|held| &held.principal);
+        matches!(plain, Some(Principal::Identity { identity: own, .. }) if own == identity)
+            || self.put.contains_key(&Subject::Identity(identity.clone()))
     }
 
     /// Who came in by PLAIN.

@@ -12,6 +12,7 @@ mod command;
 mod connection;
 mod departure;
 mod event;
+mod faults;
 mod feedback;
 mod limits;
 mod links;
@@ -41,9 +42,10 @@ pub(crate) use certificate::{ClientCertificate, DeviceAuthorities};
 pub use cloud_to_device::MailboxError;
 pub(crate) use command::{
     Answer, Batch, Claim, Command, ConnectionId, Credit, Delivery, Effect, Grant, LinkId, Parcel, Rejected,
-    Reply, Side, Terms,
+    Reply, Side, Terms, Verdict,
 };
 pub use event::{AuthMethod, Event, Scope, Sender, Source};
+pub(crate) use faults::{Cut, Impairments};
 pub use feedback::{Ack, Fate, Feedback};
 pub(crate) use limits::Limits;
 pub use limits::Tier;
@@ -62,6 +64,7 @@ pub use value::Value;
 use self::agenda::{Agenda, Due};
 use self::cloud_to_device::Mailboxes;
 use self::connection::Connection;
+use self::faults::Faults;
 use self::log::Log;
 use crate::clock::Timestamp;
 
@@ -100,6 +103,7 @@ pub(crate) struct Hub {
     clock_skew: Duration,
     agenda: Agenda,
     limits: Limits,
+    faults: Faults,
     /// The answers that are held back, each for its entry on the agenda.
     held: BTreeMap<Reply, Answer>,
     refusals: Refusals,
@@ -123,6 +127,7 @@ impl Hub {
             clock_skew: setup.clock_skew,
             agenda: Agenda::default(),
             limits: setup.limits,
+            faults: Faults::default(),
             held: BTreeMap::new(),
             refusals: Refusals::new(setup.seed),
             effects: VecDeque::new(),
@@ -135,6 +140,7 @@ impl Hub {
             Command::Came { peer } => {
                 self.connections.insert(from, Connection::default());
                 self.note(from, What::Came { peer }, now);
+                self.strike_who_came(from, now);
             }
             Command::Authenticate {
                 claim,
@@ -148,14 +154,21 @@ impl Hub {
                     _ => now,
                 };
                 self.answer_at(at, reply, Answer::Admitted(outcome), now);
+                self.strike_who_is_known(from, now);
             }
             Command::PutToken { request, reply } => {
                 let outcome = self.put_token(from, request, now);
                 let at = *outcome.as_ref().unwrap_or(&now);
-                let answer = outcome
-                    .map(drop)
-                    .map_err(|failure| TokenRefusal::new(&failure, self.name.as_str()));
-                self.answer_at(at, reply, Answer::Token(answer), now);
+                let answer = match outcome {
+                    Err(AuthFailure::Swallowed) => Answer::Silence,
+                    outcome => Answer::Token(
+                        outcome
+                            .map(drop)
+                            .map_err(|failure| TokenRefusal::new(&failure, self.name.as_str())),
+                    ),
+                };
+                self.answer_at(at, reply, answer, now);
+                self.strike_who_is_known(from, now);
             }
             Command::OpenLink {
                 link,
@@ -165,6 +178,7 @@ impl Hub {
                 reply,
             } => {
                 let granted = self.grant(from, &address, side, now);
+                let granted = granted.and_then(|grant| self.unless_refused_by_fault(grant, now));
                 if let Err(refusal) = &granted {
                     let condition = refusal.condition.as_str();
                     self.note(from, What::LinkRefused { address, condition }, now);
@@ -175,6 +189,7 @@ impl Hub {
                 // Behind the answer: a link takes orders once it knows that it is one.
                 if let Some(grant) = grant {
                     self.open_link(from, link, &grant, &terms, now);
+                    self.strike_link(from, link, &grant, now);
                 }
             }
             Command::Telemetry {
@@ -182,8 +197,12 @@ impl Hub {
                 deliveries,
                 reply,
             } => {
-                let (outcome, at) = self.telemetry(from, &sender, deliveries, now);
-                self.answer_at(at, reply, Answer::Took(outcome), now);
+                let told = self.telemetry(from, &sender, deliveries, now);
+                self.answer_at(told.at, reply, Answer::Took(told.outcome), now);
+                for fault in told.faults {
+                    // A hub that has too many takes no notice of one more.
+                    let _ = self.inject(fault.after(told.at, now), now);
+                }
             }
             Command::Credit { link, credit } => self.credit(from, link, credit, now),
             Command::Settle {
@@ -216,6 +235,7 @@ impl Hub {
         while let Some(due) = self.agenda.take(now) {
             match due {
                 Due::Tokens(connection) => self.expire(connection, now),
+                Due::Fault(fault) => self.turn_fault(fault, now),
                 Due::Answer(reply) => self.effects.extend(
                     self.held
                         .remove(&reply)
@@ -236,6 +256,10 @@ impl Hub {
         authentication: Authentication,
     ) -> Result<(), RegistryError> {
         self.registry.register(identity, authentication, self.seed)
+    }
+
+    pub(crate) fn knows(&self, identity: &Identity) -> bool {
+        self.registry.get(identity).is_some()
     }
 
     pub(crate) fn set_policy(&mut self, name: PolicyName, policy: Policy) {

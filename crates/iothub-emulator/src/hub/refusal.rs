@@ -10,6 +10,8 @@ pub(crate) struct Refusal {
     pub(crate) code: u32,
     pub(crate) message: String,
     pub(crate) tracking_id: String,
+    /// What is written in place of the condition's own name.
+    named: Option<String>,
     at: Timestamp,
 }
 
@@ -20,6 +22,9 @@ pub(crate) enum Condition {
     NotFound,
     NotAllowed,
     ConnectionForced,
+    DetachForced,
+    InternalError,
+    InvalidArgument,
     ResourceLimitExceeded,
     Throttled,
     LinkStolen,
@@ -32,6 +37,9 @@ impl Condition {
             Self::NotFound => "amqp:not-found",
             Self::NotAllowed => "amqp:not-allowed",
             Self::ConnectionForced => "amqp:connection:forced",
+            Self::DetachForced => "amqp:link:detach-forced",
+            Self::InternalError => "amqp:internal-error",
+            Self::InvalidArgument => "com.microsoft:argument-error",
             Self::ResourceLimitExceeded => "amqp:resource-limit-exceeded",
             Self::Throttled => "com.microsoft:device-container-throttled",
             Self::LinkStolen => "amqp:link:stolen",
@@ -40,6 +48,18 @@ impl Condition {
 }
 
 impl Refusal {
+    /// With another name for its condition.
+    #[must_use]
+    pub(crate) fn named(mut self, name: Option<String>) -> Self {
+        self.named = name;
+        self
+    }
+
+    /// The AMQP error condition, as it is written.
+    pub(crate) fn condition_name(&self) -> &str {
+        self.named.as_deref().unwrap_or(self.condition.as_str())
+    }
+
     /// The JSON text that the real hub puts into `error.description`, as traces of it show.
     pub(crate) fn description(&self) -> String {
         serde_json::json!({
@@ -77,6 +97,7 @@ impl Refusals {
             code,
             message: message.into(),
             tracking_id,
+            named: None,
             at: now,
         }
     }
@@ -96,7 +117,10 @@ impl Refusals {
 /// The hub's error codes, by the names that the SDKs give them.
 pub(crate) mod code {
     pub(crate) const INVALID_OPERATION: u32 = 400_003;
+    pub(crate) const INVALID_ARGUMENT: u32 = 400_004;
     pub(crate) const CLOSED_ON_NEW_CONNECTION: u32 = 400_027;
+    /// One of the two that the SDKs' tables name for it.
+    pub(crate) const FAULT_INJECTED: u32 = 400_029;
     pub(crate) const UNAUTHORIZED_ACCESS: u32 = 401_002;
     pub(crate) const QUOTA_EXCEEDED: u32 = 403_002;
     pub(crate) const THROTTLING: u32 = 429_001;

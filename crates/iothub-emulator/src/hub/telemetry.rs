@@ -3,13 +3,32 @@
 use iothub_address::Identity;
 
 use super::Hub;
-use super::command::{ConnectionId, Delivery, Rejected};
+use super::command::{ConnectionId, Delivery, Rejected, Verdict};
 use super::connection::Use;
 use super::event::Source;
+use super::faults::{NotAFault, Settlement, asked_for};
 use super::limits::Operation;
 use super::message::Message;
-use super::refusal::Refusal;
+use super::refusal::{Condition, Refusal, code};
 use crate::clock::Timestamp;
+use crate::fault::Fault;
+
+/// What the sender is told, and when; and the faults that it asked for, which come after that.
+pub(super) struct Told {
+    pub(super) outcome: Result<Verdict, Refusal>,
+    pub(super) at: Timestamp,
+    pub(super) faults: Vec<Fault>,
+}
+
+impl Told {
+    const fn now(outcome: Result<Verdict, Refusal>, now: Timestamp) -> Self {
+        Self {
+            outcome,
+            at: now,
+            faults: Vec::new(),
+        }
+    }
+}
 
 impl Hub {
     /// Takes what the hub's limits let through; gives what does not, and when the sender is to be told. What waits in
@@ -21,16 +40,20 @@ impl Hub {
         identity: &Identity,
         deliveries: Vec<Delivery>,
         now: Timestamp,
-    ) -> (Result<Rejected, Refusal>, Timestamp) {
+    ) -> Told {
         let sender = match self.authorize(from, identity, Use::Keep(self.token_grace), now) {
             Ok(sender) => sender,
-            Err(refusal) => return (Err(refusal), now),
+            Err(refusal) => return Told::now(Err(refusal), now),
         };
         let mut rejected = Rejected::new();
+        let mut asked = Vec::new();
         let mut at = now;
         for (place, delivery) in deliveries.iter().enumerate() {
-            match self.admit_delivery(delivery, now) {
-                Ok(due) => at = at.max(due),
+            match self.admit_delivery(identity, delivery, now) {
+                Ok((due, fault)) => {
+                    at = at.max(due);
+                    asked.extend(fault);
+                }
                 Err(refusal) => rejected.push((place, refusal)),
             }
         }
@@ -41,10 +64,45 @@ impl Hub {
             .filter(|(place, _)| places.next_if_eq(place).is_none())
             .flat_map(|(_, delivery)| delivery.into_messages());
         self.log.append(sender, Source::Telemetry, taken, now);
-        (Ok(rejected), at)
+        let (verdict, at) = match self.settlement_fault(identity) {
+            None => (Verdict::AllBut(rejected), at),
+            Some(Settlement::Withheld) => (Verdict::Withheld, now),
+            Some(Settlement::DelayedBy(delay)) => (Verdict::AllBut(rejected), at + delay),
+        };
+        Told {
+            outcome: Ok(verdict),
+            at,
+            faults: asked,
+        }
     }
 
-    fn admit_delivery(&mut self, delivery: &Delivery, now: Timestamp) -> Result<Timestamp, Refusal> {
+    /// Gives when the sender is to be told, and the fault that the delivery asks for.
+    fn admit_delivery(
+        &mut self,
+        identity: &Identity,
+        delivery: &Delivery,
+        now: Timestamp,
+    ) -> Result<(Timestamp, Option<Fault>), Refusal> {
+        if let Some(refusal) = self.refused_by_fault(identity, now) {
+            return Err(refusal);
+        }
+        let fault = match asked_for(delivery.properties()) {
+            None => None,
+            Some(Ok(fault)) => Some(fault.of(identity.clone())),
+            Some(Err(NotAFault(property))) => {
+                let text = format!("The property {property} has a value that no fault has.");
+                return Err(self.refusals.refuse(
+                    Condition::InvalidArgument,
+                    code::INVALID_ARGUMENT,
+                    text,
+                    now,
+                ));
+            }
+        };
+        Ok((self.count_delivery(delivery, now)?, fault))
+    }
+
+    fn count_delivery(&mut self, delivery: &Delivery, now: Timestamp) -> Result<Timestamp, Refusal> {
         if self.limits.are_off() {
             return Ok(now);
         }

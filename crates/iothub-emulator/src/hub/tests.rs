@@ -152,7 +152,7 @@ impl World {
             deliveries,
             reply,
         }) {
-            Answer::Took(outcome) => outcome.map(|rejected| assert_eq!(rejected, [])),
+            Answer::Took(outcome) => outcome.map(|told| assert_eq!(told, Verdict::AllBut(vec![]))),
             other => panic!("{other:?}"),
         }
     }

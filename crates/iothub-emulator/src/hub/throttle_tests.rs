@@ -22,7 +22,7 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, deliveries: Vec<Delivery>) -> Option<Result<Rejected, Refusal>> {
+    fn deliver(&mut self, deliveries: Vec<Delivery>) -> Option<Result<Verdict, Refusal>> {
         match self.ask_late(1, |reply| Command::Telemetry {
             sender: identity("device1"),
             deliveries,
@@ -67,14 +67,14 @@ fn messages(count: usize) -> Vec<Delivery> {
 fn sends_above_the_throttle_wait_for_their_answer_and_then_are_rejected() {
     let mut world = of(Tier::S1);
     world.admitted(1, "device1");
-    assert_eq!(world.deliver(messages(6000)), Some(Ok(vec![])));
+    assert_eq!(world.deliver(messages(6000)), Some(Ok(Verdict::AllBut(vec![]))));
     // Ten seconds' worth waits; what is beyond is rejected, and the rest of the command is not.
     assert_eq!(world.deliver(messages(1002)), None);
     assert_eq!(world.count(), 7000);
     world.turn_to_millis(9_999);
     assert_eq!(world.hub.poll_effect().map(|_| ()), None);
     world.turn_to_millis(10_000);
-    let Some(Effect::Answer(_, Answer::Took(Ok(rejected)))) = world.hub.poll_effect() else {
+    let Some(Effect::Answer(_, Answer::Took(Ok(Verdict::AllBut(rejected))))) = world.hub.poll_effect() else {
         panic!("no answer")
     };
     let told: Vec<_> = rejected
@@ -85,7 +85,7 @@ fn sends_above_the_throttle_wait_for_their_answer_and_then_are_rejected() {
     assert_eq!(told, [(1000, throttled, 429_001), (1001, throttled, 429_001)]);
     // By then there is room again.
     world.turn_to_millis(11_000);
-    assert_eq!(world.deliver(messages(100)), Some(Ok(vec![])));
+    assert_eq!(world.deliver(messages(100)), Some(Ok(Verdict::AllBut(vec![]))));
 }
 
 /// F1: 8,000 messages of 0.5 KB a day.
@@ -106,14 +106,16 @@ fn above_the_daily_quota_messages_are_rejected_until_midnight() {
     };
     // 513 bytes are two messages.
     let first = (0..4000).map(|_| sized(513)).collect();
-    assert_eq!(world.deliver(batch(first)), Some(Ok(vec![])));
-    let rejected = world.deliver(messages(1)).unwrap().unwrap();
+    assert_eq!(world.deliver(batch(first)), Some(Ok(Verdict::AllBut(vec![]))));
+    let Verdict::AllBut(rejected) = world.deliver(messages(1)).unwrap().unwrap() else {
+        panic!("nothing was told")
+    };
     assert_eq!(rejected[0].1.condition.as_str(), "amqp:resource-limit-exceeded");
     assert_eq!(rejected[0].1.code, 403_002);
     assert_eq!(world.count(), 4000);
     // 2023-11-15T00:00:00Z.
     world.turn_to_millis(6_400_000);
-    assert_eq!(world.deliver(messages(1)), Some(Ok(vec![])));
+    assert_eq!(world.deliver(messages(1)), Some(Ok(Verdict::AllBut(vec![]))));
 }
 
 /// Of a tier that lets 100 a second in, a minute's worth at once.

@@ -5,10 +5,11 @@ use iothub_sas::UnixTime;
 use super::Hub;
 use super::activity::What;
 use super::agenda::Due;
-use super::authentication::{self, AuthFailure, Held};
+use super::authentication::{self, AuthFailure, Held, Principal};
 use super::cbs::{SAS_TYPES, TokenRequest};
 use super::command::{ConnectionId, Effect};
 use super::connection::{Connection, Use};
+use super::faults::TokenFault;
 use super::refusal::{Condition, Refusals, code};
 use crate::clock::Timestamp;
 
@@ -49,12 +50,24 @@ impl Hub {
         }
         let held = authentication::put_token(&self.registry, &self.names, &token, self.token_time(now))?;
         let held = self.with_skew(held);
+        let identity = match &held.principal {
+            Principal::Identity { identity, .. } => Some(identity),
+            Principal::Policy { .. } => None,
+        };
+        let fault = self.token_fault(identity);
+        if let Some(TokenFault::Refused(status)) = fault {
+            return Err(AuthFailure::Injected { status });
+        }
         let principal = held.principal.to_string();
         let renews = self.connections.entry(from).or_default().holds(&held.principal);
         let at = if renews { now } else { self.count_token(now)? };
         let put = self.connections.entry(from).or_default().put(held);
         self.schedule_tokens(from);
-        put.map(|()| (principal, at))
+        put?;
+        match fault {
+            Some(_) => Err(AuthFailure::Swallowed),
+            None => Ok((principal, at)),
+        }
     }
 
     /// The time that a token has to outlive.

@@ -38,7 +38,7 @@ pub(super) async fn take_requests(
             Ok(mut message) => {
                 let request = message.properties.message_id.take();
                 match shared.client.put_token(request_of(message)).await {
-                    Ok(outcome) => Ok(Reply { request, outcome }),
+                    Ok(outcome) => Ok(outcome.map(|outcome| Reply { request, outcome })),
                     Err(HubStopped) => break link::End::Theirs,
                 }
             }
@@ -47,7 +47,7 @@ pub(super) async fn take_requests(
         shared.intake.taken(weight);
         let settled = match reply {
             Ok(reply) => {
-                if !shared.replies.push(reply) {
+                if reply.is_some_and(|reply| !shared.replies.push(reply)) {
                     let text = format!("{MAX_TOKEN_REPLIES} answers wait for a link to be sent over.");
                     break link::End::Ours(link::error("amqp:resource-limit-exceeded", text));
                 }

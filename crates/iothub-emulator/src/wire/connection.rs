@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use fe2o3_amqp::acceptor::{ConnectionAcceptor, ListenerConnectionHandle, SessionAcceptor};
@@ -13,21 +14,23 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::cbs::Replies;
 use super::outgoing::Outgoing;
 use super::session::Shared;
+use super::socket::{Ender, Socket};
 use super::stream::{Fault, Intake, Translated};
 use super::translate::ENGINE_FRAME_SIZE;
 use super::{
     AMQP_HEADER, AMQP_HEADER_LEN, ANSWER_TIMEOUT, CHANNEL_MAX, ENGINE_TIMEOUT, FIRST_OUTGOING_ID, HANDLE_MAX,
-    HANDSHAKE_TIMEOUT, IDLE_TIME_OUT_MS, INCOMING_WINDOW, MAX_FRAME_SIZE, OUTGOING_WINDOW, link, sasl,
-    session,
+    HANDSHAKE_TIMEOUT, IDLE_TIME_OUT_MS, INCOMING_WINDOW, LAST_WORDS, MAX_FRAME_SIZE, OUTGOING_WINDOW, link,
+    sasl, session,
 };
-use crate::hub::{Claim, ClientCertificate};
+use crate::hub::{Claim, ClientCertificate, Cut};
+use crate::impairment::Impairment;
 use crate::owner::{Client, ConnectionOrder, HubHandle, HubStopped};
 
 /// What all connections share.
@@ -82,58 +85,88 @@ impl From<HubStopped> for Ending {
 impl Context {
     /// Serves a connection to its end.
     pub(crate) async fn serve_amqp(self, stream: TcpStream, peer: SocketAddr, transport: Transport) {
-        let Ok((client, orders)) = self.hub.connect(peer).await else {
+        let impairment = Impairment::default();
+        let Ok((client, orders)) = self.hub.connect(peer, impairment.clone()).await else {
             return;
         };
+        let (stream, ender) = Socket::new(stream);
+        let rim = Rim { ender, impairment };
         let context = self.clone();
         let opening = async {
+            let rim = rim.clone();
             match transport {
-                Transport::Plain => context.open(stream, None, &client).await,
+                Transport::Plain => context.open(stream, None, &client, rim).await,
                 Transport::Tls(config) => {
                     let accepting = TlsAcceptor::from(config).accept(stream);
                     let stream = accepting.await.map_err(Ending::Tls)?;
                     let certificate = certificate_of(&stream);
-                    context.open(stream, certificate, &client).await
+                    context.open(stream, certificate, &client, rim).await
                 }
             }
         };
-        let served = self.serve(Box::pin(opening), &client, orders).await;
+        let served = self.serve(Box::pin(opening), &client, orders, rim.clone()).await;
         client.gone(served.to_string()).await;
     }
 
-    /// Serves a connection on a stream that something else has made of one, to its end.
+    /// Serves a connection on a stream that something else has made of one, to its end; `ender` is that of the socket
+    /// under it.
     pub(crate) async fn serve_stream<S>(
         self,
         stream: S,
         peer: SocketAddr,
         certificate: Option<ClientCertificate>,
+        ender: Ender,
     ) where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let Ok((client, orders)) = self.hub.connect(peer).await else {
+        let impairment = Impairment::default();
+        let Ok((client, orders)) = self.hub.connect(peer, impairment.clone()).await else {
             return;
         };
+        let rim = Rim { ender, impairment };
         let context = self.clone();
-        let opening = Box::pin(context.open(stream, certificate, &client));
-        let served = self.serve(opening, &client, orders).await;
+        let opening = Box::pin(context.open(stream, certificate, &client, rim.clone()));
+        let served = self.serve(opening, &client, orders, rim).await;
         client.gone(served.to_string()).await;
     }
 
     async fn serve(
-        mut self,
-        opening: impl Future<Output = Result<Open, Ending>>,
+        self,
+        opening: impl Future<Output = Result<Open, Ending>> + Send,
         client: &Client,
-        orders: oneshot::Receiver<ConnectionOrder>,
+        mut orders: oneshot::Receiver<ConnectionOrder>,
+        rim: Rim,
     ) -> Ending {
         let mut stopping = self.stopping.clone();
-        let opening = timeout(HANDSHAKE_TIMEOUT, opening);
-        let opened = tokio::select! {
-            biased;
-            _ = stopping.wait_for(|stopping| *stopping) => return Ending::Stopped,
-            opened = opening => opened,
+        let mut opening = pin!(timeout(HANDSHAKE_TIMEOUT, opening));
+        let mut early = None;
+        let opened = loop {
+            tokio::select! {
+                biased;
+                _ = stopping.wait_for(|stopping| *stopping) => return Ending::Stopped,
+                Ok(order) = &mut orders, if early.is_none() => match order {
+                    ConnectionOrder::Blow(cut) => {
+                        rim.break_off(cut);
+                        return Ending::BrokenOff;
+                    }
+                    // There must be a connection before it can be closed.
+                    close @ ConnectionOrder::Close(_) => early = Some(close),
+                },
+                opened = &mut opening => break opened,
+            }
+        };
+        let order = async {
+            match early {
+                Some(order) => order,
+                None => match orders.await {
+                    Ok(order) => order,
+                    // The hub has stopped, and says so elsewhere.
+                    Err(_) => std::future::pending().await,
+                },
+            }
         };
         match opened {
-            Ok(Ok(open)) => open.run(client, orders, &mut self.stopping).await,
+            Ok(Ok(open)) => open.run(client, order, &mut stopping).await,
             Ok(Err(ending)) => ending,
             Err(_) => Ending::Slow,
         }
@@ -145,6 +178,7 @@ impl Context {
         mut stream: S,
         certificate: Option<ClientCertificate>,
         client: &Client,
+        rim: Rim,
     ) -> Result<Open, Ending>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -204,6 +238,7 @@ impl Context {
             self.container_id.clone(),
             intake.clone(),
             outgoing.clone(),
+            rim.impairment.clone(),
         );
         let acceptor = ConnectionAcceptor::builder()
             .container_id(self.container_id.clone())
@@ -218,6 +253,7 @@ impl Context {
             fuse,
             intake,
             outgoing,
+            rim,
         })
     }
 }
@@ -233,13 +269,42 @@ struct Open {
     fuse: FuseGuard,
     intake: Intake,
     outgoing: Outgoing,
+    rim: Rim,
+}
+
+/// What can be done to a connection from outside of AMQP.
+#[derive(Clone)]
+struct Rim {
+    ender: Ender,
+    impairment: Impairment,
+}
+
+impl Rim {
+    /// Says how the socket is to end; who calls it sees to it that it does.
+    fn break_off(&self, cut: Cut) {
+        match cut {
+            Cut::Finish => self.impairment.finish(),
+            Cut::Abrupt => {}
+            Cut::Reset => self.ender.reset(),
+        }
+    }
+}
+
+/// Who ends a connection, and how.
+enum Closing {
+    /// The client, or what is below.
+    Theirs,
+    /// We do.
+    Ours(Option<definitions::Error>),
+    /// We do, by ending the stream under it.
+    Below,
 }
 
 impl Open {
     async fn run(
         mut self,
         client: &Client,
-        orders: oneshot::Receiver<ConnectionOrder>,
+        order: impl Future<Output = ConnectionOrder> + Send,
         stopping: &mut watch::Receiver<bool>,
     ) -> Ending {
         let mut sessions = JoinSet::new();
@@ -249,27 +314,44 @@ impl Open {
             outgoing: self.outgoing.clone(),
             replies: Replies::default(),
         };
-        let (ending, error) = tokio::select! {
+        let order = async {
+            let order = order.await;
+            sleep(LAST_WORDS).await;
+            order
+        };
+        let (ending, closing) = tokio::select! {
             biased;
-            _ = stopping.wait_for(|stopping| *stopping) => (Ending::Stopped, Some(shutting_down())),
-            Ok(order) = orders => match order {
-                ConnectionOrder::Close(refusal) => {
+            _ = stopping.wait_for(|stopping| *stopping) => {
+                (Ending::Stopped, Closing::Ours(Some(shutting_down())))
+            }
+            order = order => match order {
+                ConnectionOrder::Close(Some(refusal)) => {
                     let error = link::refused(&refusal);
-                    (Ending::Ordered(refusal.message), Some(error))
+                    (Ending::Ordered(refusal.message), Closing::Ours(Some(error)))
                 }
-                ConnectionOrder::Blow => {
-                    self.fuse.0.blow(Blown::Stopped);
-                    (Ending::BrokenOff, None)
+                ConnectionOrder::Close(None) => (Ending::Ordered("a fault".to_owned()), Closing::Ours(None)),
+                ConnectionOrder::Blow(cut) => {
+                    self.rim.break_off(cut);
+                    if cut != Cut::Finish {
+                        self.fuse.0.blow(Blown::Stopped);
+                    }
+                    (Ending::BrokenOff, Closing::Below)
                 }
             },
-            () = accept_sessions(&mut self.handle, &mut sessions, &shared) => (Ending::Closed, None),
+            () = accept_sessions(&mut self.handle, &mut sessions, &shared) => (Ending::Closed, Closing::Theirs),
         };
-        let outcome = match error {
-            Some(error) => timeout(ANSWER_TIMEOUT, self.handle.close_with_error(error))
+        let below = matches!(closing, Closing::Below);
+        let outcome = match closing {
+            Closing::Ours(Some(error)) => timeout(ANSWER_TIMEOUT, self.handle.close_with_error(error))
                 .await
                 .is_ok(),
-            None => timeout(ENGINE_TIMEOUT, self.handle.on_close()).await.is_ok(),
+            Closing::Ours(None) => timeout(ANSWER_TIMEOUT, self.handle.close()).await.is_ok(),
+            Closing::Theirs | Closing::Below => timeout(ENGINE_TIMEOUT, self.handle.on_close()).await.is_ok(),
         };
+        if below {
+            // The stream's own end is to be written too.
+            let _ = timeout(ANSWER_TIMEOUT, self.fuse.0.drained()).await;
+        }
         let why = self.fuse.0.why();
         // From here on nothing that the engine waits for can come. A `close` that waits for a silent client's
         // answer would otherwise keep the engine busy for ever.

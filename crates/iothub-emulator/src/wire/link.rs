@@ -17,7 +17,7 @@ use super::decode::{self, Malformed};
 use super::stream::Intake;
 use super::translate::FRAME_WEIGHT;
 use super::{ANSWER_TIMEOUT, MAX_TAKEN, MAX_TAKEN_BYTES, MAX_TELEMETRY_SIZE};
-use crate::hub::{self, Refusal, Rejected};
+use crate::hub::{self, Refusal, Rejected, Verdict};
 use crate::owner::{Client, HubStopped, LinkOrder};
 
 /// Takes a device's messages to the hub, until the link or the hub ends, or the hub orders it to end.
@@ -58,7 +58,8 @@ pub(crate) async fn telemetry(
                 Some(end) => break end,
                 None => continue,
             },
-            Some(Ok(Ok(rejected))) => taken.reject(rejected),
+            Some(Ok(Ok(Verdict::AllBut(rejected)))) => taken.reject(rejected),
+            Some(Ok(Ok(Verdict::Withheld))) => taken.withhold(),
             Some(Ok(Err(refusal))) => break End::Ours(refused(&refusal)),
             Some(Err(HubStopped)) => break End::Theirs,
         }
@@ -118,7 +119,7 @@ pub(crate) fn error(condition: &str, description: String) -> definitions::Error 
 
 /// The hub's refusal as an AMQP error.
 pub(crate) fn refused(refusal: &Refusal) -> definitions::Error {
-    error(refusal.condition.as_str(), refusal.description())
+    error(refusal.condition_name(), refusal.description())
 }
 
 /// The data sections that `translate` made of a delivery's frames.
@@ -158,6 +159,11 @@ impl Taken {
                 self.rejected.push((info, error));
             }
         }
+    }
+
+    /// Nothing is told of what the hub has taken.
+    fn withhold(&mut self) {
+        self.accepted.clear();
     }
 
     /// What the hub rejected is not accepted.
@@ -233,12 +239,17 @@ pub(super) enum End {
     Theirs,
     /// We do.
     Ours(definitions::Error),
+    /// We do, and there is nothing to say.
+    Gently,
     /// We do, and its session with it.
-    Session(definitions::Error),
+    Session(Option<definitions::Error>),
 }
 
-/// The session of a link must end, and why.
-pub(super) struct EndSession(pub(super) definitions::Error);
+/// The session of a link must end, and why. The link is kept until it has: the engine detaches what is dropped.
+pub(super) struct EndSession {
+    pub(super) why: Option<definitions::Error>,
+    pub(super) link: LinkEndpoint,
+}
 
 impl End {
     pub(super) async fn perform(self, receiver: Receiver) -> Option<EndSession> {
@@ -249,7 +260,14 @@ impl End {
                 let _ = timeout(ANSWER_TIMEOUT, receiver.close_with_error(error)).await;
                 None
             }
-            Self::Session(error) => Some(EndSession(error)),
+            Self::Gently => {
+                let _ = timeout(ANSWER_TIMEOUT, receiver.close()).await;
+                None
+            }
+            Self::Session(why) => Some(EndSession {
+                why,
+                link: LinkEndpoint::Receiver(receiver),
+            }),
         }
     }
 
@@ -260,7 +278,14 @@ impl End {
                 let _ = timeout(ANSWER_TIMEOUT, sender.close_with_error(error)).await;
                 None
             }
-            Self::Session(error) => Some(EndSession(error)),
+            Self::Gently => {
+                let _ = timeout(ANSWER_TIMEOUT, sender.close()).await;
+                None
+            }
+            Self::Session(why) => Some(EndSession {
+                why,
+                link: LinkEndpoint::Sender(sender),
+            }),
         }
     }
 }
@@ -270,8 +295,9 @@ pub(super) fn ordered(order: Option<LinkOrder>) -> End {
     match order {
         // Only a link that the client receives over is given such, and looks for them itself.
         Some(LinkOrder::Send(_)) => End::Ours(error("amqp:internal-error", String::new())),
-        Some(LinkOrder::Detach(refusal)) => End::Ours(refused(&refusal)),
-        Some(LinkOrder::EndSession(refusal)) => End::Session(refused(&refusal)),
+        Some(LinkOrder::Detach(Some(refusal))) => End::Ours(refused(&refusal)),
+        Some(LinkOrder::Detach(None)) => End::Gently,
+        Some(LinkOrder::EndSession(refusal)) => End::Session(refusal.as_ref().map(refused)),
         None => End::Ours(error(
             "amqp:resource-limit-exceeded",
             "The link is too slow.".to_owned(),

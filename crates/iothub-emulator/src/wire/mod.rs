@@ -16,6 +16,7 @@ mod outward;
 mod performative;
 mod sasl;
 mod session;
+mod socket;
 mod stream;
 mod translate;
 
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 pub(crate) use connection::{Context, Transport, certificate_of};
 pub(crate) use listener::serve;
+pub(crate) use socket::Socket;
 
 /// A protocol header and a frame header are both this long, in bytes.
 const AMQP_HEADER_LEN: usize = 8;
@@ -65,6 +67,8 @@ const MAX_TOKEN_REPLIES: usize = 1024;
 /// The most deliveries over one link that the client has not settled; the link sends no more until it does. More
 /// than all that a mailbox can have out at once.
 const MAX_UNSETTLED: usize = 1024;
+/// The most bytes that wait while a fault lets a connection send nothing; the engine waits then.
+const MAX_UNSAID: usize = 1024 * 1024;
 /// How much is read at once, in bytes.
 const READ_CHUNK: usize = 16 * 1024;
 
@@ -72,5 +76,8 @@ const READ_CHUNK: usize = 16 * 1024;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a client may take to answer our `detach`, `end` or `close`.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a session or connection that we end goes on, so that what was said before arrives before: the engine
+/// lets an end overtake it, and a reset does so by its nature.
+const LAST_WORDS: Duration = Duration::from_millis(20);
 /// How long the engine's task may take to end once its stream has.
 const ENGINE_TIMEOUT: Duration = Duration::from_secs(1);

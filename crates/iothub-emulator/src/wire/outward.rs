@@ -8,12 +8,15 @@
 //! - Delivery-tags of four bytes become little-endian counters, as the real hub's are; others are taken from the label
 //!   that stands before the payload of a delivery (see [`Label`]).
 
+use std::collections::BTreeMap;
+
 use bytes::{BufMut, BytesMut};
 
 use super::outgoing::{self, Label, Outgoing};
 use super::performative::{self, Kind, Performative};
 use super::translate::{next_frame, put_frame};
 use super::{AMQP_HEADER_LEN, CHANNEL_MAX, HANDLE_MAX, IDLE_TIME_OUT_MS, MAX_FRAME_SIZE};
+use crate::hub::Impairments;
 
 /// Translates what the engine writes.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub(crate) struct Outward {
     /// Less than one frame, between two calls.
     unread: BytesMut,
     headed: bool,
+    /// What a fault makes less of, as the engine wrote it: the last of each link, and of each session.
+    held_back: BTreeMap<(u16, Option<u32>), BytesMut>,
 }
 
 impl Outward {
@@ -32,11 +37,18 @@ impl Outward {
             outgoing,
             unread: BytesMut::new(),
             headed: false,
+            held_back: BTreeMap::new(),
         }
     }
 
     /// Translates `bytes` into `out`, for a peer that takes frames up to `max_frame` bytes.
-    pub(crate) fn translate(&mut self, bytes: &[u8], max_frame: u32, out: &mut BytesMut) {
+    pub(crate) fn translate(
+        &mut self,
+        bytes: &[u8],
+        max_frame: u32,
+        impairments: Impairments,
+        out: &mut BytesMut,
+    ) {
         self.unread.put_slice(bytes);
         if !self.headed {
             if self.unread.len() < AMQP_HEADER_LEN {
@@ -46,11 +58,51 @@ impl Outward {
             self.headed = true;
         }
         while let Some(frame) = next_frame(&mut self.unread) {
-            self.frame(&frame, max_frame, out);
+            self.frame(&frame, max_frame, impairments, out);
         }
     }
 
-    fn frame(&self, frame: &[u8], max_frame: u32, out: &mut BytesMut) {
+    /// Writes what was held back, unless there is still something wrong that it would have to be held back for.
+    pub(crate) fn release(&mut self, impairments: Impairments, out: &mut BytesMut) {
+        if !impairments.has(Impairments::NO_CREDIT.with(Impairments::NO_WINDOW)) {
+            for (_, frame) in std::mem::take(&mut self.held_back) {
+                out.put_slice(&frame);
+            }
+        }
+    }
+
+    /// Notes what a fault takes out of `flow`, and gives what is left of it.
+    fn impair(
+        &mut self,
+        channel: u16,
+        flow: &Performative<'_>,
+        impairments: Impairments,
+    ) -> Option<BytesMut> {
+        let mut fields = flow.fields()?;
+        let handle = flow.uint(4);
+        let credit = impairments.has(Impairments::NO_CREDIT) && handle.is_some();
+        let window = impairments.has(Impairments::NO_WINDOW);
+        if !credit && !window {
+            return None;
+        }
+        fields.resize(FLOW_FIELDS.max(fields.len()), NULL);
+        let mut whole = BytesMut::new();
+        performative::put(&mut whole, Kind::Flow, &fields);
+        let mut held = BytesMut::new();
+        put_frame(&mut held, channel, &whole, None);
+        self.held_back.insert((channel, handle), held);
+        if credit {
+            fields[6] = ZERO; // link-credit
+        }
+        if window {
+            fields[1] = ZERO; // incoming-window
+        }
+        let mut impaired = BytesMut::new();
+        performative::put(&mut impaired, Kind::Flow, &fields);
+        Some(impaired)
+    }
+
+    fn frame(&mut self, frame: &[u8], max_frame: u32, impairments: Impairments, out: &mut BytesMut) {
         // The engine writes no extended headers.
         let (header, body) = frame.split_at(AMQP_HEADER_LEN);
         let channel = u16::from_be_bytes([header[6], header[7]]);
@@ -85,9 +137,27 @@ impl Outward {
                 };
                 put_whole(&mut whole, &performative, &edit);
             }
-            _ => {
+            kind => {
                 self.outgoing.outward(channel, &performative);
-                put_whole(&mut whole, &performative, &Edit::default());
+                match kind {
+                    Kind::Flow => match self.impair(channel, &performative, impairments) {
+                        Some(impaired) => whole = impaired,
+                        None => {
+                            self.held_back.remove(&(channel, performative.uint(4)));
+                        }
+                    },
+                    Kind::Begin if impairments.has(Impairments::NO_WINDOW) => {
+                        put_begin(&mut whole, &performative);
+                    }
+                    Kind::Detach => {
+                        self.held_back.remove(&(channel, performative.uint(0)));
+                    }
+                    Kind::End => self.held_back.retain(|(of, _), _| *of != channel),
+                    _ => {}
+                }
+                if whole.is_empty() {
+                    put_whole(&mut whole, &performative, &Edit::default());
+                }
             }
         }
         if whole.is_empty() || AMQP_HEADER_LEN + whole.len() + payload.len() > max_frame as usize {
@@ -116,6 +186,18 @@ fn data_content(payload: &[u8]) -> Option<&[u8]> {
         [0x00, 0x53, 0x75, 0xb0, _, _, _, _, content @ ..] => Some(content),
         _ => None,
     }
+}
+
+/// Writes a `begin` that gives no window.
+fn put_begin(out: &mut BytesMut, begin: &Performative<'_>) {
+    let mut whole = BytesMut::new();
+    put_whole(&mut whole, begin, &Edit::default());
+    let Some(whole) = Performative::of(&whole) else {
+        return;
+    };
+    let Some(mut fields) = whole.fields() else { return };
+    fields[2] = ZERO; // incoming-window
+    performative::put(out, Kind::Begin, &fields);
 }
 
 /// Writes the performative with all its fields; nothing for `end` and `close`, which have one.
@@ -245,6 +327,7 @@ pub(super) const LABELLED: u32 = 0x6c61_6265;
 const TRANSFER_FORMAT: usize = 3;
 /// rcv-settle-mode `second`
 const SECOND: &[u8] = &[0x50, 1];
+const FLOW_FIELDS: usize = 11;
 const NULL: &[u8] = &[0x40];
 const ZERO: &[u8] = &[0x43];
 const EMPTY_SOURCE: &[u8] = &[0x00, 0x53, 0x28, 0x45];

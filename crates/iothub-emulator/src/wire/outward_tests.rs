@@ -14,7 +14,12 @@ const END: &[u8] = &[0x00, 0x53, 0x17, 0x45];
 fn outward(body: &[u8], max_frame: u32) -> Vec<u8> {
     let mut outward = Outward::new("id".to_owned(), Outgoing::default());
     let mut out = BytesMut::new();
-    outward.translate(&[&AMQP_HEADER[..], &frame(7, body)].concat(), max_frame, &mut out);
+    outward.translate(
+        &[&AMQP_HEADER[..], &frame(7, body)].concat(),
+        max_frame,
+        Impairments::default(),
+        &mut out,
+    );
     out[AMQP_HEADER.len()..].to_vec()
 }
 
@@ -145,7 +150,7 @@ fn the_engines_open_becomes_ours_whatever_the_pieces() {
         let mut out = BytesMut::new();
         written
             .chunks(size)
-            .for_each(|piece| outward.translate(piece, u32::MAX, &mut out));
+            .for_each(|piece| outward.translate(piece, u32::MAX, Impairments::default(), &mut out));
         assert_eq!(out, expected, "in pieces of {size}");
     }
 }

@@ -8,14 +8,14 @@ use fe2o3_amqp_types::messaging::{Source, Target, TargetArchetype};
 use fe2o3_amqp_types::performatives::Attach;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::cbs::{self, Replies};
 use super::link::EndSession;
 use super::outbox::Outbox;
 use super::outgoing::{Outgoing, OutgoingLink};
 use super::stream::Intake;
-use super::{ANSWER_TIMEOUT, MAX_MESSAGE_SIZE, link};
+use super::{ANSWER_TIMEOUT, LAST_WORDS, MAX_MESSAGE_SIZE, link};
 use crate::hub::{Grant, Side, Terms};
 use crate::owner::{Client, HubStopped, Opened};
 
@@ -32,10 +32,16 @@ pub(crate) struct Shared {
 pub(crate) async fn serve(mut session: ListenerSessionHandle, channel: u16, shared: Shared) {
     let mut links = JoinSet::new();
     let (alive, over) = watch::channel(());
+    let mut ending = None;
     loop {
         let next = tokio::select! {
             Some(ended) = links.join_next() => match ended {
-                Ok(Some(EndSession(error))) => Err(Over::Ours(error)),
+                Ok(Some(EndSession { why, link })) => {
+                    // What its links have said goes out before.
+                    sleep(LAST_WORDS).await;
+                    ending = Some(link);
+                    Err(Over::Ours(why))
+                }
                 _ => continue,
             },
             attach = session.next_incoming_attach() => attach.ok_or(Over::Stopped),
@@ -48,12 +54,15 @@ pub(crate) async fn serve(mut session: ListenerSessionHandle, channel: u16, shar
             Ok(()) => {}
             Err(Over::Stopped) => break,
             Err(Over::Ours(error)) => {
-                let _ = timeout(ANSWER_TIMEOUT, session.end_with_error(error)).await;
+                let _ = match error {
+                    Some(error) => timeout(ANSWER_TIMEOUT, session.end_with_error(error)).await,
+                    None => timeout(ANSWER_TIMEOUT, session.end()).await,
+                };
                 break;
             }
         }
     }
-    drop((session, alive));
+    drop((session, alive, ending));
     // The links' channels are closed: each ends by itself.
     while links.join_next().await.is_some() {}
 }
@@ -62,7 +71,7 @@ pub(crate) async fn serve(mut session: ListenerSessionHandle, channel: u16, shar
 enum Over {
     Stopped,
     /// We end the session.
-    Ours(definitions::Error),
+    Ours(Option<definitions::Error>),
 }
 
 impl From<HubStopped> for Over {
@@ -179,10 +188,10 @@ fn refused(error: &AcceptorAttachError) -> Result<(), Over> {
         // The engine says nothing to the client here, which would wait for ever.
         AcceptorAttachError::LocalReceiver(ReceiverAttachError::DuplicatedLinkName)
         | AcceptorAttachError::LocalSender(SenderAttachError::DuplicatedLinkName) => {
-            Err(Over::Ours(link::error(
+            Err(Over::Ours(Some(link::error(
                 "amqp:session:handle-in-use",
                 "A link of this name is attached already.".to_owned(),
-            )))
+            ))))
         }
         _ => Ok(()),
     }

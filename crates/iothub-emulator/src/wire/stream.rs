@@ -16,7 +16,9 @@ use tokio::time::{Sleep, sleep};
 use super::outgoing::Outgoing;
 use super::outward::Outward;
 use super::translate::{Inward, Overstep};
-use super::{AMQP_HEADER, ANSWER_TIMEOUT, MAX_UNREAD, READ_CHUNK, UNREAD_TIMEOUT};
+use super::{AMQP_HEADER, ANSWER_TIMEOUT, MAX_UNREAD, MAX_UNSAID, READ_CHUNK, UNREAD_TIMEOUT};
+use crate::hub::Impairments;
+use crate::impairment::Impairment;
 
 /// The weight of what a connection's frames brought to the engine and has not come out at a link, in bytes.
 ///
@@ -103,12 +105,19 @@ pub(crate) struct Translated<S> {
     unwritten: BytesMut,
     intake: Intake,
     waiting: Option<Pin<Box<Sleep>>>,
+    impairment: Impairment,
     /// The client's side of the stream has ended.
     ended: bool,
 }
 
 impl<S> Translated<S> {
-    pub(crate) fn new(inner: S, container_id: String, intake: Intake, outgoing: Outgoing) -> Self {
+    pub(crate) fn new(
+        inner: S,
+        container_id: String,
+        intake: Intake,
+        outgoing: Outgoing,
+        impairment: Impairment,
+    ) -> Self {
         Self {
             inner,
             inward: Inward::new(outgoing.clone()),
@@ -118,6 +127,7 @@ impl<S> Translated<S> {
             unwritten: BytesMut::new(),
             intake,
             waiting: None,
+            impairment,
             ended: false,
         }
     }
@@ -149,6 +159,18 @@ enum Waited {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Translated<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let impairments = this.impairment.watch(cx);
+        if this.impairment.is_finished() {
+            return Poll::Ready(Ok(()));
+        }
+        // The engine may have nothing to write when what held its words back has ended.
+        this.outward.release(impairments, &mut this.unwritten);
+        if let Poll::Ready(Err(error)) = this.poll_pass_on(cx) {
+            return Poll::Ready(Err(error));
+        }
+        if impairments.has(Impairments::UNREAD) {
+            return Poll::Pending;
+        }
         while this.ready.is_empty() {
             // The engine reads whenever it has nothing to write, so this is where our own frames go. What does not
             // go now goes with the engine's next ones.
@@ -193,6 +215,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Translated<S> {
 
 impl<S: AsyncWrite + Unpin> Translated<S> {
     fn poll_pass_on(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.impairment.now().has(Impairments::SILENT) {
+            // It is the reader that goes on with this once there is nothing wrong.
+            return if self.unwritten.len() < MAX_UNSAID {
+                Poll::Ready(Ok(()))
+            } else {
+                self.impairment.watch(cx);
+                Poll::Pending
+            };
+        }
         while !self.unwritten.is_empty() {
             let written = ready!(Pin::new(&mut self.inner).poll_write(cx, &self.unwritten))?;
             self.unwritten.advance(written);
@@ -206,7 +237,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Translated<S> {
         let this = self.get_mut();
         ready!(this.poll_pass_on(cx))?;
         let max_frame = this.inward.peer_max_frame().unwrap_or(u32::MAX);
-        this.outward.translate(bytes, max_frame, &mut this.unwritten);
+        this.outward
+            .translate(bytes, max_frame, this.impairment.now(), &mut this.unwritten);
         // What does not go now goes with the next write or flush: the bytes are taken either way.
         match this.poll_pass_on(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
@@ -264,7 +296,14 @@ mod tests {
     async fn flooded() -> (Translated<tokio::io::DuplexStream>, Intake) {
         let (ours, mut theirs) = duplex(64 * 1024);
         let intake = Intake::default();
-        let mut stream = Translated::new(ours, "id".to_owned(), intake.clone(), Outgoing::default());
+        let impairment = Impairment::default();
+        let mut stream = Translated::new(
+            ours,
+            "id".to_owned(),
+            intake.clone(),
+            Outgoing::default(),
+            impairment,
+        );
         tokio::spawn(async move {
             theirs.write_all(&flood()).await.unwrap();
             // And one more, so that there is something to wait for.

@@ -6,6 +6,7 @@ mod certificates;
 mod cloud_to_device;
 mod common;
 mod door;
+mod faults;
 mod full_lists;
 mod hostile;
 mod https;

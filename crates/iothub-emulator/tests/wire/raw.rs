@@ -266,6 +266,23 @@ impl Raw {
         }
     }
 
+    /// Reads to the end of the stream, and says how it ends.
+    pub(crate) async fn end(&mut self) -> std::io::Result<()> {
+        let mut rest = Vec::new();
+        // Only so that a test that fails ends.
+        let end = tokio::time::timeout(
+            std::time::Duration::from_secs(20),
+            self.stream.read_to_end(&mut rest),
+        );
+        end.await.expect("the hub does not end the connection").map(drop)
+    }
+
+    /// Whether nothing comes, though there is time for it.
+    pub(crate) async fn is_silent(&mut self) -> bool {
+        let wait = std::time::Duration::from_millis(200);
+        tokio::time::timeout(wait, self.stream.read_u8()).await.is_err()
+    }
+
     /// Reads to the end of the stream, however it ends.
     pub(crate) async fn drain(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
