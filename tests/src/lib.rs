@@ -1,6 +1,7 @@
 //! The harness that the tests across crates share.
 #![forbid(unsafe_code)]
 
+pub mod cloud;
 pub mod frames;
 pub mod reactive;
 pub mod scripted;

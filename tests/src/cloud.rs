@@ -1,0 +1,634 @@
+//! A hub of hand-written frames for what comes to devices: cloud-to-device messages, methods, twins; for any number of
+//! devices on any number of connections. What it sends and expects is the protocol as the SDKs know it, not as this
+//! workspace's emulator does.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+use crate::frames::{
+    AMQP_HEADER, NULL, SASL_HEADER, TRUE, close, fields, frame_on, number, open, performative,
+    sasl_mechanisms, sasl_outcome, string, symbol, text, uint, ushort,
+};
+
+/// What the hub has seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Seen {
+    /// A connection, by its number from 1.
+    Connection(usize),
+    /// A token for this audience.
+    Token(String),
+    /// A link was attached: the hub's address, and whether the client receives on it.
+    Attach(String, bool),
+    /// A device's message: its encoded sections.
+    Telemetry(String, Vec<u8>),
+    /// A request or an answer on a methods or twin link: its encoded sections.
+    Sent(String, Vec<u8>),
+    /// What the hub had sent was settled, by this outcome's descriptor.
+    Settled(u8),
+    /// A link was detached by the client.
+    Detach(String),
+    /// A session was ended by the client.
+    End,
+    /// The connection was closed in good order.
+    Close,
+    /// A connection is gone, by its number.
+    Gone(usize),
+}
+
+enum Order {
+    Send(String, Vec<u8>),
+    Detach(String, &'static str),
+    Cut,
+    Refuse(String, &'static str),
+    TokenStatus(String, Option<i32>),
+    Mute(bool),
+}
+
+/// A hub on a free port of this machine, for one test.
+pub struct Cloud {
+    /// Where it listens.
+    pub address: SocketAddr,
+    seen: mpsc::UnboundedReceiver<Seen>,
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+impl Cloud {
+    /// Starts one that takes every token.
+    ///
+    /// # Panics
+    /// When no port can be had.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let (telling, seen) = mpsc::unbounded_channel();
+        let (orders, queue) = mpsc::unbounded_channel();
+        tokio::spawn(serve(listener, telling, queue));
+        Self {
+            address,
+            seen,
+            orders,
+        }
+    }
+
+    /// Sends this message on the client's link that receives from an address with this end, as soon as there is one
+    /// and it has credit.
+    pub fn send(&self, address: &str, sections: Vec<u8>) {
+        let _ = self.orders.send(Order::Send(address.to_owned(), sections));
+    }
+
+    /// Detaches all links of an address with this end, with this condition.
+    pub fn detach(&self, address: &str, condition: &'static str) {
+        let _ = self.orders.send(Order::Detach(address.to_owned(), condition));
+    }
+
+    /// Drops all connections.
+    pub fn cut(&self) {
+        let _ = self.orders.send(Order::Cut);
+    }
+
+    /// From now on links of addresses with this end are refused; an empty condition takes that back.
+    pub fn refuse(&self, address: &str, condition: &'static str) {
+        let _ = self.orders.send(Order::Refuse(address.to_owned(), condition));
+    }
+
+    /// From now on tokens for audiences with this end get this status, or no answer at all.
+    pub fn token_status(&self, audience: &str, status: Option<i32>) {
+        let _ = self.orders.send(Order::TokenStatus(audience.to_owned(), status));
+    }
+
+    /// From now on telemetry gets no outcome, or gets one again.
+    pub fn mute(&self, mute: bool) {
+        let _ = self.orders.send(Order::Mute(mute));
+    }
+
+    /// The next thing seen.
+    ///
+    /// # Panics
+    /// When nothing comes for long.
+    pub async fn next(&mut self) -> Seen {
+        let next = tokio::time::timeout(std::time::Duration::from_secs(20), self.seen.recv());
+        next.await.expect("something happens").expect("the hub lives")
+    }
+
+    /// The next thing seen that this is something of.
+    ///
+    /// # Panics
+    /// When nothing of the kind comes for long.
+    pub async fn find<T>(&mut self, mut of: impl FnMut(Seen) -> Option<T>) -> T {
+        loop {
+            if let Some(found) = of(self.next().await) {
+                return found;
+            }
+        }
+    }
+
+    /// What was seen and not looked at.
+    pub fn rest(&mut self) -> Vec<Seen> {
+        std::iter::from_fn(|| self.seen.try_recv().ok()).collect()
+    }
+}
+
+/// A message of one data section, under these application properties.
+#[must_use]
+pub fn message(
+    properties: &[&[u8]],
+    annotations: &[(&str, Vec<u8>)],
+    application: &[(&str, &str)],
+    body: &[u8],
+) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if !annotations.is_empty() {
+        let entries: Vec<Vec<u8>> = annotations
+            .iter()
+            .flat_map(|(key, value)| [symbol(key), value.clone()])
+            .collect();
+        bytes.extend([0x00, 0x53, 0x72]);
+        bytes.extend(map(&entries));
+    }
+    if !properties.is_empty() {
+        bytes.extend(performative(0x73, properties));
+    }
+    if !application.is_empty() {
+        let entries: Vec<Vec<u8>> = application
+            .iter()
+            .flat_map(|(key, value)| [string(key), string(value)])
+            .collect();
+        bytes.extend([0x00, 0x53, 0x74]);
+        bytes.extend(map(&entries));
+    }
+    bytes.extend([0x00, 0x53, 0x75, 0xb0]);
+    bytes.extend(
+        u32::try_from(body.len())
+            .expect("a test's body is small")
+            .to_be_bytes(),
+    );
+    bytes.extend(body);
+    bytes
+}
+
+/// A uuid.
+#[must_use]
+pub fn uuid(bytes: [u8; 16]) -> Vec<u8> {
+    [&[0x98][..], &bytes].concat()
+}
+
+/// A long.
+#[must_use]
+pub fn long(value: i64) -> Vec<u8> {
+    [&[0x81][..], &value.to_be_bytes()].concat()
+}
+
+/// An int.
+#[must_use]
+pub fn int(value: i32) -> Vec<u8> {
+    [&[0x71][..], &value.to_be_bytes()].concat()
+}
+
+fn map(entries: &[Vec<u8>]) -> Vec<u8> {
+    let content = entries.concat();
+    let size = u32::try_from(content.len() + 4).expect("a test's map is small");
+    let count = u32::try_from(entries.len()).expect("a test's map is small");
+    [&[0xd1][..], &size.to_be_bytes(), &count.to_be_bytes(), &content].concat()
+}
+
+/// Reads the sections of a message: by descriptor, what each holds, as it is encoded.
+#[must_use]
+pub fn sections(mut message: &[u8]) -> BTreeMap<u8, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    while let [0x00, 0x53, code, rest @ ..] = message {
+        let length = value_length(rest);
+        found.insert(*code, rest[..length].to_vec());
+        message = &rest[length..];
+    }
+    found
+}
+
+/// The entries of an encoded map with string or symbol keys.
+#[must_use]
+pub fn entries(map: &[u8]) -> BTreeMap<String, Vec<u8>> {
+    let mut rest = match map {
+        [0xc1, _, _, rest @ ..] | [0xd1, _, _, _, _, _, _, _, _, rest @ ..] => rest,
+        _ => &[],
+    };
+    let mut found = BTreeMap::new();
+    while !rest.is_empty() {
+        let key = value_length(rest);
+        let value = value_length(&rest[key..]);
+        found.insert(text(&rest[..key]), rest[key..key + value].to_vec());
+        rest = &rest[key + value..];
+    }
+    found
+}
+
+/// The bytes of an encoded binary.
+#[must_use]
+pub fn binary(value: &[u8]) -> &[u8] {
+    match value {
+        [0xa0, _, bytes @ ..] | [0xb0, _, _, _, _, bytes @ ..] => bytes,
+        _ => &[],
+    }
+}
+
+/// AMQP 1.0 §1.2: the constructor's first half says how long a value is.
+fn value_length(value: &[u8]) -> usize {
+    match value[0] {
+        0x00 => {
+            let descriptor = value_length(&value[1..]);
+            1 + descriptor + value_length(&value[1 + descriptor..])
+        }
+        code => match code >> 4 {
+            0x4 => 1,
+            0x5 => 2,
+            0x6 => 3,
+            0x7 => 5,
+            0x8 => 9,
+            0x9 => 17,
+            0xa | 0xc | 0xe => 2 + usize::from(value[1]),
+            _ => 5 + u32::from_be_bytes([value[1], value[2], value[3], value[4]]) as usize,
+        },
+    }
+}
+
+struct Link {
+    channel: u16,
+    handle: u32,
+    address: String,
+    client_receives: bool,
+    credit: u32,
+    sent: u32,
+}
+
+struct Connection {
+    write: OwnedWriteHalf,
+    links: Vec<Link>,
+    /// Sessions and links that the hub has ended, whose answers are awaited.
+    next_delivery: BTreeMap<u16, u32>,
+}
+
+struct State {
+    connections: BTreeMap<usize, Connection>,
+    seen: mpsc::UnboundedSender<Seen>,
+    waiting: VecDeque<(String, Vec<u8>)>,
+    refused: BTreeMap<String, &'static str>,
+    statuses: BTreeMap<String, Option<i32>>,
+    mute: bool,
+}
+
+type Frame = Option<(u16, Vec<u8>)>;
+
+async fn serve(
+    listener: TcpListener,
+    seen: mpsc::UnboundedSender<Seen>,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+) {
+    let (frames_in, mut frames) = mpsc::unbounded_channel::<(usize, Frame)>();
+    let (ready_in, mut ready) = mpsc::unbounded_channel();
+    let mut count = 0;
+    let mut state = State {
+        connections: BTreeMap::new(),
+        seen,
+        waiting: VecDeque::new(),
+        refused: BTreeMap::new(),
+        statuses: BTreeMap::new(),
+        mute: false,
+    };
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let Ok((stream, _)) = accepted else { return };
+                count += 1;
+                let (number, ready_in, frames_in) = (count, ready_in.clone(), frames_in.clone());
+                tokio::spawn(async move {
+                    let Ok((read, write)) = handshake(stream).await else { return };
+                    let _ = ready_in.send((number, write));
+                    read_frames(read, number, frames_in).await;
+                });
+            }
+            Some((number, write)) = ready.recv() => {
+                let _ = state.seen.send(Seen::Connection(number));
+                let (links, next_delivery) = (Vec::new(), BTreeMap::new());
+                state.connections.insert(number, Connection { write, links, next_delivery });
+            }
+            // Only of connections that are known: what makes one known came first.
+            Some((number, frame)) = frames.recv() => {
+                let done = match frame {
+                    Some((channel, body)) => state.frame(number, channel, &body).await,
+                    None => Err(io::ErrorKind::UnexpectedEof.into()),
+                };
+                if done.is_err() && state.connections.remove(&number).is_some() {
+                    let _ = state.seen.send(Seen::Gone(number));
+                }
+            }
+            order = orders.recv() => match order {
+                Some(order) => state.obey(order).await,
+                None => return,
+            },
+        }
+        let _ = state.send_waiting().await;
+    }
+}
+
+async fn handshake(mut stream: TcpStream) -> io::Result<(OwnedReadHalf, OwnedWriteHalf)> {
+    stream.read_exact(&mut [0; 8]).await?;
+    stream.write_all(SASL_HEADER).await?;
+    stream.write_all(&sasl_mechanisms("ANONYMOUS")).await?;
+    read_frame(&mut stream).await?;
+    stream.write_all(&sasl_outcome(0)).await?;
+    stream.read_exact(&mut [0; 8]).await?;
+    stream.write_all(AMQP_HEADER).await?;
+    Ok(stream.into_split())
+}
+
+async fn read_frames(mut read: OwnedReadHalf, number: usize, frames: mpsc::UnboundedSender<(usize, Frame)>) {
+    // The writing half is told of before the first frame is.
+    loop {
+        let frame = read_frame(&mut read).await.ok();
+        let ends = frame.is_none();
+        let _ = frames.send((number, frame));
+        if ends {
+            return;
+        }
+    }
+}
+
+/// The next frame that is not empty, with its channel.
+async fn read_frame(read: &mut (impl AsyncReadExt + Unpin)) -> io::Result<(u16, Vec<u8>)> {
+    loop {
+        let size = read.read_u32().await? as usize;
+        let mut rest = vec![0; size.saturating_sub(4)];
+        read.read_exact(&mut rest).await?;
+        if rest.len() > 4 {
+            return Ok((u16::from_be_bytes([rest[2], rest[3]]), rest.split_off(4)));
+        }
+    }
+}
+
+impl State {
+    async fn obey(&mut self, order: Order) {
+        match order {
+            Order::Send(address, sections) => self.waiting.push_back((address, sections)),
+            Order::Detach(end, condition) => {
+                for connection in self.connections.values_mut() {
+                    let (gone, kept) = connection
+                        .links
+                        .drain(..)
+                        .partition(|link| link.address.ends_with(&end));
+                    connection.links = kept;
+                    let gone: Vec<Link> = gone;
+                    for link in gone {
+                        let _ = connection.detach(link.channel, link.handle, condition).await;
+                    }
+                }
+            }
+            Order::Cut => {
+                for number in std::mem::take(&mut self.connections).into_keys() {
+                    let _ = self.seen.send(Seen::Gone(number));
+                }
+            }
+            Order::Refuse(end, "") => drop(self.refused.remove(&end)),
+            Order::Refuse(end, condition) => drop(self.refused.insert(end, condition)),
+            Order::TokenStatus(end, status) => drop(self.statuses.insert(end, status)),
+            Order::Mute(mute) => self.mute = mute,
+        }
+    }
+
+    async fn send_waiting(&mut self) -> io::Result<()> {
+        let mut kept = VecDeque::new();
+        while let Some((end, sections)) = self.waiting.pop_front() {
+            let found = self.connections.values_mut().find_map(|connection| {
+                let at = connection.links.iter().position(|link| {
+                    link.client_receives && link.credit > link.sent && link.address.ends_with(&end)
+                })?;
+                Some((connection, at))
+            });
+            match found {
+                Some((connection, at)) => connection.transfer(at, &sections, false).await?,
+                None => kept.push_back((end, sections)),
+            }
+        }
+        self.waiting = kept;
+        Ok(())
+    }
+
+    async fn frame(&mut self, number: usize, channel: u16, body: &[u8]) -> io::Result<()> {
+        let Some(connection) = self.connections.get_mut(&number) else {
+            return Ok(());
+        };
+        let Some((&code, rest)) = body.get(2..).and_then(<[u8]>::split_first) else {
+            return Ok(());
+        };
+        let (list, payload) = fields(rest);
+        let field = |at: usize| list.get(at).copied().unwrap_or(NULL);
+        let seen = self.seen.clone();
+        let tell = |what| {
+            let _ = seen.send(what);
+        };
+        match code {
+            0x10 => connection.say(&open()).await?,
+            0x11 => {
+                let begin = [
+                    &ushort(channel)[..],
+                    &uint(0),
+                    &uint(5000),
+                    &uint(5000),
+                    &uint(255),
+                ];
+                connection
+                    .say(&frame_on(channel, &performative(0x11, &begin)))
+                    .await?;
+            }
+            0x12 => {
+                let (address, client_receives) = connection.attach(channel, &list).await?;
+                let refusal = self
+                    .refused
+                    .iter()
+                    .find(|(end, _)| address.ends_with(end.as_str()));
+                if let Some((_, condition)) = refusal {
+                    let handle = number_of(field(1));
+                    connection
+                        .links
+                        .retain(|link| (link.channel, link.handle) != (channel, handle));
+                    connection.detach(channel, handle, condition).await?;
+                }
+                tell(Seen::Attach(address, client_receives));
+            }
+            0x13 => {
+                let handle = number_of(field(4));
+                if let Some(link) = connection.link(channel, handle) {
+                    link.credit = number_of(field(5)) + number_of(field(6));
+                }
+            }
+            0x14 => {
+                let (handle, delivery) = (number_of(field(0)), number_of(field(1)));
+                let settled = field(4) == TRUE;
+                let Some(address) = connection.link(channel, handle).map(|link| link.address.clone()) else {
+                    return Ok(());
+                };
+                let mute = self.mute && address.ends_with("/messages/events");
+                if !settled && !mute {
+                    let accepted = performative(0x24, &[]);
+                    let body = performative(0x15, &[TRUE, &uint(delivery), &uint(delivery), TRUE, &accepted]);
+                    connection.say(&frame_on(channel, &body)).await?;
+                }
+                if address == "$cbs" {
+                    let audience = connection.answer_token(channel, payload, &self.statuses).await?;
+                    tell(Seen::Token(audience));
+                } else if address.ends_with("/messages/events") {
+                    tell(Seen::Telemetry(address, payload.to_vec()));
+                } else {
+                    tell(Seen::Sent(address, payload.to_vec()));
+                }
+            }
+            0x15 if field(0) == TRUE => tell(Seen::Settled(field(4).get(2).copied().unwrap_or(0))),
+            0x16 => {
+                let handle = number_of(field(0));
+                if let Some(link) = connection.link(channel, handle) {
+                    tell(Seen::Detach(link.address.clone()));
+                    connection
+                        .links
+                        .retain(|link| (link.channel, link.handle) != (channel, handle));
+                    connection
+                        .say(&frame_on(channel, &performative(0x16, &[&uint(handle), TRUE])))
+                        .await?;
+                }
+            }
+            0x17 => {
+                connection.links.retain(|link| link.channel != channel);
+                tell(Seen::End);
+                connection
+                    .say(&frame_on(channel, &performative(0x17, &[])))
+                    .await?;
+            }
+            0x18 => {
+                tell(Seen::Close);
+                connection.say(&close(None)).await?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Connection {
+    async fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write.write_all(bytes).await
+    }
+
+    fn link(&mut self, channel: u16, handle: u32) -> Option<&mut Link> {
+        self.links
+            .iter_mut()
+            .find(|link| (link.channel, link.handle) == (channel, handle))
+    }
+
+    async fn attach(&mut self, channel: u16, list: &[&[u8]]) -> io::Result<(String, bool)> {
+        let field = |at: usize| list.get(at).copied().unwrap_or(NULL);
+        let (name, handle) = (field(0).to_vec(), number_of(field(1)));
+        let client_receives = field(2) == TRUE;
+        let terminus = field(if client_receives { 5 } else { 6 });
+        let (inner, _) = fields(terminus.get(3..).unwrap_or_default());
+        let address = text(inner.first().copied().unwrap_or(NULL));
+        let role: &[u8] = if client_receives { &[0x42] } else { TRUE };
+        let count: &[u8] = if client_receives { &[0x43] } else { NULL };
+        let reply = [
+            &name[..],
+            &uint(handle),
+            role,
+            field(3),
+            field(4),
+            field(5),
+            field(6),
+            NULL,
+            NULL,
+            count,
+        ];
+        self.say(&frame_on(channel, &performative(0x12, &reply))).await?;
+        if !client_receives {
+            let flow = [
+                &uint(0)[..],
+                &uint(5000),
+                &uint(0),
+                &uint(5000),
+                &uint(handle),
+                &uint(0),
+                &uint(100_000),
+            ];
+            self.say(&frame_on(channel, &performative(0x13, &flow))).await?;
+        }
+        self.links.push(Link {
+            channel,
+            handle,
+            address: address.clone(),
+            client_receives,
+            credit: 0,
+            sent: 0,
+        });
+        Ok((address, client_receives))
+    }
+
+    async fn detach(&mut self, channel: u16, handle: u32, condition: &str) -> io::Result<()> {
+        let error = performative(0x1d, &[&symbol(condition), &string("as the test wants")]);
+        let body = performative(0x16, &[&uint(handle), TRUE, &error]);
+        self.say(&frame_on(channel, &body)).await
+    }
+
+    /// Sends on the link of this place, with a tag of 16 bytes as a hub's are.
+    async fn transfer(&mut self, at: usize, sections: &[u8], settled: bool) -> io::Result<()> {
+        let link = &mut self.links[at];
+        link.sent += 1;
+        let (channel, handle) = (link.channel, link.handle);
+        let delivery = self.next_delivery.entry(channel).or_default();
+        let mut tag = vec![0xa0, 16];
+        tag.extend([0xab; 12]);
+        tag.extend(delivery.to_be_bytes());
+        let settled: &[u8] = if settled { TRUE } else { &[0x42] };
+        let head = performative(0x14, &[&uint(handle), &uint(*delivery), &tag, NULL, settled]);
+        *delivery += 1;
+        self.say(&frame_on(channel, &[&head[..], sections].concat()))
+            .await
+    }
+
+    /// Answers a token, and gives its audience.
+    async fn answer_token(
+        &mut self,
+        channel: u16,
+        request: &[u8],
+        statuses: &BTreeMap<String, Option<i32>>,
+    ) -> io::Result<String> {
+        let request = sections(request);
+        let (properties, _) = fields(&request[&0x73]);
+        let id = properties.first().copied().unwrap_or(NULL);
+        let audience = text(&entries(&request[&0x74])["name"]);
+        let status = statuses
+            .iter()
+            .find(|(end, _)| audience.ends_with(end.as_str()))
+            .map_or(Some(200), |(_, status)| *status);
+        let at = self
+            .links
+            .iter()
+            .position(|link| link.channel == channel && link.client_receives && link.address == "$cbs");
+        if let (Some(status), Some(at)) = (status, at) {
+            let mut answer = performative(0x73, &[NULL, NULL, NULL, NULL, NULL, id]);
+            answer.extend([0x00, 0x53, 0x74]);
+            answer.extend(map(&[
+                string("status-code"),
+                int(status),
+                string("status-description"),
+                string("as asked"),
+            ]));
+            answer.extend([0x00, 0x53, 0x77, 0x40]);
+            self.transfer(at, &answer, true).await?;
+        }
+        Ok(audience)
+    }
+}
+
+fn number_of(value: &[u8]) -> u32 {
+    if value == [0x43] { 0 } else { number(value) }
+}
