@@ -15,6 +15,7 @@ use crate::frames::{
     AMQP_HEADER, NULL, SASL_HEADER, TRUE, close, fields, frame_on, number, open, performative,
     sasl_mechanisms, sasl_outcome, string, symbol, text, uint, ushort,
 };
+use crate::sections::{entries, int, map, sections};
 
 /// What the hub has seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,127 +136,6 @@ impl Cloud {
     }
 }
 
-/// A message of one data section, under these application properties.
-#[must_use]
-pub fn message(
-    properties: &[&[u8]],
-    annotations: &[(&str, Vec<u8>)],
-    application: &[(&str, &str)],
-    body: &[u8],
-) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    if !annotations.is_empty() {
-        let entries: Vec<Vec<u8>> = annotations
-            .iter()
-            .flat_map(|(key, value)| [symbol(key), value.clone()])
-            .collect();
-        bytes.extend([0x00, 0x53, 0x72]);
-        bytes.extend(map(&entries));
-    }
-    if !properties.is_empty() {
-        bytes.extend(performative(0x73, properties));
-    }
-    if !application.is_empty() {
-        let entries: Vec<Vec<u8>> = application
-            .iter()
-            .flat_map(|(key, value)| [string(key), string(value)])
-            .collect();
-        bytes.extend([0x00, 0x53, 0x74]);
-        bytes.extend(map(&entries));
-    }
-    bytes.extend([0x00, 0x53, 0x75, 0xb0]);
-    bytes.extend(
-        u32::try_from(body.len())
-            .expect("a test's body is small")
-            .to_be_bytes(),
-    );
-    bytes.extend(body);
-    bytes
-}
-
-/// A uuid.
-#[must_use]
-pub fn uuid(bytes: [u8; 16]) -> Vec<u8> {
-    [&[0x98][..], &bytes].concat()
-}
-
-/// A long.
-#[must_use]
-pub fn long(value: i64) -> Vec<u8> {
-    [&[0x81][..], &value.to_be_bytes()].concat()
-}
-
-/// An int.
-#[must_use]
-pub fn int(value: i32) -> Vec<u8> {
-    [&[0x71][..], &value.to_be_bytes()].concat()
-}
-
-fn map(entries: &[Vec<u8>]) -> Vec<u8> {
-    let content = entries.concat();
-    let size = u32::try_from(content.len() + 4).expect("a test's map is small");
-    let count = u32::try_from(entries.len()).expect("a test's map is small");
-    [&[0xd1][..], &size.to_be_bytes(), &count.to_be_bytes(), &content].concat()
-}
-
-/// Reads the sections of a message: by descriptor, what each holds, as it is encoded.
-#[must_use]
-pub fn sections(mut message: &[u8]) -> BTreeMap<u8, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    while let [0x00, 0x53, code, rest @ ..] = message {
-        let length = value_length(rest);
-        found.insert(*code, rest[..length].to_vec());
-        message = &rest[length..];
-    }
-    found
-}
-
-/// The entries of an encoded map with string or symbol keys.
-#[must_use]
-pub fn entries(map: &[u8]) -> BTreeMap<String, Vec<u8>> {
-    let mut rest = match map {
-        [0xc1, _, _, rest @ ..] | [0xd1, _, _, _, _, _, _, _, _, rest @ ..] => rest,
-        _ => &[],
-    };
-    let mut found = BTreeMap::new();
-    while !rest.is_empty() {
-        let key = value_length(rest);
-        let value = value_length(&rest[key..]);
-        found.insert(text(&rest[..key]), rest[key..key + value].to_vec());
-        rest = &rest[key + value..];
-    }
-    found
-}
-
-/// The bytes of an encoded binary.
-#[must_use]
-pub fn binary(value: &[u8]) -> &[u8] {
-    match value {
-        [0xa0, _, bytes @ ..] | [0xb0, _, _, _, _, bytes @ ..] => bytes,
-        _ => &[],
-    }
-}
-
-/// AMQP 1.0 §1.2: the constructor's first half says how long a value is.
-fn value_length(value: &[u8]) -> usize {
-    match value[0] {
-        0x00 => {
-            let descriptor = value_length(&value[1..]);
-            1 + descriptor + value_length(&value[1 + descriptor..])
-        }
-        code => match code >> 4 {
-            0x4 => 1,
-            0x5 => 2,
-            0x6 => 3,
-            0x7 => 5,
-            0x8 => 9,
-            0x9 => 17,
-            0xa | 0xc | 0xe => 2 + usize::from(value[1]),
-            _ => 5 + u32::from_be_bytes([value[1], value[2], value[3], value[4]]) as usize,
-        },
-    }
-}
-
 struct Link {
     channel: u16,
     handle: u32,
@@ -281,15 +161,19 @@ struct State {
     mute: bool,
 }
 
-type Frame = Option<(u16, Vec<u8>)>;
+/// What is heard of a connection, in its order.
+enum Heard {
+    Ready(OwnedWriteHalf),
+    Frame(u16, Vec<u8>),
+    Gone,
+}
 
 async fn serve(
     listener: TcpListener,
     seen: mpsc::UnboundedSender<Seen>,
     mut orders: mpsc::UnboundedReceiver<Order>,
 ) {
-    let (frames_in, mut frames) = mpsc::unbounded_channel::<(usize, Frame)>();
-    let (ready_in, mut ready) = mpsc::unbounded_channel();
+    let (hearing, mut heard) = mpsc::unbounded_channel();
     let mut count = 0;
     let mut state = State {
         connections: BTreeMap::new(),
@@ -304,23 +188,23 @@ async fn serve(
             accepted = listener.accept() => {
                 let Ok((stream, _)) = accepted else { return };
                 count += 1;
-                let (number, ready_in, frames_in) = (count, ready_in.clone(), frames_in.clone());
+                let (number, hearing) = (count, hearing.clone());
                 tokio::spawn(async move {
                     let Ok((read, write)) = handshake(stream).await else { return };
-                    let _ = ready_in.send((number, write));
-                    read_frames(read, number, frames_in).await;
+                    let _ = hearing.send((number, Heard::Ready(write)));
+                    read_frames(read, number, hearing).await;
                 });
             }
-            Some((number, write)) = ready.recv() => {
-                let _ = state.seen.send(Seen::Connection(number));
-                let (links, next_delivery) = (Vec::new(), BTreeMap::new());
-                state.connections.insert(number, Connection { write, links, next_delivery });
-            }
-            // Only of connections that are known: what makes one known came first.
-            Some((number, frame)) = frames.recv() => {
-                let done = match frame {
-                    Some((channel, body)) => state.frame(number, channel, &body).await,
-                    None => Err(io::ErrorKind::UnexpectedEof.into()),
+            Some((number, what)) = heard.recv() => {
+                let done = match what {
+                    Heard::Ready(write) => {
+                        let _ = state.seen.send(Seen::Connection(number));
+                        let (links, next_delivery) = (Vec::new(), BTreeMap::new());
+                        state.connections.insert(number, Connection { write, links, next_delivery });
+                        Ok(())
+                    }
+                    Heard::Frame(channel, body) => state.frame(number, channel, &body).await,
+                    Heard::Gone => Err(io::ErrorKind::UnexpectedEof.into()),
                 };
                 if done.is_err() && state.connections.remove(&number).is_some() {
                     let _ = state.seen.send(Seen::Gone(number));
@@ -346,16 +230,11 @@ async fn handshake(mut stream: TcpStream) -> io::Result<(OwnedReadHalf, OwnedWri
     Ok(stream.into_split())
 }
 
-async fn read_frames(mut read: OwnedReadHalf, number: usize, frames: mpsc::UnboundedSender<(usize, Frame)>) {
-    // The writing half is told of before the first frame is.
-    loop {
-        let frame = read_frame(&mut read).await.ok();
-        let ends = frame.is_none();
-        let _ = frames.send((number, frame));
-        if ends {
-            return;
-        }
+async fn read_frames(mut read: OwnedReadHalf, number: usize, hearing: mpsc::UnboundedSender<(usize, Heard)>) {
+    while let Ok((channel, body)) = read_frame(&mut read).await {
+        let _ = hearing.send((number, Heard::Frame(channel, body)));
     }
+    let _ = hearing.send((number, Heard::Gone));
 }
 
 /// The next frame that is not empty, with its channel.

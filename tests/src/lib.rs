@@ -5,6 +5,7 @@ pub mod cloud;
 pub mod frames;
 pub mod reactive;
 pub mod scripted;
+pub mod sections;
 pub mod sim;
 pub mod tls;
 

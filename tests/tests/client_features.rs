@@ -11,8 +11,9 @@ use iothub_amqp::{
     SubscribeError, TwinError,
 };
 use iothub_sas::SharedKey;
-use iothub_tests::cloud::{Cloud, Seen, binary, entries, int, long, message, sections, uuid};
+use iothub_tests::cloud::{Cloud, Seen};
 use iothub_tests::frames::{NULL, fields, string, text};
+use iothub_tests::sections::{binary, entries, int, long, message, sections, uuid};
 use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_secs(20);

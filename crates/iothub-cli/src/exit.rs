@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
-use iothub_amqp::{Blown, CloseError, Condition, ConnectError, Interruption, Lost, SendError};
+use iothub_amqp::{
+    Blown, CloseError, Condition, ConnectError, Interruption, Lost, SendError, SubscribeError, TwinError,
+};
 
 /// What the process exits with. The numbers are a contract: scripts branch on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,6 +96,32 @@ impl From<&CloseError> for Exit {
         match error {
             CloseError::TimedOut { .. } => Self::TimedOut,
             CloseError::Ended(why) => why.into(),
+            _ => Self::Unexpected,
+        }
+    }
+}
+
+impl From<&SubscribeError> for Exit {
+    fn from(error: &SubscribeError) -> Self {
+        match error {
+            SubscribeError::Ended(why) => why.into(),
+            _ => Self::Unexpected,
+        }
+    }
+}
+
+impl From<&TwinError> for Exit {
+    fn from(error: &TwinError) -> Self {
+        match error {
+            TwinError::Refused { status, .. } => match status {
+                401 | 403 => Self::Unauthorised,
+                404 => Self::NotFound,
+                408 | 504 => Self::TimedOut,
+                429 => Self::Throttled,
+                _ => Self::Rejected,
+            },
+            TwinError::NotAnswered(why) | TwinError::Unknown(why) => why.into(),
+            TwinError::NotAnObject => Self::Usage,
             _ => Self::Unexpected,
         }
     }

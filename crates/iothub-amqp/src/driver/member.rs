@@ -91,6 +91,8 @@ impl Member {
     /// How it stands now. `error` is why the connection could not be made.
     pub(super) fn report(&mut self, status: Status, error: Option<&ConnectError>) {
         tracing::debug!(identity = %self.place.identity, ?status, "status");
+        // Before who waits is told, so that they find it so.
+        self.status.send_replace(status.clone());
         match &status {
             Status::Connected => {
                 if let Some(first) = self.first.take() {
@@ -109,7 +111,6 @@ impl Member {
             }
             _ => {}
         }
-        self.status.send_replace(status);
     }
 
     /// Answers who waits for its end.

@@ -4,12 +4,21 @@ use std::ffi::OsString;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{Format, Input, Span};
+use super::{Format, Input, Span, device_live};
 
 #[derive(Subcommand)]
 pub(crate) enum Device {
     /// Send messages, and know that the hub has them
     Send(Send),
+    /// Listen to cloud-to-device messages
+    Listen(device_live::Listen),
+    /// Read the twin, report to it, or watch its desired properties
+    #[command(subcommand)]
+    Twin(device_live::Twin),
+    /// Answer direct methods
+    Methods(device_live::Methods),
+    /// Be a device: send telemetry, and take whatever comes
+    Run(device_live::Run),
 }
 
 /// Send messages, and know that the hub has them.

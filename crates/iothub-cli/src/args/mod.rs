@@ -2,6 +2,7 @@
 
 pub(crate) mod address;
 pub(crate) mod device;
+pub(crate) mod device_live;
 pub(crate) mod emulator;
 pub(crate) mod sas;
 mod values;

@@ -4,7 +4,7 @@ mod printer;
 mod ready;
 mod registry;
 mod state;
-mod stop;
+pub(super) mod stop;
 
 use std::io::ErrorKind;
 use std::sync::Arc;

@@ -1,8 +1,14 @@
 //! One file per command.
 
 mod address;
+mod device_listen;
+mod device_methods;
+mod device_run;
 mod device_send;
+mod device_twin;
 mod emulator_run;
+mod live;
+mod reply;
 mod sas;
 
 use crate::args::Command;
@@ -18,6 +24,10 @@ use crate::io::Io;
 pub(crate) fn run(command: Command, io: &mut Io) -> Result<Exit, Failure> {
     match command {
         Command::Device(Device::Send(args)) => device_send::run(args, io),
+        Command::Device(Device::Listen(args)) => device_listen::run(args, io),
+        Command::Device(Device::Twin(args)) => device_twin::run(args, io),
+        Command::Device(Device::Methods(args)) => device_methods::run(args, io),
+        Command::Device(Device::Run(args)) => device_run::run(args, io),
         Command::Address(Address::Build(args)) => address::build(args, io),
         Command::Address(Address::Parse(args)) => address::parse(args, io),
         Command::Address(Address::Explain(args)) => address::explain(args, io),

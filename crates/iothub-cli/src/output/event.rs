@@ -76,18 +76,18 @@ fn text(event: &Event, shown: &ShownBody) -> String {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Kind {
+pub(super) enum Kind {
     Json,
     Text,
     Base64,
 }
 
 /// A body in the form that shows most of it.
-struct ShownBody {
-    kind: Kind,
-    json: Box<RawValue>,
+pub(super) struct ShownBody {
+    pub(super) kind: Kind,
+    pub(super) json: Box<RawValue>,
     /// The text or base64 itself, not quoted; nothing for JSON.
-    text: String,
+    pub(super) text: String,
 }
 
 impl ShownBody {
@@ -108,7 +108,7 @@ impl ShownBody {
         }
     }
 
-    fn of_bytes(bytes: &[u8], content_type: Option<&str>) -> Self {
+    pub(super) fn of_bytes(bytes: &[u8], content_type: Option<&str>) -> Self {
         let Ok(text) = std::str::from_utf8(bytes) else {
             return Self::quoted(Kind::Base64, STANDARD.encode(bytes));
         };

@@ -3,5 +3,6 @@
 pub(crate) mod address;
 pub(crate) mod event;
 pub(crate) mod human;
+pub(crate) mod incoming;
 pub(crate) mod json;
 pub(crate) mod outcome;

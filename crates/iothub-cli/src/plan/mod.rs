@@ -1,6 +1,7 @@
 //! What a command line means: files and environment read, names and secrets in their types, contradictions found.
 
 pub(crate) mod bodies;
+pub(crate) mod connecting;
 pub(crate) mod credential;
 pub(crate) mod roots;
 pub(crate) mod secrets;

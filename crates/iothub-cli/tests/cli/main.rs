@@ -4,6 +4,8 @@
 mod bad_input;
 mod emulator;
 mod harness;
+#[cfg(unix)]
+mod live;
 mod offline;
 mod secrets;
 mod send;

@@ -2,8 +2,8 @@
 
 use crate::failure::Failure;
 
-/// Catches the signals that stop a hub, from its making on.
-pub(super) struct StopSignals {
+/// Catches the signals that stop a hub, or a device, from its making on.
+pub(in crate::commands) struct StopSignals {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
@@ -15,7 +15,7 @@ pub(super) struct StopSignals {
 }
 
 impl StopSignals {
-    pub(super) fn new() -> Result<Self, Failure> {
+    pub(in crate::commands) fn new() -> Result<Self, Failure> {
         Self::install().map_err(|error| Failure::unexpected("can't catch signals").because(&error))
     }
 
@@ -38,7 +38,7 @@ impl StopSignals {
     }
 
     /// Waits for the first of them. Cancel safe.
-    pub(super) async fn received(&mut self) {
+    pub(in crate::commands) async fn received(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
