@@ -15,13 +15,15 @@ use tokio::task::JoinSet;
 use crate::clock::{Clock, SystemClock};
 use crate::emulator::{Emulator, Parts};
 use crate::feed::Feed;
+use crate::given::{Shown, add_identities};
 use crate::http;
 use crate::hub::{
-    Authentication, CloudToDevice, DeviceAuthorities, Hub, Keys, Limits, LogLimits, Names, Policy,
-    RegistryError, Rights, Setup, SharedRing, Tier,
+    Authentication, CloudToDevice, DeviceAuthorities, Event, Hub, Keeping, Keys, Limits, LogLimits, Names,
+    Place, Policy, RegistryError, Rights, Ring, Setup, SharedRing, Showing, Tier,
 };
 use crate::owner::{self, HubHandle};
 use crate::random::{self, NoRandomness};
+use crate::store::{self, Opened, STATE_FILE, StateError};
 use crate::tls::{self, Authority, TlsError};
 use crate::wire::{self, Context, Transport};
 
@@ -69,6 +71,9 @@ pub enum StartError {
     /// A device or module was given twice, or a module of a device that was not.
     #[error("cannot register a device")]
     Device(#[source] RegistryError),
+    /// The state directory can't be used.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// There is no randomness to make keys of.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
@@ -83,13 +88,13 @@ pub struct Builder {
     amqps_port: u16,
     https_port: Option<u16>,
     amqp_port: Option<u16>,
-    identities: Vec<(Identity, Option<Authentication>)>,
+    identities: Vec<(Identity, Shown)>,
     policies: Vec<(PolicyName, PolicyKeys, Rights)>,
     state_dir: Option<PathBuf>,
     device_authorities: Vec<PathBuf>,
     extra_names: Vec<HubHost>,
     clock: Arc<dyn Clock>,
-    partitions: u16,
+    partitions: Option<u16>,
     journal: LogLimits,
     token_grace: Duration,
     clock_skew: Duration,
@@ -117,7 +122,7 @@ impl Builder {
             device_authorities: Vec::new(),
             extra_names: Vec::new(),
             clock: Arc::new(SystemClock),
-            partitions: DEFAULT_PARTITIONS,
+            partitions: None,
             journal: LogLimits::default(),
             token_grace: DEFAULT_TOKEN_GRACE,
             clock_skew: Duration::ZERO,
@@ -162,7 +167,14 @@ impl Builder {
     /// A device that is there from the start, with its keys, the thumbprints of its certificates, or another
     /// [`Authentication`]; with `None` keys are made for it.
     pub fn device(mut self, id: DeviceId, authentication: impl Into<Option<Authentication>>) -> Self {
-        self.identities.push((id.into(), authentication.into()));
+        self.identities
+            .push((id.into(), Shown::of(authentication.into())));
+        self
+    }
+
+    /// A device that is there from the start, by its primary key; a secondary one is made, or kept from an earlier run.
+    pub fn device_key(mut self, id: DeviceId, primary: SharedKey) -> Self {
+        self.identities.push((id.into(), Shown::Primary(primary)));
         self
     }
 
@@ -174,7 +186,7 @@ impl Builder {
         authentication: impl Into<Option<Authentication>>,
     ) -> Self {
         let identity = Identity::Module(device, module);
-        self.identities.push((identity, authentication.into()));
+        self.identities.push((identity, Shown::of(authentication.into())));
         self
     }
 
@@ -192,8 +204,16 @@ impl Builder {
         self
     }
 
-    /// The directory where the certificate authority is kept: made at the first start, used again at the next.
-    /// Default none: an authority that lives and dies with the emulator.
+    /// The directory where the hub is kept: identities, twins, messages for devices, policies and the event log in one
+    /// file ([`STATE_FILE`](crate::STATE_FILE)), and the certificate authority. It is made at the first start, and the
+    /// next start goes on from there. Default none: all of it lives and dies with the emulator.
+    ///
+    /// What is acknowledged to a client, or returned from a method of [`Emulator`], has been written and synced
+    /// (`fdatasync`) before: it survives a killed process, and a power cut as far as the disk keeps what it says it has.
+    /// One sync serves all that came while the one before it ran. One hub at a time may use a directory.
+    ///
+    /// A device, module or policy that is given here and is there already keeps what it has, but for the keys or
+    /// thumbprints that are given with it.
     pub fn state_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.state_dir = Some(directory.into());
         self
@@ -259,13 +279,14 @@ impl Builder {
         self
     }
 
-    /// How many partitions the event log has, at least 1. Default 4.
+    /// How many partitions the event log has, at least 1. Default 4, or as many as the hub in the state directory has:
+    /// another number is an error there.
     pub fn partitions(mut self, count: u16) -> Self {
-        self.partitions = count.max(1);
+        self.partitions = Some(count.max(1));
         self
     }
 
-    /// How many events are kept, and in how much memory.
+    /// How many events are kept, in how much room, and for how long: in memory, or in the state directory.
     pub fn journal_limits(mut self, limits: LogLimits) -> Self {
         self.journal = limits;
         self
@@ -279,6 +300,31 @@ impl Builder {
     /// # Cancel safety
     /// Dropping it leaves at most the certificate authority's files behind.
     pub async fn start(self) -> Result<Emulator, StartError> {
+        let mut state = self.open_state().await?;
+        let started = self.start_on(&mut state).await;
+        if let Some(unused) = state {
+            unused.writer.close().await;
+        }
+        started
+    }
+
+    async fn open_state(&self) -> Result<Option<Opened>, StateError> {
+        let Some(directory) = self.state_dir.clone() else {
+            return Ok(None);
+        };
+        let (partitions, limits) = (self.partitions, self.journal);
+        let opening = tokio::task::spawn_blocking(move || {
+            store::open(&directory, partitions, DEFAULT_PARTITIONS, limits)
+        });
+        // It can only fail by a panic, which goes on here.
+        let opened = opening
+            .await
+            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        opened.map(Some)
+    }
+
+    /// Takes the state when all else is there.
+    async fn start_on(self, state: &mut Option<Opened>) -> Result<Emulator, StartError> {
         let hub_name = self.hub.clone().unwrap_or_else(default_hub);
         let names = self.names(&hub_name);
         let (authority, tls) = self.tls(&names).await?;
@@ -293,12 +339,15 @@ impl Builder {
             None => None,
         };
 
-        let events = SharedRing::new(self.journal);
+        let events = event_ring(self.journal, state.as_ref());
         let activities = SharedRing::new(ACTIVITY_LIMITS);
-        let (journal, events_grow) = Feed::new(events.clone());
-        let (activity, activities_grow) = Feed::new(activities.clone());
+        let (journal, events_grow) = Feed::new(
+            events.clone(),
+            state.as_ref().map(|state| Arc::new(state.archive.clone()) as _),
+        );
+        let (activity, activities_grow) = Feed::new(activities.clone(), None);
         let fates = SharedRing::new(FEEDBACK_LIMITS);
-        let (feedback, fates_grow) = Feed::new(fates.clone());
+        let (feedback, fates_grow) = Feed::new(fates.clone(), None);
         let names = Names::new(names);
         let setup = Setup {
             hub: hub_name.clone(),
@@ -309,7 +358,14 @@ impl Builder {
             }),
             names,
             authorities,
-            partitions: self.partitions,
+            partitions: match &state {
+                Some(state) => state.log.partitions.clone(),
+                None => vec![Place::default(); self.partitions.unwrap_or(DEFAULT_PARTITIONS).into()],
+            },
+            keeping: match &state {
+                Some(_) => Keeping::Everything,
+                None => Keeping::Nothing,
+            },
             events,
             activities,
             feedback: fates,
@@ -317,17 +373,24 @@ impl Builder {
             seed: random::seed()?,
         };
         let mut hub = Hub::new(setup);
-        for (identity, authentication) in self.identities {
-            let authentication = authentication.map_or_else(Authentication::generate, Ok)?;
-            hub.register(&identity, authentication)
-                .map_err(StartError::Device)?;
+        if let Some(state) = state {
+            hub.restore(std::mem::take(&mut state.kept));
         }
+        add_identities(&mut hub, self.identities)?;
         for (name, keys, rights) in self.policies {
-            let keys = match keys {
-                PolicyKeys::One(key) => Keys::new(key, random::key()?),
-                PolicyKeys::Both(keys) => keys,
+            let there = hub.policy(&name).cloned();
+            let policy = match (keys, there) {
+                (PolicyKeys::Both(keys), _) => Policy { keys, rights },
+                (PolicyKeys::One(key), Some(there)) => Policy {
+                    keys: Keys::new(key, there.keys.secondary),
+                    rights: there.rights,
+                },
+                (PolicyKeys::One(key), None) => Policy {
+                    keys: Keys::new(key, random::key()?),
+                    rights,
+                },
             };
-            hub.set_policy(name, Policy { keys, rights });
+            hub.set_policy(name, policy);
         }
 
         let (handle, requests) = HubHandle::new();
@@ -338,7 +401,13 @@ impl Builder {
             events_grow,
             activities_grow,
             fates_grow,
+            state.take().map(|state| state.writer),
         ));
+        // Whoever learns a key from here on finds it there after a crash.
+        handle
+            .run(|_, _| ())
+            .await
+            .map_err(|_| unwritten(self.state_dir))?;
         let (stop, stopping) = watch::channel(false);
         let permits = Arc::new(Semaphore::new(wire::MAX_CONNECTIONS));
         let parts = Parts {
@@ -451,6 +520,27 @@ impl std::fmt::Debug for Builder {
     }
 }
 
+/// The event log as far as it is in memory. With a state directory that is its end alone, which readers are mostly
+/// at.
+fn event_ring(limits: LogLimits, state: Option<&Opened>) -> SharedRing<Event> {
+    let Some(state) = state else {
+        return SharedRing::new(limits);
+    };
+    let end = LogLimits {
+        entries: limits.entries.min(IN_MEMORY.entries),
+        bytes: limits.bytes.min(IN_MEMORY.bytes),
+        age: limits.age,
+    };
+    SharedRing::of(Ring::new(end, state.log.next, Showing::WhenTold))
+}
+
+fn unwritten(state_dir: Option<PathBuf>) -> StateError {
+    StateError::Io {
+        file: state_dir.unwrap_or_default().join(STATE_FILE),
+        source: io::Error::other("it does not take what is written to it"),
+    }
+}
+
 async fn bind(endpoint: Endpoint, ip: IpAddr, port: u16) -> Result<(TcpListener, SocketAddr), StartError> {
     let address = SocketAddr::new(ip, port);
     let failed = |source| StartError::Listen {
@@ -473,6 +563,8 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Traces of the real hub show connections that end 5 to 10 minutes after their token.
 const DEFAULT_TOKEN_GRACE: Duration = Duration::from_secs(300);
+/// What of the events is in memory beside those in a state directory.
+const IN_MEMORY: LogLimits = LogLimits::new(8192, 4 * 1024 * 1024);
 /// What a new hub has unless more are asked for.
 const DEFAULT_PARTITIONS: u16 = 4;
 /// How much of what happened at the door is kept.

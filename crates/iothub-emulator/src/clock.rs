@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
+
 /// Where the hub takes the time of day from.
 ///
 /// It decides what the hub stamps and when tokens end. Network deadlines (handshake, idle, stall) follow
@@ -55,7 +57,7 @@ impl Clock for ManualClock {
 }
 
 /// Milliseconds since 1970-01-01T00:00:00Z, the unit of an AMQP timestamp.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Timestamp(i64);
 
 impl Timestamp {

@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::fault::{Fault, FaultError};
 use crate::feed::Feed;
 use crate::hub::{Activity, Authentication, Event, Feedback, Hub, MailboxError, RegistryError, Status};
-use crate::owner::{HubHandle, HubStopped};
+use crate::owner::{HubHandle, NotDone};
 use crate::random::NoRandomness;
 use crate::tls::Authority;
 
@@ -85,14 +85,21 @@ pub enum HubError {
     /// The fault cannot be.
     #[error(transparent)]
     Fault(#[from] FaultError),
+    /// The state directory did not take the change: a full disk, mostly. It holds as long as the hub runs, and is
+    /// written when that is possible again.
+    #[error("the hub cannot write its state")]
+    Unsaved,
     /// The hub has stopped.
     #[error("the hub has stopped")]
     Stopped,
 }
 
-impl From<HubStopped> for HubError {
-    fn from(HubStopped: HubStopped) -> Self {
-        Self::Stopped
+impl From<NotDone> for HubError {
+    fn from(not_done: NotDone) -> Self {
+        match not_done {
+            NotDone::Stopped => Self::Stopped,
+            NotDone::Unsaved => Self::Unsaved,
+        }
     }
 }
 
@@ -161,6 +168,18 @@ impl Emulator {
     ) -> Result<(), HubError> {
         self.register(Identity::Module(device, module), authentication.into())
             .await
+    }
+
+    /// The devices that are registered, by id.
+    ///
+    /// # Errors
+    /// [`HubError::Stopped`].
+    pub async fn devices(&self) -> Result<Vec<DeviceId>, HubError> {
+        Ok(self
+            .parts
+            .hub
+            .run(|hub, _| hub.devices().cloned().collect())
+            .await?)
     }
 
     /// Removes a device with its modules, or a module. Who is connected as it is sent away.

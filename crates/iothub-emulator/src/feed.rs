@@ -6,14 +6,28 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::hub::SharedRing;
+use crate::hub::{Read, SharedRing};
 
 /// A log of the hub: its events, or what happened at its door. Cheap to clone.
 ///
-/// It keeps what [`LogLimits`](crate::LogLimits) says, in memory, and can still be read when the hub has stopped.
+/// It keeps what [`LogLimits`](crate::LogLimits) says. In memory it can still be read when the hub has stopped; of
+/// the events of a hub with a state directory only the newest are in memory, the others are read from there, and only
+/// while the hub runs.
 pub struct Feed<T> {
     ring: SharedRing<T>,
     grown: watch::Receiver<u64>,
+    older: Option<Arc<dyn Older<T>>>,
+    /// The place of the first entry of this run.
+    began: u64,
+}
+
+/// Where entries are that are not in memory any more.
+pub(crate) trait Older<T>: Send + Sync {
+    /// The place of the first that is still there.
+    fn first(&self) -> u64;
+    /// Up to `most` entries from place `from` on, or from the first behind it that is there, and the place of the
+    /// first of them; none when it is closed. Waits for the disk.
+    fn read(&self, from: u64, most: usize) -> (u64, Vec<Arc<T>>);
 }
 
 /// The hub's end of a feed: says how far the log has come.
@@ -42,26 +56,44 @@ pub struct Subscription<T> {
     ready: VecDeque<Arc<T>>,
 }
 
-impl<T> Feed<T> {
-    pub(crate) fn new(ring: SharedRing<T>) -> (Self, Growth<T>) {
-        let (sender, grown) = watch::channel(ring.lock().end());
+impl<T: Send + Sync + 'static> Feed<T> {
+    pub(crate) fn new(ring: SharedRing<T>, older: Option<Arc<dyn Older<T>>>) -> (Self, Growth<T>) {
+        let began = ring.lock().end();
+        let (sender, grown) = watch::channel(ring.lock().shown());
         (
             Self {
                 ring: ring.clone(),
                 grown,
+                older,
+                began,
             },
             Growth { ring, grown: sender },
         )
     }
 
-    /// All that the log holds now, oldest first.
+    /// All that the log holds now, oldest first. It waits for the disk where entries are on it.
     pub fn snapshot(&self) -> Vec<Arc<T>> {
-        self.ring.lock().read(0, usize::MAX).entries
+        let mut all = Vec::new();
+        let mut place = 0;
+        loop {
+            let mut read = self.read(place, usize::MAX);
+            if read.entries.is_empty() {
+                return all;
+            }
+            place = read.next;
+            all.append(&mut read.entries);
+        }
     }
 
     /// Reads what comes from now on.
     pub fn subscribe(&self) -> Subscription<T> {
-        self.subscription_at(self.ring.lock().end())
+        self.subscription_at(self.ring.lock().shown())
+    }
+
+    /// Reads what came since this hub started, then what comes: with a state directory, not what earlier runs
+    /// have left there.
+    pub fn subscribe_from_this_run(&self) -> Subscription<T> {
+        self.subscription_at(self.began)
     }
 
     /// Reads all that the log ever held, then what comes; what it does not hold any more is counted as missed.
@@ -76,9 +108,36 @@ impl<T> Feed<T> {
             ready: VecDeque::new(),
         }
     }
+
+    /// Whether what comes at this place, or behind it, is on the disk alone.
+    fn is_older(&self, place: u64) -> bool {
+        self.older
+            .as_ref()
+            .is_some_and(|older| place.max(older.first()) < self.ring.lock().first())
+    }
+
+    /// Up to `most` entries from place `from` on.
+    fn read(&self, from: u64, most: usize) -> Read<T> {
+        if let Some(older) = &self.older {
+            let start = from.max(older.first());
+            let in_memory = self.ring.lock().first();
+            if start < in_memory {
+                let most = usize::try_from(in_memory - start).map_or(most, |count| most.min(count));
+                let (start, entries) = older.read(start, most);
+                if !entries.is_empty() {
+                    return Read {
+                        missed: start - from,
+                        next: start + entries.len() as u64,
+                        entries,
+                    };
+                }
+            }
+        }
+        self.ring.lock().read(from, most)
+    }
 }
 
-impl<T> Subscription<T> {
+impl<T: Send + Sync + 'static> Subscription<T> {
     /// The next entry, or how many were missed; `None` when the hub has stopped and all was read.
     ///
     /// # Cancel safety
@@ -91,7 +150,7 @@ impl<T> Subscription<T> {
             // Marked as seen before the look, so that nothing is written unseen between the two.
             let open = self.feed.grown.has_changed().is_ok();
             self.feed.grown.borrow_and_update();
-            let read = self.feed.ring.lock().read(self.next, READ_AHEAD);
+            let read = self.read_ahead().await;
             self.next = read.next;
             self.ready = read.entries.into();
             if read.missed > 0 {
@@ -108,10 +167,37 @@ impl<T> Subscription<T> {
     }
 }
 
+impl<T: Send + Sync + 'static> Subscription<T> {
+    async fn read_ahead(&self) -> Read<T> {
+        if !self.feed.is_older(self.next) {
+            return self.feed.ring.lock().read(self.next, READ_AHEAD);
+        }
+        let (feed, next) = (self.feed.clone(), self.next);
+        tokio::task::spawn_blocking(move || feed.read(next, READ_AHEAD))
+            .await
+            // It was cancelled with its runtime: there is nobody left to read for.
+            .unwrap_or_else(|_| Read {
+                missed: 0,
+                entries: Vec::new(),
+                next: self.next,
+            })
+    }
+}
+
 impl<T> Growth<T> {
+    /// The place that the next entry will have.
+    pub(crate) fn end(&self) -> u64 {
+        self.ring.lock().end()
+    }
+
+    /// Readers get what is before this place.
+    pub(crate) fn show(&self, until: u64) {
+        self.ring.lock().show(until);
+    }
+
     /// Wakes the readers if the log has grown.
     pub(crate) fn publish(&self) {
-        let end = self.ring.lock().end();
+        let end = self.ring.lock().shown();
         self.grown
             .send_if_modified(|seen| std::mem::replace(seen, end) != end);
     }
@@ -122,6 +208,8 @@ impl<T> Clone for Feed<T> {
         Self {
             ring: self.ring.clone(),
             grown: self.grown.clone(),
+            older: self.older.clone(),
+            began: self.began,
         }
     }
 }
@@ -148,27 +236,28 @@ const READ_AHEAD: usize = 256;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Timestamp;
     use crate::hub::LogLimits;
 
     fn feed(entries: usize) -> (SharedRing<u32>, Feed<u32>, Growth<u32>) {
         let ring = SharedRing::new(LogLimits::new(entries, usize::MAX));
-        let (feed, growth) = Feed::new(ring.clone());
+        let (feed, growth) = Feed::new(ring.clone(), None);
         (ring, feed, growth)
     }
 
     #[tokio::test]
     async fn a_subscription_gets_what_comes_and_ends_with_the_hub() {
         let (ring, feed, growth) = feed(10);
-        ring.lock().push(1, 0);
+        ring.lock().push(Arc::new(1), 0, Timestamp::default());
         let mut from_now = feed.subscribe();
         let mut from_start = feed.subscribe_from_start();
         let waiting = tokio::spawn(async move { (from_now.next().await, from_now) });
         tokio::task::yield_now().await;
-        ring.lock().push(2, 0);
+        ring.lock().push(Arc::new(2), 0, Timestamp::default());
         growth.publish();
         let (got, mut from_now) = waiting.await.unwrap();
         assert_eq!(got, Some(Notice::Entry(Arc::new(2))));
-        ring.lock().push(3, 0);
+        ring.lock().push(Arc::new(3), 0, Timestamp::default());
         drop(growth);
         assert_eq!(from_now.next().await, Some(Notice::Entry(Arc::new(3))));
         assert_eq!(from_now.next().await, None);
@@ -182,7 +271,7 @@ mod tests {
     async fn a_slow_subscription_learns_how_much_it_missed() {
         let (ring, feed, _growth) = feed(3);
         let mut slow = feed.subscribe();
-        (0..10).for_each(|number| ring.lock().push(number, 0));
+        (0..10).for_each(|number| ring.lock().push(Arc::new(number), 0, Timestamp::default()));
         assert_eq!(slow.next().await, Some(Notice::Missed(7)));
         assert_eq!(slow.next().await, Some(Notice::Entry(Arc::new(7))));
         assert_eq!(feed.snapshot().len(), 3);

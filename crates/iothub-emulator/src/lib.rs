@@ -8,12 +8,16 @@ mod cloud_message;
 mod emulator;
 mod fault;
 mod feed;
+mod given;
 mod http;
 mod hub;
 mod impairment;
+mod keeper;
+mod outbox;
 mod owner;
 mod random;
 mod service;
+mod store;
 mod tls;
 mod websocket;
 mod wire;
@@ -31,4 +35,5 @@ pub use hub::{
     Sender, Source, Status, Thumbprint, Thumbprints, Tier, Value, What,
 };
 pub use random::NoRandomness;
+pub use store::{STATE_FILE, StateError};
 pub use tls::{CA_FILE, CA_KEY_FILE, TlsError};

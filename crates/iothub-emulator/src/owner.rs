@@ -1,5 +1,8 @@
 //! The one task that owns the hub. Everyone else asks it over one bounded channel.
 
+mod clock;
+mod turn;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -9,7 +12,10 @@ use std::time::Duration;
 
 use iothub_address::Identity;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep;
+
+use self::clock::{Turned, sleep_until};
+pub(crate) use self::turn::NotDone;
+use self::turn::{Deed, Unsaved};
 
 use crate::clock::{Clock, Timestamp};
 use crate::feed::Growth;
@@ -19,8 +25,11 @@ use crate::hub::{
     TokenRefusal, TokenRequest, Verdict,
 };
 use crate::impairment::Impairment;
+use crate::keeper::Keeper;
+use crate::store::Writer;
 
-/// Runs the hub until every [`HubHandle`] is gone.
+/// Runs the hub until every [`HubHandle`] is gone. With a writer, nothing that the hub does is seen before the disk has
+/// what it follows from.
 pub(crate) async fn run(
     mut hub: Hub,
     mut requests: mpsc::Receiver<Request>,
@@ -28,60 +37,49 @@ pub(crate) async fn run(
     events: Growth<Event>,
     activities: Growth<Activity>,
     feedback: Growth<Feedback>,
+    writer: Option<Writer>,
 ) {
-    let mut waiting = Waiting::default();
+    let mut waiting = Waiting::new(writer);
     let mut clock = Turned {
         clock,
         on: Duration::ZERO,
     };
     let mut batch = Vec::with_capacity(BATCH);
     loop {
+        let deadline = waiting.deadline(&hub);
+        let has_room = waiting.has_room();
         tokio::select! {
             biased;
-            count = requests.recv_many(&mut batch, BATCH) => if count == 0 { break },
-            () = sleep_until(hub.poll_timeout(), &clock) => {}
+            outcome = turn::report(&mut waiting.keeper) => waiting.reported(outcome, &mut hub, &events, clock.now()),
+            count = requests.recv_many(&mut batch, BATCH), if has_room => if count == 0 { break },
+            () = sleep_until(deadline, &clock) => {}
         }
         let mut now = clock.now();
+        let changes = hub.changes_made();
         for request in batch.drain(..) {
             if let Request::TurnClock { by, turned } = request {
                 clock.on = clock.on.saturating_add(by);
                 now = clock.now();
                 hub.handle_timeout(now);
-                waiting.perform_all(&mut hub);
-                let _ = turned.send(now);
+                waiting.perform_all(&mut hub, &events);
+                waiting.answer(&events, move |_| {
+                    let _ = turned.send(now);
+                });
                 continue;
             }
-            waiting.serve(&mut hub, request, now);
-            waiting.perform_all(&mut hub);
+            waiting.serve(&mut hub, request, &events, now);
+            waiting.perform_all(&mut hub, &events);
         }
         hub.handle_timeout(now);
-        waiting.perform_all(&mut hub);
+        waiting.perform_all(&mut hub, &events);
+        waiting.end_turn(&mut hub, changes, &events, now);
         events.publish();
         activities.publish();
         feedback.publish();
     }
-}
-
-/// The hub's clock, turned on by hand.
-struct Turned {
-    clock: Arc<dyn Clock>,
-    on: Duration,
-}
-
-impl Turned {
-    fn now(&self) -> Timestamp {
-        self.clock.now() + self.on
+    if let Some(keeper) = waiting.keeper {
+        keeper.close().await;
     }
-}
-
-/// Until the hub's clock shows the time, or a little while: a clock may be turned, and does not say so.
-async fn sleep_until(deadline: Option<Timestamp>, clock: &Turned) {
-    let Some(deadline) = deadline else {
-        return std::future::pending().await;
-    };
-    let millis = deadline.as_millis().saturating_sub(clock.now().as_millis());
-    let left = Duration::from_millis(u64::try_from(millis).unwrap_or(0));
-    sleep(left.min(CLOCK_READ_AGAIN)).await;
 }
 
 /// What a connection must do. It is its last order.
@@ -105,8 +103,10 @@ pub(crate) enum LinkOrder {
 }
 
 /// Who waits for what.
-#[derive(Default)]
 struct Waiting {
+    keeper: Option<Keeper<Deed>>,
+    /// With a keeper: what is to be done at the end of the turn.
+    turn: Vec<Deed>,
     next_reply: Reply,
     answers: HashMap<Reply, Waiter>,
     orders: HashMap<ConnectionId, oneshot::Sender<ConnectionOrder>>,
@@ -121,7 +121,19 @@ struct Waiter {
 }
 
 impl Waiting {
-    fn serve(&mut self, hub: &mut Hub, request: Request, now: Timestamp) {
+    fn new(writer: Option<Writer>) -> Self {
+        Self {
+            keeper: writer.map(Keeper::new),
+            turn: Vec::new(),
+            next_reply: 0,
+            answers: HashMap::new(),
+            orders: HashMap::new(),
+            link_orders: HashMap::new(),
+            impairments: HashMap::new(),
+        }
+    }
+
+    fn serve(&mut self, hub: &mut Hub, request: Request, events: &Growth<Event>, now: Timestamp) {
         match request {
             Request::Came {
                 connection,
@@ -201,19 +213,26 @@ impl Waiting {
             Request::TurnClock { .. } => {}
             Request::Run(work) => {
                 let answer = work(hub, now);
-                self.perform_all(hub);
-                answer();
+                while let Some(effect) = hub.poll_effect() {
+                    self.perform_or_keep(Deed::Effect(effect), events);
+                }
+                self.answer(events, answer);
             }
         }
     }
 
-    fn perform_all(&mut self, hub: &mut Hub) {
+    fn perform_all(&mut self, hub: &mut Hub, events: &Growth<Event>) {
         while let Some(effect) = hub.poll_effect() {
-            self.perform(effect);
+            self.perform_or_keep(Deed::Effect(effect), events);
         }
     }
 
-    fn perform(&mut self, effect: Effect) {
+    fn perform(&mut self, deed: Deed, events: &Growth<Event>) {
+        let effect = match deed {
+            Deed::Effect(effect) => effect,
+            Deed::Answer(answer) => return answer(Ok(())),
+            Deed::Show(until) => return events.show(until),
+        };
         match effect {
             Effect::Answer(reply, answer) => {
                 if let Some(waiter) = self.answers.remove(&reply) {
@@ -298,7 +317,7 @@ pub(crate) enum Request {
 }
 
 /// Gives what is to be done once the effects of the work are.
-type Work = Box<dyn FnOnce(&mut Hub, Timestamp) -> Box<dyn FnOnce() + Send> + Send>;
+type Work = Box<dyn FnOnce(&mut Hub, Timestamp) -> Box<dyn FnOnce(Result<(), Unsaved>) + Send> + Send>;
 
 pub(crate) enum Ask {
     Authenticate {
@@ -373,27 +392,28 @@ impl HubHandle {
         ))
     }
 
-    /// Does something with the hub that is not one connection's. Returns when its effects are done.
+    /// Does something with the hub that is not one connection's. Returns when its effects are done, and what it changed
+    /// is on disk, if the hub has one.
     pub(crate) async fn run<R: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Hub, Timestamp) -> R + Send + 'static,
-    ) -> Result<R, HubStopped> {
+    ) -> Result<R, NotDone> {
         let (answer, answered) = oneshot::channel();
         let work: Work = Box::new(move |hub, now| {
             let result = work(hub, now);
-            Box::new(move || {
-                let _ = answer.send(result);
+            Box::new(move |saved: Result<(), Unsaved>| {
+                let _ = answer.send(saved.map(|()| result));
             })
         });
         self.send(Request::Run(work)).await?;
-        answered.await.map_err(|_| HubStopped)
+        Ok(answered.await.map_err(|_| HubStopped)??)
     }
 
     /// Turns the hub's clock on; returns what it then shows, when what falls due by that is done.
-    pub(crate) async fn turn_clock(&self, by: Duration) -> Result<Timestamp, HubStopped> {
+    pub(crate) async fn turn_clock(&self, by: Duration) -> Result<Timestamp, NotDone> {
         let (turned, done) = oneshot::channel();
         self.send(Request::TurnClock { by, turned }).await?;
-        done.await.map_err(|_| HubStopped)
+        done.await.map_err(|_| NotDone::Stopped)
     }
 
     async fn send(&self, request: Request) -> Result<(), HubStopped> {
@@ -557,8 +577,6 @@ pub(crate) struct Opened {
     pub(crate) orders: mpsc::Receiver<LinkOrder>,
 }
 
-/// How often the clock is read while the hub waits for a time.
-const CLOCK_READ_AGAIN: Duration = Duration::from_millis(500);
 /// How many requests may wait for the hub; who asks more waits at the door. A connection has at most one request
 /// for each of its links there.
 const REQUESTS: usize = 1024;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use iothub_address::{HubName, Secret};
 
-use super::values::secret;
+use super::values::{Size, secret};
 use super::{Format, Span};
 
 #[derive(Subcommand)]
@@ -21,8 +21,12 @@ pub(crate) enum Emulator {
 /// receives. This output holds the keys, since that is its purpose. If nobody reads it, the hub runs on.
 ///
 /// The same object is in the file emulator.json, readable by its owner only, in the state directory. That is
-/// --state-dir, which stays and keeps the hub's certificate authority for the next run, or else a folder of this run
-/// in $XDG_RUNTIME_DIR/iothub or the temporary directory, which is removed at the end.
+/// --state-dir, or else a folder of this run in $XDG_RUNTIME_DIR/iothub or the temporary directory, which is removed
+/// at the end.
+///
+/// With --state-dir the next run goes on from there, also after a crash: what a client was told that the hub has is
+/// written and synced to the disk before. Without it all is in memory. A --device or --policy that is there already
+/// keeps what it has, but for a key that is given with it. One hub at a time may use a directory.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -34,7 +38,7 @@ pub(crate) struct Run {
     pub(crate) hub: HubName,
 
     /// Register a device, with a key of 16 to 64 bytes or a new one; an id that itself holds '=' needs its key
-    /// [default: myFirstDevice]
+    /// [default: myFirstDevice, if the hub has none]
     #[arg(long, value_name = "ID[=BASE64KEY]", value_parser = secret)]
     pub(crate) device: Vec<Secret>,
 
@@ -58,9 +62,17 @@ pub(crate) struct Run {
     #[arg(long, value_name = "N")]
     pub(crate) https_port: Option<u16>,
 
-    /// Keep the certificate authority, and the file that says how to reach the hub, here
+    /// Keep the hub here: identities, twins, messages for devices, events, and its certificate authority
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
+
+    /// The most room for events, of memory or of disk with --state-dir, such as 64MiB; the oldest go first
+    #[arg(long, value_name = "SIZE", default_value = "256MiB")]
+    pub(crate) log_size: Size,
+
+    /// How long events stay, such as 24h
+    #[arg(long, value_name = "TIME", default_value = "7d")]
+    pub(crate) log_age: Span,
 
     /// The tier, with whose throttles and daily quota the hub does as a real one: what exceeds them waits a little for
     /// its answer, and then is refused

@@ -67,6 +67,34 @@ impl FromStr for Span {
     }
 }
 
+/// A number of bytes: `65536`, `64KiB`, `256MiB`, `1GiB`. From 64 KiB to 1024 GiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) usize);
+
+impl FromStr for Size {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(unit_at);
+        let shift = match unit {
+            "" => 0,
+            "KiB" => 10,
+            "MiB" => 20,
+            "GiB" => 30,
+            _ => return Err(NO_SIZE),
+        };
+        let number: u64 = number.parse().map_err(|_| NO_SIZE)?;
+        match number.checked_mul(1 << shift) {
+            Some(bytes @ SMALLEST..=LARGEST) => Ok(Self(usize::try_from(bytes).unwrap_or(usize::MAX))),
+            _ => Err("from 64KiB to 1024GiB"),
+        }
+    }
+}
+
+const NO_SIZE: &str = "a whole number, of bytes or with its unit: 65536, 64KiB, 256MiB, 1GiB";
+const SMALLEST: u64 = 64 << 10;
+const LARGEST: u64 = 1 << 40;
 const NEEDS_UNIT: &str = "a whole number and its unit: 500ms, 30s, 2m, 1h, 7d";
 const DAY_MILLIS: u64 = 24 * 60 * 60 * 1000;
 const LONGEST_MILLIS: u64 = 3650 * DAY_MILLIS;
@@ -97,6 +125,30 @@ mod tests {
             "99999999999999999999s",
         ] {
             assert!(millis(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_size_is_a_number_of_bytes_or_has_its_unit() {
+        let bytes = |text: &str| text.parse::<Size>().map(|size| size.0);
+        assert_eq!(bytes("65536"), Ok(65_536));
+        assert_eq!(bytes("64KiB"), Ok(65_536));
+        assert_eq!(bytes("256MiB"), Ok(268_435_456));
+        assert_eq!(bytes("1GiB"), Ok(1_073_741_824));
+        for wrong in [
+            "",
+            "MiB",
+            "-1MiB",
+            "1.5GiB",
+            "1 GiB",
+            "1MB",
+            "1m",
+            "65535",
+            "0",
+            "1025GiB",
+            "99999999999999999999GiB",
+        ] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
         }
     }
 

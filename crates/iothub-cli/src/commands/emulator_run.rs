@@ -10,7 +10,9 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iothub_emulator::{Activity, Builder, Emulator, Endpoint, Event, Feed, Notice, StartError, Tier, What};
+use iothub_emulator::{
+    Activity, Builder, Emulator, Endpoint, Event, Feed, LogLimits, Notice, StartError, StateError, Tier, What,
+};
 use tokio::time::timeout;
 
 use self::printer::Printer;
@@ -44,7 +46,9 @@ async fn serve(args: Run, registry: Registry, io: &mut Io) -> Result<Exit, Failu
     let mut stop = StopSignals::new()?;
     let state = StateDir::prepare(args.state_dir.as_deref(), io)?;
     let emulator = start(&args, &registry, &state, io).await?;
-    let ready = Ready::of(&emulator, &registry, &state).await?;
+    state.write_ca(emulator.root_certificate_pem())?;
+    registry.add_default(&emulator).await?;
+    let ready = Ready::of(&emulator, &state).await?;
     state.announce(&ready.json())?;
 
     let (mut printer, lines) = Printer::start(io.take_stdout())?;
@@ -86,10 +90,14 @@ async fn start(args: &Run, registry: &Registry, state: &StateDir, io: &mut Io) -
             .amqps_port(args.amqps_port.unwrap_or(AMQPS_PORT))
             .https_port(https_port)
             .amqp_port(args.amqp_port)
-            .state_dir(state.path())
+            .journal_limits(LogLimits::new(usize::MAX, args.log_size.0).with_age(args.log_age.0))
             .tier(tier(args.tier))
             .units(args.units)
             .clock_skew(args.clock_skew.map_or(Duration::ZERO, |skew| skew.0));
+        let builder = match state.of_the_hub() {
+            Some(directory) => builder.state_dir(directory),
+            None => builder,
+        };
         let builder = match args.token_grace {
             Some(grace) => builder.token_grace(grace.0),
             None => builder,
@@ -144,6 +152,8 @@ fn not_started(error: StartError) -> Failure {
             };
             Failure::usage(chain(&error)).and(remedy)
         }
+        StartError::State(StateError::Io { .. }) => Failure::unexpected(chain(&error)),
+        StartError::State(_) => Failure::usage(chain(&error)),
         StartError::Device(_) => Failure::usage(chain(&error)).and("give each --device once"),
         _ => Failure::unexpected(chain(&error)),
     }
@@ -152,7 +162,7 @@ fn not_started(error: StartError) -> Failure {
 /// Gives what the hub receives to the printer, as fast as that takes it: what falls off the hub's log meanwhile is
 /// counted.
 async fn show_events(journal: Feed<Event>, format: Format, lines: printer::Lines) {
-    let mut events = journal.subscribe_from_start();
+    let mut events = journal.subscribe_from_this_run();
     while let Some(notice) = events.next().await {
         let line = match notice {
             Notice::Entry(received) => event::line(&received, format),

@@ -19,6 +19,8 @@ pub(crate) enum Due {
     Answer(Reply),
     /// A lock of the mailbox ends, or a message in it.
     Mailbox(Identity),
+    /// The oldest event has to go for its age.
+    LogAge,
 }
 
 /// Each [`Due`] with its time.

@@ -298,7 +298,10 @@ impl Hub {
                 generation_id: entry.generation_id.clone(),
             };
             let weight = feedback.original_message_id.len();
-            self.cloud_to_device.feedback.lock().push(feedback, weight);
+            self.cloud_to_device
+                .feedback
+                .lock()
+                .push(feedback.into(), weight, now);
         }
     }
 

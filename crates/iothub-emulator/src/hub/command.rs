@@ -204,6 +204,17 @@ pub(crate) enum Verdict {
 /// The deliveries of a command that are rejected, by their place in it, in order.
 pub(crate) type Rejected = Vec<(usize, Refusal)>;
 
+impl Answer {
+    /// The answer to what changed something, when the disk did not take the change; other answers stay as they are.
+    pub(crate) fn unsaved(self, refusal: impl FnOnce() -> Refusal) -> Self {
+        match self {
+            Self::Took(Ok(_)) => Self::Took(Err(refusal())),
+            Self::Settled(Ok(())) => Self::Settled(Err(refusal())),
+            other => other,
+        }
+    }
+}
+
 /// What a link is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Grant {

@@ -6,6 +6,7 @@ use super::Hub;
 use super::agenda::Due;
 use super::authentication::Principal;
 use super::command::Effect;
+use super::record::Part;
 use super::refusal::{Condition, code};
 use super::registry::{RegistryError, Status};
 use crate::clock::Timestamp;
@@ -15,9 +16,13 @@ impl Hub {
     pub(crate) fn remove(&mut self, identity: &Identity, now: Timestamp) -> Result<(), RegistryError> {
         let modules = self.registry.modules(identity.device());
         self.registry.remove(identity)?;
+        self.changes.touch(|| Part::Identity(identity.clone()));
         self.drop_mailbox(identity);
         if let Identity::Device(_) = identity {
-            modules.iter().for_each(|module| self.drop_mailbox(module));
+            for module in &modules {
+                self.changes.touch(|| Part::Identity(module.clone()));
+                self.drop_mailbox(module);
+            }
         }
         self.send_away(&REMOVED, now);
         Ok(())
@@ -31,6 +36,8 @@ impl Hub {
         now: Timestamp,
     ) -> Result<(), RegistryError> {
         self.registry.set_status(device, status)?;
+        self.changes
+            .touch(|| Part::Identity(Identity::Device(device.clone())));
         self.send_away(&DISABLED, now);
         Ok(())
     }

@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use iothub_address::{DeviceId, Identity, ModuleId};
+use serde::{Deserialize, Serialize};
 
 use super::message::Message;
 use super::value::Value;
 use crate::clock::Timestamp;
 
 /// One entry of the hub's event log, as a reader of the built-in endpoint sees it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Event {
     /// Who sent it.
@@ -30,10 +31,11 @@ pub struct Event {
 }
 
 /// Who sent an event, as the hub knew the sender at that time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Sender {
     /// The device or module.
+    #[serde(with = "super::text")]
     pub identity: Identity,
     /// Tells two identities of one name apart, when the first was removed and the second registered later.
     pub generation_id: Arc<str>,
@@ -52,7 +54,7 @@ impl Sender {
 }
 
 /// How a sender proved who it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum AuthMethod {
     /// A token signed with the key of the device or module itself.
@@ -64,7 +66,7 @@ pub enum AuthMethod {
 }
 
 /// Whose key or certificate it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Scope {
     /// A device's.
@@ -102,7 +104,7 @@ impl fmt::Display for AuthMethod {
 }
 
 /// What kind of event it is, by the hub's own word for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Source {
     /// `Telemetry`: a device-to-cloud message.

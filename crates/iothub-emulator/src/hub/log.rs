@@ -1,6 +1,9 @@
 //! The event log: partitions and the numbers in them.
 
+use std::sync::Arc;
+
 use iothub_address::DeviceId;
+use serde::{Deserialize, Serialize};
 
 use super::event::{Event, Sender, Source};
 use super::message::Message;
@@ -10,50 +13,70 @@ use crate::clock::Timestamp;
 /// Gives every message its place and keeps it.
 #[derive(Debug)]
 pub(crate) struct Log {
-    partitions: Vec<Partition>,
+    partitions: Vec<Place>,
     ring: SharedRing<Event>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Partition {
-    next_sequence_number: u64,
-    next_offset: u64,
+/// What the next event of a partition gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    sequence_number: u64,
+    offset: u64,
+}
+
+impl Place {
+    /// The place behind an event.
+    pub(crate) const fn behind(event: &Event) -> Self {
+        Self {
+            sequence_number: event.sequence_number + 1,
+            offset: event.offset + event.message.encoded_size as u64,
+        }
+    }
 }
 
 impl Log {
-    /// `partitions` is at least 1.
-    pub(crate) fn new(partitions: u16, ring: SharedRing<Event>) -> Self {
-        Self {
-            partitions: vec![Partition::default(); partitions.max(1).into()],
-            ring,
-        }
+    /// `partitions` are at least one.
+    pub(crate) const fn new(partitions: Vec<Place>, ring: SharedRing<Event>) -> Self {
+        Self { partitions, ring }
     }
 
+    /// Keeps the messages as events, and gives each of these to `kept`.
     pub(crate) fn append(
         &mut self,
         sender: Sender,
         source: Source,
         messages: impl IntoIterator<Item = Message>,
         now: Timestamp,
+        mut kept: impl FnMut(&Arc<Event>),
     ) {
         let number = self.partition_of(sender.identity.device());
         let partition = &mut self.partitions[usize::from(number)];
         let mut ring = self.ring.lock();
         for message in messages {
             let weight = message.weight;
-            let event = Event {
+            let event = Arc::new(Event {
                 sender: sender.clone(),
                 partition: number,
-                sequence_number: partition.next_sequence_number,
-                offset: partition.next_offset,
+                sequence_number: partition.sequence_number,
+                offset: partition.offset,
                 enqueued: now,
                 source,
                 message,
-            };
-            partition.next_sequence_number += 1;
-            partition.next_offset += event.message.encoded_size as u64;
-            ring.push(event, weight);
+            });
+            *partition = Place::behind(&event);
+            kept(&event);
+            ring.push(event, weight, now);
         }
+    }
+
+    /// When the oldest event that is in memory has to go for its age.
+    pub(crate) fn expires(&self) -> Option<Timestamp> {
+        self.ring.lock().expires()
+    }
+
+    /// Drops events that are too old. Returns when the next has to go.
+    pub(crate) fn expire(&self, now: Timestamp) -> Option<Timestamp> {
+        self.ring.lock().expire(now)
     }
 
     fn partition_of(&self, device: &DeviceId) -> u16 {
@@ -91,13 +114,14 @@ mod tests {
             Source::Telemetry,
             vec![message],
             Timestamp::from_seconds(1),
+            |_| {},
         );
     }
 
     #[test]
     fn numbers_and_offsets_run_per_partition_without_gaps() {
         let ring = SharedRing::new(LogLimits::default());
-        let mut log = Log::new(4, ring.clone());
+        let mut log = Log::new(vec![Place::default(); 4], ring.clone());
         for round in 0..10 {
             append(&mut log, &format!("device{}", round % 3), 100);
         }
@@ -117,7 +141,7 @@ mod tests {
         // From the published test vectors of FNV-1a: fnv1a_64("foobar") = 0x85944171f73967e8.
         assert_eq!(fnv1a("foobar"), 0x8594_4171_f739_67e8);
         let ring = SharedRing::new(LogLimits::default());
-        let mut log = Log::new(4, ring.clone());
+        let mut log = Log::new(vec![Place::default(); 4], ring.clone());
         append(&mut log, "foobar", 1);
         assert_eq!(
             u64::from(ring.lock().read(0, 1).entries[0].partition),

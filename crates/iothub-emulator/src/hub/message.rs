@@ -3,13 +3,14 @@
 use std::fmt;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::unique::uuid_text;
 use super::value::Value;
 use crate::clock::Timestamp;
 
 /// A message: the bare message of AMQP 1.0 (§3.2) and its message annotations.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Message {
     /// The properties section. IoT Hub calls them system properties.
@@ -77,7 +78,7 @@ impl Message {
 }
 
 /// The body of a message.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Body {
     /// No body section at all.
@@ -93,7 +94,7 @@ pub enum Body {
 
 /// The properties section (§3.2.4). Text that a sender wrote as symbol where the standard says string, or the
 /// other way round, is taken as it is: SDKs differ there.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Properties {
     /// message-id
@@ -125,7 +126,7 @@ pub struct Properties {
 }
 
 /// A message-id or correlation-id in one of the four types that AMQP allows (§3.2.11 to §3.2.14).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum MessageId {
     /// ulong

@@ -19,10 +19,12 @@ mod links;
 mod log;
 mod mailbox;
 mod message;
+mod record;
 mod refusal;
 mod registry;
 mod ring;
 mod telemetry;
+mod text;
 mod throttle;
 mod thumbprint;
 mod tokens;
@@ -32,7 +34,7 @@ mod value;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use iothub_address::{HubName, Identity, PolicyName};
+use iothub_address::{DeviceId, HubName, Identity, PolicyName};
 
 pub use activity::{Activity, What};
 pub use authentication::AuthFailure;
@@ -49,15 +51,17 @@ pub(crate) use faults::{Cut, Impairments};
 pub use feedback::{Ack, Fate, Feedback};
 pub(crate) use limits::Limits;
 pub use limits::Tier;
+pub(crate) use log::Place;
 pub use mailbox::CloudToDevice;
 pub(crate) use mailbox::{LockToken, Outcome};
 pub use message::{Body, Message, MessageId, Properties};
+pub(crate) use record::{Keeping, Kept, Record};
 pub(crate) use refusal::Refusal;
 use refusal::Refusals;
 pub use registry::{Authentication, Keys, RegistryError, Rights, Status};
-pub(crate) use registry::{Policy, Registry};
+pub(crate) use registry::{Entry, Policy, Registry};
 pub use ring::LogLimits;
-pub(crate) use ring::SharedRing;
+pub(crate) use ring::{Read, Ring, SharedRing, Showing};
 pub use thumbprint::{NoThumbprint, Thumbprint, Thumbprints};
 pub use value::Value;
 
@@ -66,6 +70,7 @@ use self::cloud_to_device::Mailboxes;
 use self::connection::Connection;
 use self::faults::Faults;
 use self::log::Log;
+use self::record::{Changes, Part};
 use crate::clock::Timestamp;
 
 /// What a hub starts with.
@@ -74,7 +79,8 @@ pub(crate) struct Setup {
     pub(crate) hub: HubName,
     pub(crate) names: Names,
     pub(crate) authorities: DeviceAuthorities,
-    pub(crate) partitions: u16,
+    /// What each partition's next event gets.
+    pub(crate) partitions: Vec<Place>,
     pub(crate) events: SharedRing<Event>,
     pub(crate) activities: SharedRing<Activity>,
     pub(crate) feedback: SharedRing<Feedback>,
@@ -86,6 +92,7 @@ pub(crate) struct Setup {
     pub(crate) limits: Limits,
     /// Random: it makes generation ids and tracking ids of two hubs differ.
     pub(crate) seed: u64,
+    pub(crate) keeping: Keeping,
 }
 
 /// The hub. One task owns it.
@@ -106,6 +113,7 @@ pub(crate) struct Hub {
     faults: Faults,
     /// The answers that are held back, each for its entry on the agenda.
     held: BTreeMap<Reply, Answer>,
+    changes: Changes,
     refusals: Refusals,
     effects: VecDeque<Effect>,
     seed: u64,
@@ -113,7 +121,7 @@ pub(crate) struct Hub {
 
 impl Hub {
     pub(crate) fn new(setup: Setup) -> Self {
-        Self {
+        let mut hub = Self {
             name: setup.hub,
             names: setup.names,
             authorities: setup.authorities,
@@ -129,10 +137,13 @@ impl Hub {
             limits: setup.limits,
             faults: Faults::default(),
             held: BTreeMap::new(),
+            changes: Changes::new(setup.keeping),
             refusals: Refusals::new(setup.seed),
             effects: VecDeque::new(),
             seed: setup.seed,
-        }
+        };
+        hub.agenda.set(Due::LogAge, hub.log.expires());
+        hub
     }
 
     pub(crate) fn handle(&mut self, from: ConnectionId, command: Command, now: Timestamp) {
@@ -242,6 +253,7 @@ impl Hub {
                         .map(|answer| Effect::Answer(reply, answer)),
                 ),
                 Due::Mailbox(identity) => self.expire_mailbox(&identity, now),
+                Due::LogAge => self.expire_events(now),
             }
         }
     }
@@ -255,7 +267,9 @@ impl Hub {
         identity: &Identity,
         authentication: Authentication,
     ) -> Result<(), RegistryError> {
-        self.registry.register(identity, authentication, self.seed)
+        self.registry.register(identity, authentication, self.seed)?;
+        self.changes.touch(|| Part::Identity(identity.clone()));
+        Ok(())
     }
 
     pub(crate) fn knows(&self, identity: &Identity) -> bool {
@@ -263,7 +277,27 @@ impl Hub {
     }
 
     pub(crate) fn set_policy(&mut self, name: PolicyName, policy: Policy) {
+        self.changes.touch(|| Part::Policy(name.clone()));
         self.registry.set_policy(name, policy);
+    }
+
+    /// Another authentication for an identity. Connections that the former one let in stay.
+    pub(crate) fn set_authentication(
+        &mut self,
+        identity: &Identity,
+        authentication: Authentication,
+    ) -> Result<(), RegistryError> {
+        self.registry.set_authentication(identity, authentication)?;
+        self.changes.touch(|| Part::Identity(identity.clone()));
+        Ok(())
+    }
+
+    pub(crate) fn devices(&self) -> impl Iterator<Item = &DeviceId> {
+        self.registry.devices()
+    }
+
+    pub(crate) fn policy(&self, name: &PolicyName) -> Option<&Policy> {
+        self.registry.policy(name.as_str()).map(|(_, policy)| policy)
     }
 
     pub(crate) fn authentication(&self, identity: &Identity) -> Option<&Authentication> {
@@ -299,7 +333,7 @@ impl Hub {
         tracing::debug!(connection, "{what}");
         self.activities
             .lock()
-            .push(Activity::new(now, connection, what), weight);
+            .push(Activity::new(now, connection, what).into(), weight, now);
     }
 }
 

@@ -23,11 +23,11 @@ pub(crate) enum Condition {
     NotAllowed,
     ConnectionForced,
     DetachForced,
-    InternalError,
     InvalidArgument,
     ResourceLimitExceeded,
     Throttled,
     LinkStolen,
+    InternalError,
 }
 
 impl Condition {
@@ -128,6 +128,7 @@ pub(crate) mod code {
     pub(crate) const DEVICE_NOT_FOUND: u32 = 404_001;
     pub(crate) const ADDRESS_NOT_FOUND: u32 = 404_006;
     pub(crate) const MESSAGE_LOCK_LOST: u32 = 412_002;
+    pub(crate) const SERVER_ERROR: u32 = 500_001;
 }
 
 #[cfg(test)]

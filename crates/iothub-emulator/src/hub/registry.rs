@@ -231,7 +231,7 @@ impl Registry {
         let generation_id = (nonce.wrapping_add(self.generations) % GENERATIONS)
             .to_string()
             .into();
-        let thumbprints = authentication.thumbprints().to_vec();
+        let thumbprints = authentication.thumbprints();
         let entry = Entry {
             authentication,
             status: Status::Enabled,
@@ -264,10 +264,14 @@ impl Registry {
                 owner.modules.insert(module.clone(), entry);
             }
         }
+        self.learn(thumbprints);
+        Ok(())
+    }
+
+    fn learn(&mut self, thumbprints: impl IntoIterator<Item = Thumbprint>) {
         for thumbprint in thumbprints {
             *self.thumbprints.entry(thumbprint).or_default() += 1;
         }
-        Ok(())
     }
 
     /// Removes it, a device with all its modules.
@@ -276,20 +280,21 @@ impl Registry {
         match identity {
             Identity::Device(id) => {
                 let removed = self.devices.remove(id).ok_or_else(not_found)?;
-                self.forget(&removed.entry);
-                removed.modules.values().for_each(|entry| self.forget(entry));
+                self.forget(&removed.entry.authentication);
+                let modules = removed.modules.values();
+                modules.for_each(|entry| self.forget(&entry.authentication));
             }
             Identity::Module(device, module) => {
                 let owner = self.devices.get_mut(device);
                 let removed = owner.and_then(|device| device.modules.remove(module));
-                self.forget(&removed.ok_or_else(not_found)?);
+                self.forget(&removed.ok_or_else(not_found)?.authentication);
             }
         }
         Ok(())
     }
 
-    fn forget(&mut self, entry: &Entry) {
-        for thumbprint in entry.authentication.thumbprints() {
+    fn forget(&mut self, authentication: &Authentication) {
+        for thumbprint in authentication.thumbprints() {
             if let Some(count) = self.thumbprints.get_mut(&thumbprint) {
                 *count -= 1;
                 if *count == 0 {
@@ -312,6 +317,49 @@ impl Registry {
             }
             None => Err(RegistryError::NotFound(Identity::Device(device.clone()))),
         }
+    }
+
+    /// The devices, by id.
+    pub(crate) fn devices(&self) -> impl Iterator<Item = &DeviceId> {
+        self.devices.keys()
+    }
+
+    /// Puts an identity in as it was kept. A module whose device is not there is no part of any hub.
+    pub(crate) fn restore(&mut self, identity: Identity, entry: Entry) {
+        let thumbprints = entry.authentication.thumbprints();
+        match identity {
+            Identity::Device(device) => {
+                let modules = BTreeMap::new();
+                self.devices.insert(device, Device { entry, modules });
+            }
+            Identity::Module(device, module) => {
+                let Some(owner) = self.devices.get_mut(&device) else {
+                    return;
+                };
+                owner.modules.insert(module, entry);
+            }
+        }
+        self.learn(thumbprints);
+    }
+
+    pub(crate) fn set_authentication(
+        &mut self,
+        identity: &Identity,
+        authentication: Authentication,
+    ) -> Result<(), RegistryError> {
+        let found = self
+            .devices
+            .get_mut(identity.device())
+            .and_then(|device| match identity {
+                Identity::Device(_) => Some(&mut device.entry),
+                Identity::Module(_, module) => device.modules.get_mut(module),
+            });
+        let entry = found.ok_or_else(|| RegistryError::NotFound(identity.clone()))?;
+        let thumbprints = authentication.thumbprints();
+        let former = std::mem::replace(&mut entry.authentication, authentication);
+        self.forget(&former);
+        self.learn(thumbprints);
+        Ok(())
     }
 
     pub(crate) fn set_policy(&mut self, name: PolicyName, policy: Policy) {

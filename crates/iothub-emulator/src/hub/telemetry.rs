@@ -3,6 +3,7 @@
 use iothub_address::Identity;
 
 use super::Hub;
+use super::agenda::Due;
 use super::command::{ConnectionId, Delivery, Rejected, Verdict};
 use super::connection::Use;
 use super::event::Source;
@@ -45,6 +46,9 @@ impl Hub {
             Ok(sender) => sender,
             Err(refusal) => return Told::now(Err(refusal), now),
         };
+        if let Err(refusal) = self.may_keep(now) {
+            return Told::now(Err(refusal), now);
+        }
         let mut rejected = Rejected::new();
         let mut asked = Vec::new();
         let mut at = now;
@@ -63,7 +67,13 @@ impl Hub {
             .enumerate()
             .filter(|(place, _)| places.next_if_eq(place).is_none())
             .flat_map(|(_, delivery)| delivery.into_messages());
-        self.log.append(sender, Source::Telemetry, taken, now);
+        let was_empty = self.log.expires().is_none();
+        self.log.append(sender, Source::Telemetry, taken, now, |event| {
+            self.changes.log(event);
+        });
+        if was_empty {
+            self.agenda.set(Due::LogAge, self.log.expires());
+        }
         let (verdict, at) = match self.settlement_fault(identity) {
             None => (Verdict::AllBut(rejected), at),
             Some(Settlement::Withheld) => (Verdict::Withheld, now),
@@ -111,5 +121,26 @@ impl Hub {
         admitted
             .map(|admission| admission.at(now))
             .map_err(|excess| self.excess(excess, now))
+    }
+
+    /// Drops the events that are too old.
+    pub(super) fn expire_events(&mut self, now: Timestamp) {
+        let next = self.log.expire(now);
+        self.agenda.set(Due::LogAge, next);
+    }
+
+    /// Refuses what would have to be kept while the disk does not take it.
+    pub(super) fn may_keep(&mut self, now: Timestamp) -> Result<(), Refusal> {
+        if self.changes.are_refused() {
+            return Err(self.unsaved(now));
+        }
+        Ok(())
+    }
+
+    /// The refusal of what could not be kept. SDKs try again on this condition.
+    pub(crate) fn unsaved(&mut self, now: Timestamp) -> Refusal {
+        let text = "The hub cannot write its state.";
+        self.refusals
+            .refuse(Condition::InternalError, code::SERVER_ERROR, text, now)
     }
 }

@@ -1,6 +1,6 @@
 //! The hub's decisions, with no wire: commands in, effects out, the time by hand.
 
-use iothub_address::{DeviceId, HubHost, Identity};
+use iothub_address::{HubHost, Identity};
 use iothub_sas::{SharedKey, Signer, UnixTime};
 use zeroize::Zeroizing;
 
@@ -40,19 +40,20 @@ impl World {
         Self::with(|_| {})
     }
 
-    /// As [`new`](Self::new), of a hub that starts otherwise.
+    /// Of a hub that starts otherwise.
     pub(super) fn with(set_up: impl FnOnce(&mut Setup)) -> Self {
         let hosts = ["localhost", "myhub.azure-devices.net"].map(|host| HubHost::parse(host).unwrap());
         let events = SharedRing::new(LogLimits::default());
         let feedback = SharedRing::new(LogLimits::default());
         let mut setup = Setup {
+            keeping: Keeping::Nothing,
             hub: "myhub".parse().unwrap(),
             token_grace: GRACE,
             clock_skew: Duration::ZERO,
             limits: Limits::default(),
             names: Names::new(hosts.to_vec()),
             authorities: DeviceAuthorities::default(),
-            partitions: 4,
+            partitions: vec![Place::default(); 4],
             events: events.clone(),
             activities: SharedRing::new(LogLimits::default()),
             feedback: feedback.clone(),
@@ -69,9 +70,8 @@ impl World {
             };
             hub.register(&identity(name), own.into()).unwrap();
         }
-        let off: DeviceId = "off".parse().unwrap();
-        hub.set_status(&off, Status::Disabled, Timestamp::default())
-            .unwrap();
+        let off = hub.set_status(&"off".parse().unwrap(), Status::Disabled, Timestamp::default());
+        off.unwrap();
         for name in ["device", "service", "iothubowner", "registryRead"] {
             let rights = Rights::of_built_in(name).unwrap();
             hub.set_policy(name.parse().unwrap(), Policy { keys: keys(), rights });

@@ -1,11 +1,12 @@
 //! AMQP values as the hub keeps them: with their types, independent of any wire library.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 
 /// An AMQP 1.0 value (§1.6), with the type its sender gave it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Value {
     /// null

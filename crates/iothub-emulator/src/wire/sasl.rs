@@ -97,7 +97,7 @@ fn frame(body: &[u8]) -> Vec<u8> {
     frame
 }
 
-fn encode<T: serde_amqp::serde::Serialize>(value: &T) -> io::Result<Vec<u8>> {
+fn encode<T: serde::Serialize>(value: &T) -> io::Result<Vec<u8>> {
     serde_amqp::to_vec(value).map_err(io::Error::other)
 }
 

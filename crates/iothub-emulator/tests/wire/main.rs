@@ -15,5 +15,6 @@ mod links;
 mod messages;
 mod principals;
 mod raw;
+mod state;
 mod telemetry;
 mod websocket;

@@ -4,7 +4,6 @@ use iothub_emulator::Emulator;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
-use super::registry::Registry;
 use super::state::StateDir;
 use crate::failure::Failure;
 use crate::output::json;
@@ -19,7 +18,7 @@ pub(super) struct Ready {
     amqp_port: Option<u16>,
     https_port: Option<u16>,
     ca: String,
-    /// Null for an id that no connection string can hold.
+    /// The first hundred. Null for an id that no connection string can hold, and for a device without keys.
     devices: Map<String, Json>,
     /// Null: no service endpoint is built yet.
     service: Option<String>,
@@ -28,13 +27,11 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    pub(super) async fn of(
-        emulator: &Emulator,
-        registry: &Registry,
-        state: &StateDir,
-    ) -> Result<Self, Failure> {
+    pub(super) async fn of(emulator: &Emulator, state: &StateDir) -> Result<Self, Failure> {
         let mut devices = Map::new();
-        for device in registry.devices() {
+        let known = emulator.devices().await;
+        let known = known.map_err(|error| Failure::unexpected("the hub's devices").because(&error))?;
+        for device in known.iter().take(DEVICES) {
             // Legal in an id, and what separates the parts of a connection string.
             let string = if device.as_str().contains(';') {
                 Json::Null
@@ -103,6 +100,9 @@ impl Ready {
         lines.join("\n")
     }
 }
+
+/// How many devices of a hub that has many it names.
+const DEVICES: usize = 100;
 
 /// As one word of a POSIX shell.
 fn quoted(text: &str) -> String {

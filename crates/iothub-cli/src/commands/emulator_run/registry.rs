@@ -1,33 +1,32 @@
 //! The devices and policies that the command line names.
 
 use iothub_address::{DeviceId, PolicyName, Secret};
-use iothub_emulator::{Builder, Keys};
+use iothub_emulator::{Builder, Emulator, HubError};
 use iothub_sas::SharedKey;
 
 use crate::args::emulator::DEFAULT_DEVICE;
-use crate::failure::Failure;
-use crate::plan::secrets::random_key;
+use crate::failure::{Failure, chain};
 
 /// Whom the hub knows from the start.
 pub(super) struct Registry {
-    devices: Vec<(DeviceId, Keys)>,
+    devices: Vec<(DeviceId, Option<SharedKey>)>,
     policies: Vec<(PolicyName, SharedKey)>,
 }
 
 impl Registry {
-    /// Takes the flags apart. Without a device there is the default one.
+    /// Takes the flags apart.
     pub(super) fn of(devices: &[Secret], policies: &[Secret]) -> Result<Self, Failure> {
-        let mut devices = read_each("--device", devices, device)?;
-        if devices.is_empty() {
-            devices.push(device("--device", DEFAULT_DEVICE)?);
-        }
+        let devices = read_each("--device", devices, device)?;
         let policies = read_each("--policy", policies, policy)?;
         Ok(Self { devices, policies })
     }
 
     pub(super) fn add_to(&self, mut builder: Builder) -> Builder {
-        for (id, keys) in &self.devices {
-            builder = builder.device(id.clone(), keys.clone());
+        for (id, key) in &self.devices {
+            builder = match key {
+                Some(key) => builder.device_key(id.clone(), key.clone()),
+                None => builder.device(id.clone(), None),
+            };
         }
         for (name, key) in &self.policies {
             builder = builder.policy(name.clone(), key.clone());
@@ -35,8 +34,14 @@ impl Registry {
         builder
     }
 
-    pub(super) fn devices(&self) -> impl Iterator<Item = &DeviceId> {
-        self.devices.iter().map(|(id, _)| id)
+    /// A hub that has no device, and was given none, gets the default one.
+    pub(super) async fn add_default(&self, hub: &Emulator) -> Result<(), Failure> {
+        let failed = |error: HubError| Failure::unexpected("the hub's devices").because(&error);
+        if self.devices.is_empty() && hub.devices().await.map_err(failed)?.is_empty() {
+            let id = DeviceId::parse(DEFAULT_DEVICE).map_err(|error| Failure::unexpected(chain(&error)))?;
+            hub.register_device(id, None).await.map_err(failed)?;
+        }
+        Ok(())
     }
 }
 
@@ -59,7 +64,7 @@ fn read_each<T>(
 /// `ID` or `ID=BASE64KEY`. An id may hold `=` and so does base64, at its end: the key is the longest end behind a `=`
 /// that is one. So an id that holds `=` is only taken with its key, and a mistyped key is never taken for a part of
 /// the id.
-fn device(place: &str, text: &str) -> Result<(DeviceId, Keys), Failure> {
+fn device(place: &str, text: &str) -> Result<(DeviceId, Option<SharedKey>), Failure> {
     let mut splits = text
         .match_indices('=')
         .map(|(at, _)| (&text[..at], &text[at + 1..]));
@@ -67,8 +72,8 @@ fn device(place: &str, text: &str) -> Result<(DeviceId, Keys), Failure> {
         .clone()
         .find_map(|(id, key)| Some((id, SharedKey::from_base64(key).ok()?)));
     let (id, key) = match (keyed, splits.next()) {
-        (Some((id, key)), _) => (id, key),
-        (None, None) => (text, random_key()?),
+        (Some((id, key)), _) => (id, Some(key)),
+        (None, None) => (text, None),
         (None, Some((_, key))) => {
             let failure = Failure::usage(format!("{place}: no key behind the '='"));
             return Err(match SharedKey::from_base64(key) {
@@ -78,7 +83,7 @@ fn device(place: &str, text: &str) -> Result<(DeviceId, Keys), Failure> {
         }
     };
     let id = DeviceId::parse(id).map_err(|error| Failure::usage(place).because(&error))?;
-    Ok((id, Keys::new(key, random_key()?)))
+    Ok((id, key))
 }
 
 /// `NAME=BASE64KEY`; a policy's name holds no `=`.
@@ -99,7 +104,10 @@ mod tests {
 
     fn read(text: &str) -> Result<(String, String), String> {
         match device("--device", text) {
-            Ok((id, keys)) => Ok((id.to_string(), keys.primary().to_base64().expose().to_owned())),
+            Ok((id, key)) => {
+                let key = key.map_or_else(String::new, |key| key.to_base64().expose().to_owned());
+                Ok((id.to_string(), key))
+            }
             Err(failure) => Err(failure.to_string()),
         }
     }
@@ -120,10 +128,8 @@ mod tests {
     }
 
     #[test]
-    fn an_id_alone_gets_a_new_key() {
-        let (one, other) = (read("dev").unwrap(), read("dev").unwrap());
-        assert_eq!(one.0, "dev");
-        assert_ne!(one.1, other.1);
+    fn an_id_alone_leaves_its_keys_to_the_hub() {
+        assert_eq!(read("dev"), Ok(("dev".into(), String::new())));
     }
 
     #[test]

@@ -67,8 +67,20 @@ impl StateDir {
         })
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    /// Where the hub itself is kept, if it is.
+    pub(super) fn of_the_hub(&self) -> Option<&Path> {
+        match self.kind {
+            Kind::Given => Some(&self.path),
+            Kind::OfThisRun { .. } => None,
+        }
+    }
+
+    /// Writes the certificate to trust where the hub does not keep it itself.
+    pub(super) fn write_ca(&self, pem: &str) -> Result<(), Failure> {
+        match self.kind {
+            Kind::Given => Ok(()),
+            Kind::OfThisRun { .. } => fs::write(self.ca_file(), pem).map_err(|error| self.unwritable(&error)),
+        }
     }
 
     /// Where clients find the certificate to trust.
@@ -86,9 +98,11 @@ impl StateDir {
                 .map_err(|error| error.error)
         };
         let written = write();
-        written.map(drop).map_err(|error: io::Error| {
-            Failure::unexpected(format!("can't write to {}", self.path.display())).because(&error)
-        })
+        written.map(drop).map_err(|error| self.unwritable(&error))
+    }
+
+    fn unwritable(&self, error: &io::Error) -> Failure {
+        Failure::unexpected(format!("can't write to {}", self.path.display())).because(error)
     }
 
     /// The hub has stopped. What can't be removed does no harm.

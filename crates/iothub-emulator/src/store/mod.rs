@@ -1,0 +1,25 @@
+//! What a hub keeps on disk: one file of an embedded database (redb) in the state directory.
+//!
+//! A thread of its own writes it: what the owner of the hub hands over while a commit runs goes into the next one, so
+//! that one sync serves many. A commit is on the disk, synced, before it is reported.
+
+mod archive;
+mod error;
+mod fault;
+mod file;
+mod form;
+mod log;
+mod restore;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use error::StateError;
+pub(crate) use restore::{Opened, open};
+pub(crate) use writer::{Batch, QUEUE, Report, Writer};
+
+/// The file in the state directory.
+pub const STATE_FILE: &str = "state.redb";
+
+/// What the file's tables look like. It rises with any change that an older program would misread.
+const VERSION: u32 = 1;
