@@ -221,8 +221,13 @@ fn a_connection_string_needs_a_device_and_a_key() {
     );
     let policy = format!("HostName=h.azure-devices.net;SharedAccessKeyName=service;SharedAccessKey={key}");
     assert!(matches!(with(&policy), Err(ConnectError::NotADevicesConnection)));
-    let x509 = "HostName=h.azure-devices.net;DeviceId=d;x509=true";
-    assert!(matches!(with(x509), Err(ConnectError::NotADevicesConnection)));
+}
+
+#[tokio::test]
+async fn a_connection_string_of_a_device_with_a_certificate_needs_it() {
+    let x509 = ConnectionString::parse("HostName=h.azure-devices.net;DeviceId=d;x509=true").unwrap();
+    let error = DeviceClient::with(&x509).unwrap().connect().await.unwrap_err();
+    assert!(matches!(error, ConnectError::NoCertificate));
 }
 
 #[test]

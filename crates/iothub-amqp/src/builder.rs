@@ -8,15 +8,14 @@ use iothub_address::{AmqpUrl, ConnectionString, HubHost, HubName, Identity, Node
 use iothub_sas::{SasToken, SharedKey, Signer};
 use rustls_pki_types::CertificateDer;
 
-use crate::config::{AMQP_PORT, AMQPS_PORT, IDLE_TIMEOUT, OPERATION_TIMEOUT, QUEUE_TIMEOUT, WINDOW_BYTES};
+use crate::config::{IDLE_TIMEOUT, OPERATION_TIMEOUT, QUEUE_TIMEOUT, WINDOW_BYTES};
 use crate::driver::connection::Plan;
-use crate::driver::dial::Endpoint;
-use crate::driver::tls::client_config;
 use crate::error::ConnectError;
 use crate::joining::{Device, start};
 use crate::supervisor::backoff::Schedule;
 use crate::supervisor::{Lifetime, Settings, SignIn};
-use crate::{Batching, Credential, DeviceClient, Key};
+use crate::way::Way;
+use crate::{Batching, ClientCertificate, Credential, DeviceClient, Key, Network, Proxies, Transport};
 
 /// What a client does about a connection, session or link that is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,16 +36,12 @@ impl Default for Recover {
 /// How a [`DeviceClient`] is to connect.
 #[derive(Clone)]
 pub struct DeviceClientBuilder {
-    host: HubHost,
+    way: Way,
     hub: Option<HubName>,
-    /// Where to connect to, if not the host.
-    gateway: Option<HubHost>,
     identity: Identity,
-    credential: Arc<dyn Credential>,
+    /// Unless a certificate takes its place.
+    credential: Option<Arc<dyn Credential>>,
     sign_in: SignIn,
-    port: Option<u16>,
-    plain_tcp: bool,
-    roots: Vec<CertificateDer<'static>>,
     operation_timeout: Duration,
     idle_timeout: Duration,
     queue_timeout: Duration,
@@ -56,17 +51,18 @@ pub struct DeviceClientBuilder {
 }
 
 impl DeviceClientBuilder {
-    pub(crate) fn new(host: HubHost, identity: Identity, credential: Arc<dyn Credential>) -> Self {
+    pub(crate) fn new(
+        host: HubHost,
+        identity: Identity,
+        credential: Option<Arc<dyn Credential>>,
+        sign_in: SignIn,
+    ) -> Self {
         Self {
             hub: host.hub_name(),
-            host,
-            gateway: None,
+            way: Way::to(host),
             identity,
             credential,
-            sign_in: SignIn::Plain,
-            port: None,
-            plain_tcp: false,
-            roots: Vec::new(),
+            sign_in,
             operation_timeout: OPERATION_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
             queue_timeout: QUEUE_TIMEOUT,
@@ -88,30 +84,42 @@ impl DeviceClientBuilder {
             return Err(ConnectError::NotADevice(url.path().into_owned()));
         }
         let token = SasToken::parse(password.expose()).map_err(ConnectError::BadToken)?;
-        let mut builder =
-            Self::new(url.host().clone(), identity.clone(), Arc::new(token)).hub(user.hub().clone());
-        builder.port = url.port();
-        builder.plain_tcp = url.scheme() == Scheme::Amqp;
+        let credential: Arc<dyn Credential> = Arc::new(token);
+        let (host, hub) = (url.host().clone(), user.hub().clone());
+        let mut builder = Self::new(host, identity.clone(), Some(credential), SignIn::Plain).hub(hub);
+        builder.way.port = url.port();
+        builder.way.plain_tcp = url.scheme() == Scheme::Amqp;
         Ok(builder)
     }
 
     pub(crate) fn with(connection: &ConnectionString) -> Result<Self, ConnectError> {
         let identity = connection.identity().ok_or(ConnectError::NotADevicesConnection)?;
-        let credential: Arc<dyn Credential> = match (connection.key(), connection.signature()) {
+        let credential: Option<Arc<dyn Credential>> = match (connection.key(), connection.signature()) {
             (Some(key), _) => {
                 let key = SharedKey::from_base64(key.expose()).map_err(ConnectError::BadKey)?;
                 let mut signer = Signer::new(key);
                 if let Some(policy) = connection.policy() {
                     signer = signer.policy(policy);
                 }
-                Arc::new(Key::signer(signer))
+                Some(Arc::new(Key::signer(signer)))
             }
-            (None, Some(token)) => Arc::new(SasToken::parse(token.expose()).map_err(ConnectError::BadToken)?),
+            (None, Some(token)) => {
+                let token = SasToken::parse(token.expose()).map_err(ConnectError::BadToken)?;
+                Some(Arc::new(token))
+            }
+            (None, None) if connection.x509() => None,
             (None, None) => return Err(ConnectError::NotADevicesConnection),
         };
-        let mut builder = Self::new(connection.host().clone(), identity.clone(), credential).claims_based();
-        builder.gateway = connection.gateway().cloned();
-        builder.port = connection.gateway_port().or_else(|| connection.port());
+        let sign_in = match credential {
+            Some(_) => SignIn::Claims,
+            None => SignIn::Certificate,
+        };
+        let mut builder = Self::new(connection.host().clone(), identity.clone(), credential, sign_in);
+        builder.way.gateway = connection.gateway().cloned();
+        builder.way.port = match connection.gateway() {
+            Some(_) => connection.gateway_port(),
+            None => connection.port(),
+        };
         Ok(builder)
     }
 
@@ -132,31 +140,64 @@ impl DeviceClientBuilder {
         self
     }
 
-    /// Connects to this host in place of the hub's. Tokens are for the hub all the same.
+    /// Signs in by this certificate, shown in the TLS handshake, in place of any token: there is no SASL then, and no
+    /// token to renew. A connection string with `x509=true` needs it.
     #[must_use]
-    pub fn gateway(mut self, host: HubHost) -> Self {
-        self.gateway = Some(host);
+    pub fn certificate(mut self, certificate: ClientCertificate) -> Self {
+        self.sign_in = SignIn::Certificate;
+        self.credential = None;
+        self.way.certificate = Some(certificate);
         self
     }
 
-    /// The TCP port. Default [`AMQPS_PORT`], or [`AMQP_PORT`] for plain TCP.
+    /// Connects to this host, such as an IoT Edge gateway, in place of the hub's: TLS and AMQP's open name it, and
+    /// tokens are for the hub all the same.
+    #[must_use]
+    pub fn gateway(mut self, host: HubHost) -> Self {
+        self.way.gateway = Some(host);
+        self
+    }
+
+    /// The TCP port. Default that of the [transport](Self::transport), or [`AMQP_PORT`](crate::AMQP_PORT) for plain TCP.
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
-        self.port = Some(port);
+        self.way.port = Some(port);
+        self
+    }
+
+    /// What carries AMQP. Default [`Transport::Amqp`].
+    #[must_use]
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.way.transport = transport;
+        self
+    }
+
+    /// Which connections go through an HTTP proxy. Default what the environment says when it
+    /// [connects](Self::connect): [`Proxies::from_environment`]. [Plain TCP](Self::plain_tcp_to_this_machine) never does.
+    #[must_use]
+    pub fn proxies(mut self, proxies: Proxies) -> Self {
+        self.way.proxies = Some(proxies);
+        self
+    }
+
+    /// Looks names up and connects by this network. Default [`SystemNetwork`](crate::SystemNetwork).
+    #[must_use]
+    pub fn network(mut self, network: impl Network) -> Self {
+        self.way.network = Arc::new(network);
         self
     }
 
     /// Trusts this certificate too, beside the platform's roots. There is no way to trust less carefully.
     #[must_use]
     pub fn root_certificate(mut self, certificate: CertificateDer<'static>) -> Self {
-        self.roots.push(certificate);
+        self.way.roots.push(certificate);
         self
     }
 
     /// Goes without TLS. Refused towards a host that is not this machine: the token would be there for all to read.
     #[must_use]
     pub fn plain_tcp_to_this_machine(mut self) -> Self {
-        self.plain_tcp = true;
+        self.way.plain_tcp = true;
         self
     }
 
@@ -214,27 +255,17 @@ impl DeviceClientBuilder {
     /// Dropping the future ends the attempt and leaves nothing behind.
     pub async fn connect(self) -> Result<DeviceClient, ConnectError> {
         let user = match (self.sign_in, &self.hub) {
-            (SignIn::Plain, None) => return Err(ConnectError::NoHubName(self.host.to_string())),
+            (SignIn::Plain, None) => return Err(ConnectError::NoHubName(self.way.host.to_string())),
             (SignIn::Plain, Some(hub)) => User::for_identity(self.identity.clone(), hub.clone()).to_string(),
-            (SignIn::Claims, _) => String::new(),
+            (SignIn::Certificate, _) if self.way.certificate.is_none() => {
+                return Err(ConnectError::NoCertificate);
+            }
+            (SignIn::Claims | SignIn::Certificate, _) => String::new(),
         };
-        let roots = self.roots.clone();
         let settings = self.settings();
-        let tls = if self.plain_tcp {
-            None
-        } else {
-            Some(client_config(roots).await?)
-        };
-        let place = self.gateway.as_ref().unwrap_or(&self.host);
-        let default_port = if self.plain_tcp { AMQP_PORT } else { AMQPS_PORT };
         let plan = Plan {
-            endpoint: Endpoint {
-                host: place.as_str().to_owned(),
-                port: self.port.unwrap_or(default_port),
-                loopback_only: self.plain_tcp,
-            },
-            hostname: self.host.as_str().to_owned(),
-            tls,
+            route: self.way.route().await?,
+            hostname: self.way.place().as_str().to_owned(),
             container: self.identity.device().to_string(),
             sign_in: self.sign_in,
             limit: self.operation_timeout,
@@ -242,7 +273,7 @@ impl DeviceClientBuilder {
         };
         let (commands, counters) = start(settings, plan);
         let joining = Device {
-            resource: Resource::identity(&self.host, &self.identity),
+            resource: Resource::identity(&self.way.host, &self.identity),
             identity: self.identity,
             user,
             credential: self.credential,
@@ -274,7 +305,7 @@ impl DeviceClientBuilder {
 impl fmt::Debug for DeviceClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeviceClientBuilder")
-            .field("host", &self.host)
+            .field("host", &self.way.host)
             .field("identity", &self.identity)
             .field("sign_in", &self.sign_in)
             .finish_non_exhaustive()

@@ -34,3 +34,18 @@ pub const AMQPS_PORT: u16 = 5671;
 
 /// The port of AMQP without TLS.
 pub const AMQP_PORT: u16 = 5672;
+
+/// The port of AMQP over WebSocket, which is that of HTTPS.
+pub const HTTPS_PORT: u16 = 443;
+
+/// What carries AMQP.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Transport {
+    /// TLS over TCP, on port [`AMQPS_PORT`].
+    #[default]
+    Amqp,
+    /// A WebSocket over TLS, on port [`HTTPS_PORT`]: for networks that let nothing else out. It costs a round trip more
+    /// to open, and a few bytes a frame.
+    WebSocket,
+}

@@ -19,8 +19,8 @@ use crate::driver::member::Ended;
 use crate::error::{
     Accepted, CloseError, ConnectError, EnqueueError, Interruption, Lost, Phase, SendError, SubscribeError,
 };
-use crate::supervisor::{LaneKind, RequestId, SlotId, TicketId};
-use crate::{Commands, Credential, Message, Methods, Statistics, Status, Twin};
+use crate::supervisor::{LaneKind, RequestId, SignIn, SlotId, TicketId};
+use crate::{ClientCertificate, Commands, Credential, Message, Methods, Statistics, Status, Twin};
 
 /// A device's or module's client of its hub, by AMQP 1.0 over TLS.
 ///
@@ -125,7 +125,17 @@ impl DeviceClient {
     /// A client for `host`, as `identity`, with tokens of `credential`, to be signed in by SASL PLAIN.
     #[must_use]
     pub fn builder(host: HubHost, identity: Identity, credential: impl Credential) -> DeviceClientBuilder {
-        DeviceClientBuilder::new(host, identity, Arc::new(credential))
+        DeviceClientBuilder::new(host, identity, Some(Arc::new(credential)), SignIn::Plain)
+    }
+
+    /// A client for `host`, as `identity`, signed in by its own certificate.
+    #[must_use]
+    pub fn by_certificate(
+        host: HubHost,
+        identity: Identity,
+        certificate: ClientCertificate,
+    ) -> DeviceClientBuilder {
+        DeviceClientBuilder::new(host, identity, None, SignIn::Certificate).certificate(certificate)
     }
 
     /// A client as a double-"@" address says: host, port, hub, identity and token.
@@ -139,10 +149,11 @@ impl DeviceClient {
         DeviceClientBuilder::at(url)
     }
 
-    /// A client as a connection string says, to be signed in by claims-based security.
+    /// A client as a connection string says, to be signed in by claims-based security; or, if it says `x509=true`, by a
+    /// [certificate](DeviceClientBuilder::certificate) that is still to be given.
     ///
     /// # Errors
-    /// [`ConnectError::NotADevicesConnection`] for any but a device's or module's own with a key or token,
+    /// [`ConnectError::NotADevicesConnection`] for any but a device's or module's own with a key, a token or `x509=true`,
     /// [`ConnectError::BadKey`] and [`ConnectError::BadToken`] for one that can't be read.
     pub fn with(connection: &ConnectionString) -> Result<DeviceClientBuilder, ConnectError> {
         DeviceClientBuilder::with(connection)

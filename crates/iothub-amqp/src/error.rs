@@ -12,6 +12,7 @@ pub use feature::{SettleError, SubscribeError, TwinError};
 use iothub_frame::{Blown, Violation};
 use iothub_sas::{KeyError, TokenError};
 
+use crate::ProxyError;
 use crate::credential::CredentialError;
 
 /// An AMQP error condition with the text that the peer gave for it.
@@ -55,8 +56,12 @@ pub enum Phase {
     Resolve,
     /// Opening the TCP connection.
     Connect,
+    /// Asking an HTTP proxy for a tunnel.
+    Proxy,
     /// The TLS handshake.
     Tls,
+    /// Upgrading to a WebSocket.
+    WebSocket,
     /// The protocol headers, SASL, and AMQP's open.
     Open,
     /// Asking the credential for a token.
@@ -84,7 +89,9 @@ impl fmt::Display for Phase {
         f.write_str(match self {
             Self::Resolve => "looking up the host's addresses",
             Self::Connect => "opening the TCP connection",
+            Self::Proxy => "asking the proxy for a tunnel",
             Self::Tls => "the TLS handshake",
+            Self::WebSocket => "upgrading to a WebSocket",
             Self::Open => "opening the AMQP connection",
             Self::Credential => "asking the credential for a token",
             Self::Token => "putting the token",
@@ -170,6 +177,29 @@ pub enum ConnectError {
         /// What is wrong.
         why: TlsFailure,
     },
+    /// The environment's proxy can't be used: see [`Proxies::from_environment`](crate::Proxies::from_environment).
+    #[error("the proxy of the environment can't be used")]
+    BadProxy(#[source] ProxyError),
+    /// The HTTP proxy opened no tunnel.
+    #[error("the proxy {proxy} opened no tunnel: {why}")]
+    Proxy {
+        /// The proxy, without its credentials.
+        proxy: String,
+        /// What it said.
+        why: ProxyFailure,
+    },
+    /// The server did not upgrade the connection to a WebSocket of IoT Hub's.
+    #[error("no WebSocket with {endpoint}: {why}")]
+    WebSocket {
+        /// Host and port.
+        endpoint: String,
+        /// What it said.
+        why: WebSocketFailure,
+    },
+    /// A device that signs in by a certificate was given none. Say it with
+    /// [`DeviceClientBuilder::certificate`](crate::DeviceClientBuilder::certificate).
+    #[error("the device signs in by a certificate, and there is none")]
+    NoCertificate,
     /// The hub refused user and token. It tells a wrong key, an expired token and an unknown device alike.
     #[error("the hub refused the credentials (SASL outcome {code})")]
     Refused {
@@ -266,6 +296,64 @@ impl fmt::Display for TlsFailure {
             Self::Ended(reason) => write!(f, "the server ended the connection ({reason})"),
             Self::BadName => f.write_str("the host is not a valid server name"),
             Self::Other(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Why an HTTP proxy opened no tunnel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProxyFailure {
+    /// It asks for credentials, or for others (status 407).
+    Unauthorized,
+    /// It refused: with 403 it forbids this host or port, with 502 to 504 it does not reach the host.
+    Refused {
+        /// HTTP's status code.
+        status: u16,
+    },
+    /// It answered, but not as an HTTP proxy does. Check its host and port.
+    NotHttp,
+    /// It ended the connection, for this reason.
+    Ended(String),
+}
+
+impl fmt::Display for ProxyFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unauthorized => f.write_str("it asks for other credentials (status 407)"),
+            Self::Refused { status } => write!(f, "it answered with the status {status}"),
+            Self::NotHttp => f.write_str("it does not answer as an HTTP proxy does"),
+            Self::Ended(reason) => write!(f, "it ended the connection ({reason})"),
+        }
+    }
+}
+
+/// Why there is no WebSocket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WebSocketFailure {
+    /// The server answered with another status than 101.
+    Refused {
+        /// HTTP's status code.
+        status: u16,
+    },
+    /// The server does not confirm IoT Hub's sub-protocol, `AMQPWSB10`: it is another kind of server.
+    SubProtocol,
+    /// The server's answer is no WebSocket's, in the library's words.
+    NotWebSocket(String),
+    /// The server ended the connection, for this reason.
+    Ended(String),
+}
+
+impl fmt::Display for WebSocketFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { status } => write!(f, "the server answered with the status {status}"),
+            Self::SubProtocol => f.write_str("the server does not confirm the sub-protocol AMQPWSB10"),
+            Self::NotWebSocket(why) => {
+                write!(f, "the server's answer is no WebSocket's: {}", why.escape_debug())
+            }
+            Self::Ended(reason) => write!(f, "the server ended the connection ({reason})"),
         }
     }
 }

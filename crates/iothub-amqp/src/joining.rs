@@ -34,7 +34,7 @@ pub(crate) struct Device {
     pub(crate) resource: Resource,
     /// The SASL user.
     pub(crate) user: String,
-    pub(crate) credential: Arc<dyn Credential>,
+    pub(crate) credential: Option<Arc<dyn Credential>>,
     pub(crate) model: Option<String>,
     pub(crate) batching: Batching,
     pub(crate) operation_timeout: Duration,

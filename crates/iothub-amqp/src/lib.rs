@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod certificate;
 mod commands;
 mod config;
 mod credential;
@@ -12,6 +13,8 @@ mod joining;
 mod listening;
 mod message;
 mod methods;
+mod network;
+mod proxy;
 mod received;
 pub mod recovery;
 mod status;
@@ -22,22 +25,26 @@ mod status;
 )]
 pub mod supervisor;
 mod twin;
+mod way;
 
 // The public interface:
 pub use crate::builder::{DeviceClientBuilder, Recover};
+pub use crate::certificate::{CertificateError, ClientCertificate};
 pub use crate::commands::{Command, Commands};
 pub use crate::config::{
-    AMQP_PORT, AMQPS_PORT, IDLE_TIMEOUT, OPERATION_TIMEOUT, QUEUE, QUEUE_BYTES, QUEUE_TIMEOUT, WINDOW,
-    WINDOW_BYTES,
+    AMQP_PORT, AMQPS_PORT, HTTPS_PORT, IDLE_TIMEOUT, OPERATION_TIMEOUT, QUEUE, QUEUE_BYTES, QUEUE_TIMEOUT,
+    Transport, WINDOW, WINDOW_BYTES,
 };
 pub use crate::credential::{Credential, CredentialError, Key, TOKEN_LIFE, TokenFuture};
 pub use crate::device::{DeviceClient, Ticket};
 pub use crate::error::{
-    Accepted, CloseError, Condition, ConnectError, EnqueueError, Interruption, Lost, Phase, SendError,
-    SettleError, SubscribeError, TlsFailure, TwinError,
+    Accepted, CloseError, Condition, ConnectError, EnqueueError, Interruption, Lost, Phase, ProxyFailure,
+    SendError, SettleError, SubscribeError, TlsFailure, TwinError, WebSocketFailure,
 };
 pub use crate::message::Message;
 pub use crate::methods::{METHOD_LIMIT, MethodCall, Methods};
+pub use crate::network::{ByteStream, Connecting, Network, Resolving, SystemNetwork};
+pub use crate::proxy::{Proxies, Proxy, ProxyError};
 pub use crate::received::ReceivedMessage;
 pub use crate::status::{Statistics, Status};
 pub use crate::supervisor::Batching;

@@ -4,7 +4,9 @@
 //! they give, in azure-iot-sdk-csharp). Where a row differs, its reason stands beside it. "Node" and "Java" are
 //! azure-iot-sdk-node (`amqp_common_errors`, `retry_error_filter`) and azure-iot-sdk-java (its `exceptions` packages).
 
-use crate::error::{Condition, ConnectError, Interruption, Phase, TlsFailure};
+use crate::error::{
+    Condition, ConnectError, Interruption, Phase, ProxyFailure, TlsFailure, WebSocketFailure,
+};
 
 /// What is to be done after something went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -115,6 +117,23 @@ pub fn classify_connect(error: &ConnectError) -> Recovery {
             // A captive portal, a proxy or a restart: seen to pass.
             TlsFailure::NotTls | TlsFailure::Ended(_) | TlsFailure::Other(_) => Recovery::Reconnect,
         },
+        // Credentials do not become right by themselves. All else of a proxy may pass: what it can't reach (502 to
+        // 504), and a rule (403) that a person takes back without coming to the device.
+        ConnectError::Proxy { why, .. } => match why {
+            ProxyFailure::Unauthorized => Recovery::GiveUp,
+            ProxyFailure::Refused { .. } | ProxyFailure::NotHttp | ProxyFailure::Ended(_) => {
+                Recovery::Reconnect
+            }
+        },
+        // As with TLS: who answers with something else than a hub's WebSocket is a captive portal, a proxy or a hub
+        // that restarts.
+        ConnectError::WebSocket { why, .. } => match why {
+            WebSocketFailure::Refused { status: 429 } => Recovery::Throttled,
+            WebSocketFailure::Refused { .. }
+            | WebSocketFailure::SubProtocol
+            | WebSocketFailure::NotWebSocket(_)
+            | WebSocketFailure::Ended(_) => Recovery::Reconnect,
+        },
         // The code is sys (2) for a wrong key; sys-temp (4) is the one that AMQP 1.0 §5.3.3.6 calls passing.
         ConnectError::Refused { code: 4 } => Recovery::Reconnect,
         ConnectError::Resolve { .. }
@@ -134,6 +153,8 @@ pub fn classify_connect(error: &ConnectError) -> Recovery {
         | ConnectError::TokenTooLong { .. }
         | ConnectError::NotLoopback(_)
         | ConnectError::BadRoot(_)
+        | ConnectError::BadProxy(_)
+        | ConnectError::NoCertificate
         | ConnectError::Refused { .. }
         | ConnectError::Credential(_)
         | ConnectError::AnonymousNotOffered

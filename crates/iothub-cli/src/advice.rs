@@ -1,6 +1,6 @@
 //! What to do about an error, in a few words, where there is something to do.
 
-use iothub_amqp::{Condition, ConnectError, Interruption, Lost, SendError, TlsFailure};
+use iothub_amqp::{Condition, ConnectError, Interruption, Lost, ProxyFailure, SendError, TlsFailure};
 
 pub(crate) fn on_connecting(error: &ConnectError) -> Option<&'static str> {
     Some(match error {
@@ -20,6 +20,12 @@ pub(crate) fn on_connecting(error: &ConnectError) -> Option<&'static str> {
             "check the key, the token's end, the device's id, and that the device is registered and enabled"
         }
         ConnectError::TokenTooLong { .. } => "sign in by claims-based security: --auth cbs",
+        ConnectError::BadProxy(_) => "give one by --proxy http://HOST:PORT, or set HTTPS_PROXY to one",
+        ConnectError::Proxy { why, .. } => return on_proxy(why),
+        ConnectError::WebSocket { .. } => {
+            "check the host and the port: an IoT Hub takes AMQP over WebSocket at 443"
+        }
+        ConnectError::NoCertificate => "give it by --cert FILE and --cert-key FILE",
         ConnectError::PlainNotOffered
         | ConnectError::AnonymousNotOffered
         | ConnectError::WrongHeader(_)
@@ -57,6 +63,18 @@ fn on_tls(why: &TlsFailure) -> Option<&'static str> {
         TlsFailure::NotTls => Some("check the port: AMQP over TLS is at 5671"),
         _ => None,
     }
+}
+
+fn on_proxy(why: &ProxyFailure) -> Option<&'static str> {
+    Some(match why {
+        ProxyFailure::Unauthorized => "put user and password into the proxy's address, percent-encoded",
+        ProxyFailure::Refused { status: 403 } => {
+            "have the proxy allow this host and port, or try --transport ws"
+        }
+        ProxyFailure::Refused { status: 502..=504 } => "check the hub's name, and the proxy's own network",
+        ProxyFailure::NotHttp => "check the proxy's host and port",
+        _ => return None,
+    })
 }
 
 fn on_condition(condition: &Condition) -> Option<&'static str> {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use iothub_amqp::{
-    Blown, CloseError, Condition, ConnectError, Interruption, Lost, SendError, SubscribeError, TwinError,
+    Blown, CloseError, Condition, ConnectError, Interruption, Lost, ProxyFailure, SendError, SubscribeError, TwinError,
 };
 
 /// What the process exits with. The numbers are a contract: scripts branch on them.
@@ -61,7 +61,9 @@ impl From<&ConnectError> for Exit {
             | ConnectError::NotLoopback(_)
             | ConnectError::BadRoot(_)
             | ConnectError::NotADevicesConnection
-            | ConnectError::BadKey(_) => Self::Usage,
+            | ConnectError::BadKey(_)
+            | ConnectError::BadProxy(_)
+            | ConnectError::NoCertificate => Self::Usage,
             ConnectError::Resolve { .. }
             | ConnectError::Connect { .. }
             | ConnectError::Tls { .. }
@@ -69,7 +71,12 @@ impl From<&ConnectError> for Exit {
             | ConnectError::AnonymousNotOffered
             | ConnectError::WrongHeader(_)
             | ConnectError::PeerMisbehaved(_) => Self::Unreachable,
-            ConnectError::Refused { .. } => Self::Unauthorised,
+            ConnectError::Refused { .. }
+            | ConnectError::Proxy {
+                why: ProxyFailure::Unauthorized,
+                ..
+            } => Self::Unauthorised,
+            ConnectError::Proxy { .. } | ConnectError::WebSocket { .. } => Self::Unreachable,
             ConnectError::RefusedWith { condition, .. } | ConnectError::TokenRefused(condition) => {
                 condition.into()
             }

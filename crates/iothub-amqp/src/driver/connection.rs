@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ClientConfig;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
-use super::dial::{Endpoint, dial};
 use super::engine::{Claims, End, Line, Login, Opening, Put, Sasl, open};
 use super::member::Place;
+use super::route::Route;
 use super::session;
-use super::tls::shake_hands;
 use super::{Fact, Facts, LaneOrder, REASON_TIMEOUT, tell, unique_name};
 use crate::error::{ConnectError, Interruption, Lost, Phase};
 use crate::recovery::Operation;
@@ -21,10 +19,9 @@ use crate::supervisor::{Cause, Epoch, Input, LaneId, SignIn, SlotId};
 
 /// What every connection to a hub is made by.
 pub(crate) struct Plan {
-    pub(crate) endpoint: Endpoint,
-    /// The hub, as AMQP's open names it.
+    pub(crate) route: Route,
+    /// The hub, or the gateway in its place, as AMQP's open names it.
     pub(crate) hostname: String,
-    pub(crate) tls: Option<Arc<ClientConfig>>,
     /// What the container's id begins with.
     pub(crate) container: String,
     pub(crate) sign_in: SignIn,
@@ -262,7 +259,7 @@ impl Connection {
     }
 }
 
-/// Dials, shakes hands and opens.
+/// Goes the way to the hub, and opens.
 async fn make(plan: &Plan, login: Option<Login>) -> Result<Line, ConnectError> {
     let sasl = match (plan.sign_in, login) {
         (SignIn::Plain, Some(login)) => {
@@ -271,6 +268,7 @@ async fn make(plan: &Plan, login: Option<Login>) -> Result<Line, ConnectError> {
         }
         (SignIn::Plain, None) => return Err(ConnectError::NoToken),
         (SignIn::Claims, _) => Sasl::Anonymous,
+        (SignIn::Certificate, _) => Sasl::None,
     };
     let opening = Opening {
         hostname: &plan.hostname,
@@ -279,15 +277,7 @@ async fn make(plan: &Plan, login: Option<Login>) -> Result<Line, ConnectError> {
         limit: plan.limit,
         idle_timeout: plan.idle_timeout,
     };
-    let stream = dial(&plan.endpoint, plan.limit).await?;
-    match &plan.tls {
-        None => open(stream, opening).await,
-        Some(config) => {
-            let config = Arc::clone(config);
-            let stream = shake_hands(stream, &plan.endpoint, config, plan.limit).await?;
-            open(stream, opening).await
-        }
-    }
+    open(plan.route.open(plan.limit).await?, opening).await
 }
 
 fn answer(facts: &Facts, conn: u32, put: u32, result: Result<(), ConnectError>) {

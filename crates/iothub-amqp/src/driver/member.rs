@@ -33,7 +33,7 @@ pub(crate) struct Joining {
     pub(crate) resource: Resource,
     /// The SASL user.
     pub(crate) user: String,
-    pub(crate) credential: Arc<dyn Credential>,
+    pub(crate) credential: Option<Arc<dyn Credential>>,
     /// Told once: that the telemetry link is attached, or why that will never be.
     pub(crate) first: oneshot::Sender<Result<(), ConnectError>>,
     pub(crate) status: watch::Sender<Status>,
@@ -45,7 +45,7 @@ pub(super) struct Member {
     pub(super) place: Arc<Place>,
     pub(super) resource: Resource,
     pub(super) user: String,
-    pub(super) credential: Arc<dyn Credential>,
+    pub(super) credential: Option<Arc<dyn Credential>>,
     pub(super) token: Option<SasToken>,
     pub(super) first: Option<oneshot::Sender<Result<(), ConnectError>>>,
     /// Why the last thing of its own could not be made.

@@ -10,8 +10,12 @@ mod lane;
 pub(crate) mod member;
 pub(crate) mod owner;
 mod pair;
+mod race;
+pub(crate) mod route;
 mod session;
 pub(crate) mod tls;
+mod tunnel;
+mod websocket;
 
 use crate::CredentialError;
 use crate::error::ConnectError;

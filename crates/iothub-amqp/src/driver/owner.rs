@@ -137,7 +137,10 @@ impl Owner {
                         let left = token
                             .expires_at()
                             .saturating_duration_since(UnixTime::from(SystemTime::now()));
-                        let renews = member.credential.renews();
+                        let renews = member
+                            .credential
+                            .as_ref()
+                            .is_some_and(|credential| credential.renews());
                         member.token = Some(token);
                         Ok(TokenLife { left, renews })
                     }
@@ -303,7 +306,10 @@ impl Owner {
         let Some(member) = self.members.get(&slot) else {
             return;
         };
-        let (credential, facts) = (Arc::clone(&member.credential), self.facts.clone());
+        let Some(credential) = member.credential.clone() else {
+            return; // the supervisor asks only for what the sign-in needs
+        };
+        let facts = self.facts.clone();
         let (resource, limit) = (member.resource.clone(), self.plan.limit);
         self.tasks.spawn(async move {
             let now = UnixTime::from(SystemTime::now());

@@ -6,21 +6,25 @@ use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::dial::Endpoint;
+use crate::ClientCertificate;
 use crate::error::{ConnectError, Phase, TlsFailure};
 
 /// Shakes hands over `stream`, verifying the certificate for the endpoint's host.
-pub(crate) async fn shake_hands(
-    stream: TcpStream,
+pub(crate) async fn shake_hands<S>(
+    stream: S,
     endpoint: &Endpoint,
     config: Arc<ClientConfig>,
     limit: Duration,
-) -> Result<TlsStream<TcpStream>, ConnectError> {
+) -> Result<TlsStream<S>, ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let failed = |why| ConnectError::Tls {
         endpoint: endpoint.to_string(),
         why,
@@ -37,9 +41,10 @@ pub(crate) async fn shake_hands(
     }
 }
 
-/// Trusts the platform's roots and these.
+/// Trusts the platform's roots and these, and shows this certificate to who asks for one.
 pub(crate) async fn client_config(
     extra_roots: Vec<CertificateDer<'static>>,
+    certificate: Option<&ClientCertificate>,
 ) -> Result<Arc<ClientConfig>, ConnectError> {
     let mut roots = RootCertStore::empty();
     // Reads files, so not on a thread that drives connections.
@@ -63,9 +68,11 @@ pub(crate) async fn client_config(
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| ConnectError::BadRoot(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+        .with_root_certificates(roots);
+    Ok(Arc::new(match certificate {
+        Some(certificate) => config.with_client_cert_resolver(certificate.resolver()),
+        None => config.with_no_client_auth(),
+    }))
 }
 
 fn failure(error: &io::Error) -> TlsFailure {

@@ -127,3 +127,41 @@ fn a_certificate_that_does_not_hold_is_final_and_a_network_that_is_down_is_not()
     assert_eq!(classify_connect(&ConnectError::Refused { code: 2 }), GiveUp);
     assert_eq!(classify_connect(&ConnectError::Refused { code: 4 }), Reconnect);
 }
+
+#[test]
+fn a_proxy_that_wants_other_credentials_is_final_and_whatever_else_is_on_the_way_may_pass() {
+    let proxy = |why| ConnectError::Proxy {
+        proxy: "http://proxy:3128".into(),
+        why,
+    };
+    assert_eq!(classify_connect(&proxy(ProxyFailure::Unauthorized)), GiveUp);
+    for why in [
+        ProxyFailure::Refused { status: 403 },
+        ProxyFailure::Refused { status: 503 },
+        ProxyFailure::NotHttp,
+        ProxyFailure::Ended("reset".into()),
+    ] {
+        assert_eq!(classify_connect(&proxy(why)), Reconnect);
+    }
+    let websocket = |why| ConnectError::WebSocket {
+        endpoint: "hub:443".into(),
+        why,
+    };
+    let refused = |status| WebSocketFailure::Refused { status };
+    assert_eq!(classify_connect(&websocket(refused(429))), Throttled);
+    for why in [
+        refused(200),
+        refused(404),
+        refused(503),
+        WebSocketFailure::SubProtocol,
+        WebSocketFailure::NotWebSocket("why".into()),
+        WebSocketFailure::Ended("reset".into()),
+    ] {
+        assert_eq!(classify_connect(&websocket(why)), Reconnect);
+    }
+    assert_eq!(classify_connect(&ConnectError::NoCertificate), GiveUp);
+    assert_eq!(
+        classify_connect(&ConnectError::BadProxy(crate::ProxyError::Scheme)),
+        GiveUp
+    );
+}

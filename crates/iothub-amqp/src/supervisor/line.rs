@@ -9,7 +9,7 @@ use crate::status::Status;
 use super::core::Core;
 use super::ledger::Certainty;
 use super::slot::Slot;
-use super::{Action, Cause, Lifetime, Supervisor};
+use super::{Action, Cause, Lifetime, SignIn, Supervisor};
 
 /// Where the connection stands.
 #[derive(Debug, Clone)]
@@ -131,7 +131,8 @@ impl Supervisor {
             self.core.line = Line::Idle;
             return;
         }
-        if self.slots.values().any(|slot| slot.token.is_fresh(now)) {
+        let needs_no_token = self.core.settings.sign_in == SignIn::Certificate;
+        if needs_no_token || self.slots.values().any(|slot| slot.token.is_fresh(now)) {
             self.dial(now);
         } else {
             self.core.line = Line::AwaitingToken;

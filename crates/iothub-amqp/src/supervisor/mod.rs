@@ -53,6 +53,8 @@ pub enum SignIn {
     Plain,
     /// By tokens put to the `$cbs` node, renewed in place.
     Claims,
+    /// By the certificate that TLS shows: there are no tokens.
+    Certificate,
 }
 
 /// How long the connection is kept.
@@ -342,7 +344,7 @@ impl Supervisor {
     #[must_use]
     pub fn has_room(&self) -> bool {
         let most = match self.core.settings.sign_in {
-            SignIn::Plain => 1,
+            SignIn::Plain | SignIn::Certificate => 1,
             SignIn::Claims => MAX_SLOTS,
         };
         self.core.members < most

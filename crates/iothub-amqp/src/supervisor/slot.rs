@@ -218,7 +218,7 @@ impl Slot {
     /// The connection is open.
     pub(super) fn line_up(&mut self, core: &mut Core, now: Instant) {
         match core.settings.sign_in {
-            SignIn::Plain => self.granted(now),
+            SignIn::Plain | SignIn::Certificate => self.granted(now),
             SignIn::Claims => self.access = Access::Down { until: now },
         }
     }

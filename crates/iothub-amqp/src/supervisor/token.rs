@@ -105,6 +105,7 @@ impl Slot {
                             core.puts.queue(self.id);
                         }
                         SignIn::Plain => core.retire(now),
+                        SignIn::Certificate => {}
                     }
                 }
             }

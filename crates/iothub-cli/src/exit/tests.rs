@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use iothub_amqp::{Phase, TlsFailure, Violation};
+use iothub_amqp::{Phase, ProxyError, TlsFailure, Violation, WebSocketFailure};
 use iothub_sas::{SasToken, SharedKey};
 
 use super::*;
@@ -63,6 +63,26 @@ fn what_can_not_work_is_usage() {
     assert_eq!(connect(ConnectError::NotADevicesConnection), 2);
     let no_key = SharedKey::from_base64("").unwrap_err();
     assert_eq!(connect(ConnectError::BadKey(no_key)), 2);
+    assert_eq!(connect(ConnectError::BadProxy(ProxyError::Scheme)), 2);
+    assert_eq!(connect(ConnectError::NoCertificate), 2);
+}
+
+#[test]
+fn a_proxy_that_wants_credentials_does_not_authorise_and_any_other_fault_on_the_way_is_one_of_reaching() {
+    let proxy = |why| ConnectError::Proxy {
+        proxy: "http://proxy:3128".into(),
+        why,
+    };
+    assert_eq!(connect(proxy(ProxyFailure::Unauthorized)), 4);
+    assert_eq!(connect(proxy(ProxyFailure::Refused { status: 403 })), 3);
+    assert_eq!(connect(proxy(ProxyFailure::Refused { status: 502 })), 3);
+    assert_eq!(connect(proxy(ProxyFailure::NotHttp)), 3);
+    let websocket = |why| ConnectError::WebSocket {
+        endpoint: "hub:443".into(),
+        why,
+    };
+    assert_eq!(connect(websocket(WebSocketFailure::Refused { status: 404 })), 3);
+    assert_eq!(connect(websocket(WebSocketFailure::SubProtocol)), 3);
 }
 
 #[test]

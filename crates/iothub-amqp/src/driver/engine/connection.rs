@@ -55,6 +55,8 @@ pub(crate) enum Sasl {
     Plain(Login),
     /// What comes before claims-based security.
     Anonymous,
+    /// The client's certificate has said who it is.
+    None,
 }
 
 /// What a connection is opened with.
@@ -84,16 +86,19 @@ where
     let idle = u32::try_from(opening.idle_timeout.as_millis()).unwrap_or(u32::MAX);
     let is_plain = matches!(opening.sasl, Sasl::Plain(_));
     let profile = match opening.sasl {
-        Sasl::Plain(login) => login.profile(),
-        Sasl::Anonymous => SaslProfile::Anonymous,
+        Sasl::Plain(login) => Some(login.profile()),
+        Sasl::Anonymous => Some(SaslProfile::Anonymous),
+        Sasl::None => None,
     };
-    let connecting = Connection::builder()
+    let mut builder = Connection::builder()
         .container_id(opening.container_id)
         .hostname(opening.hostname)
         .max_frame_size(Limits::default().frames.max_frame)
-        .idle_time_out(idle)
-        .sasl_profile(profile)
-        .open_with_stream(Inward::new(stream, fuse.clone()));
+        .idle_time_out(idle);
+    if let Some(profile) = profile {
+        builder = builder.sasl_profile(profile);
+    }
+    let connecting = builder.open_with_stream(Inward::new(stream, fuse.clone()));
     let connection = timeout(limit, connecting)
         .await
         .map_err(|_| ConnectError::TimedOut {
