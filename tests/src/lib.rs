@@ -3,6 +3,7 @@
 
 pub mod cloud;
 pub mod frames;
+pub mod proxy;
 pub mod reactive;
 pub mod scripted;
 pub mod sections;

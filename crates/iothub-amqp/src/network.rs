@@ -35,7 +35,6 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
 
 /// The operating system's resolver and its TCP, with `TCP_NODELAY`.
 #[derive(Debug, Clone, Copy, Default)]
-#[non_exhaustive]
 pub struct SystemNetwork;
 
 impl Network for SystemNetwork {

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use iothub_amqp::{
-    Blown, CloseError, Condition, ConnectError, Interruption, Lost, ProxyFailure, SendError, SubscribeError, TwinError,
+    Blown, CloseError, Condition, ConnectError, Interruption, Lost, ProxyFailure, SendError, SubscribeError,
+    TwinError,
 };
 
 /// What the process exits with. The numbers are a contract: scripts branch on them.

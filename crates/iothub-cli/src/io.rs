@@ -1,7 +1,7 @@
 //! What a command reads from and writes to.
 
 use std::ffi::OsString;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IsTerminal, Read, Write};
 
 use crate::failure::Failure;
 
@@ -13,6 +13,8 @@ pub struct Io {
     pub stdout: Box<dyn Write + Send>,
     /// Standard error, for everything that is not data.
     pub stderr: Box<dyn Write + Send>,
+    /// Whether standard error is a terminal, where people watch.
+    pub stderr_is_terminal: bool,
     /// Looks up a variable of the environment.
     pub env: Environment,
 }
@@ -28,6 +30,7 @@ impl Io {
             stdin: Box::new(io::stdin()),
             stdout: Box::new(io::stdout()),
             stderr: Box::new(io::stderr()),
+            stderr_is_terminal: io::stderr().is_terminal(),
             env: Box::new(|name| std::env::var_os(name)),
         }
     }

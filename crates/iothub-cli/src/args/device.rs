@@ -4,7 +4,8 @@ use std::ffi::OsString;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{Format, Input, Span, device_live};
+use super::route::Route;
+use super::{Format, Input, Rate, Span, device_live};
 
 #[derive(Subcommand)]
 pub(crate) enum Device {
@@ -27,7 +28,7 @@ pub(crate) enum Device {
 /// not-sent (it never left this machine) or unknown (the hub may have it).
 ///
 /// The credential is the first that is given of --local, --url-file, --connection-string-file and the environment
-/// variable IOTHUB_DEVICE_CONNECTION_STRING. Of a connection string's key a token is signed that holds for an hour.
+/// variable IOTHUB_DEVICE_CONNECTION_STRING. Of a connection string's key tokens are signed that hold for an hour.
 /// The server's certificate is always verified, with the platform's roots and those of --ca.
 #[derive(Args)]
 #[command(allow_negative_numbers = true, after_long_help = EXAMPLES)]
@@ -43,9 +44,29 @@ pub(crate) struct Send {
     #[command(flatten)]
     pub(crate) credential: Credential,
 
-    /// How to sign in: plain is SASL PLAIN, cbs is claims-based security, which takes tokens of any length
-    #[arg(long, value_name = "HOW", default_value = "plain")]
-    pub(crate) auth: Auth,
+    /// How to sign in: plain is SASL PLAIN, as an address asks for; cbs is claims-based security, as a connection string
+    /// asks for, with tokens of any length that are renewed; x509 is a certificate, as --cert asks for
+    #[arg(long, value_name = "HOW")]
+    pub(crate) auth: Option<Auth>,
+
+    #[command(flatten)]
+    pub(crate) route: Route,
+
+    /// Send so many messages in all, repeating the bodies in turn
+    #[arg(long, value_name = "N", conflicts_with_all = ["jsonl", "message_id"], value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+
+    /// Send so many a time at the most: 100/s, 90/m, 5000/h
+    #[arg(long, value_name = "N/s", conflicts_with = "interval")]
+    pub(crate) rate: Option<Rate>,
+
+    /// Wait so long between two messages: 500ms, 10s
+    #[arg(long, value_name = "TIME")]
+    pub(crate) interval: Option<Span>,
+
+    /// Send what queues up in batches: many more messages a second, an outcome for each all the same
+    #[arg(long)]
+    pub(crate) batch: bool,
 
     /// Add an application property; the key ends at the first '='. The last of one key counts
     #[arg(short, long = "property", value_name = "KEY=VALUE", value_parser = property)]
@@ -79,6 +100,8 @@ pub(crate) enum Auth {
     Plain,
     /// Claims-based security
     Cbs,
+    /// An X.509 certificate
+    X509,
 }
 
 #[derive(Args)]
@@ -110,5 +133,7 @@ Examples:
   iothub device send --local \"Hello World!\"
   iothub device send --url-file address.txt -p alarm=false '{\"temperature\": 21.5}'
   iothub device send --jsonl readings.jsonl -o json
+  iothub device send --count 100000 --rate 500/s --batch '{\"temperature\": 21.5}'
+  iothub device send --transport ws --cert device.pem --cert-key device.key \"Hello World!\"
 
 'iothub --help' lists the exit codes.";

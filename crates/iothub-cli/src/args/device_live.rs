@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::device::Auth;
+use super::route::Route;
 use super::{Format, Input, Span};
 
 /// Whose device, and how to reach its hub.
@@ -17,9 +18,12 @@ pub(crate) struct Connect {
     pub(crate) connection_string_file: Option<Input>,
 
     /// How to sign in: plain is SASL PLAIN, as an address gives it; cbs is claims-based security, as a connection
-    /// string gives it, with tokens that are renewed
+    /// string gives it, with tokens that are renewed; x509 is a certificate, as --cert asks for
     #[arg(long, value_name = "HOW")]
     pub(crate) auth: Option<Auth>,
+
+    #[command(flatten)]
+    pub(crate) route: Route,
 
     /// How to write
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]

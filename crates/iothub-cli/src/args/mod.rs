@@ -4,12 +4,13 @@ pub(crate) mod address;
 pub(crate) mod device;
 pub(crate) mod device_live;
 pub(crate) mod emulator;
+pub(crate) mod route;
 pub(crate) mod sas;
 mod values;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
-pub(crate) use values::{Input, Span};
+pub(crate) use values::{Input, Rate, Span};
 
 /// Azure IoT Hub from a terminal: send as a device, make and take apart addresses and tokens, run a hub of your own
 #[derive(Parser)]
@@ -54,7 +55,7 @@ Exit codes:
     1  unexpected: a full disk, a bug
     2  usage: a bad flag, a malformed address or connection string, no credential
     3  cannot reach: DNS, port closed, TLS name mismatch or unknown CA, peer speaks no AMQP
-    4  not authorised: wrong key, expired token, unknown device
+    4  not authorised: wrong key, expired token; with --auth plain an unknown device too
     5  not found: the device, where the hub says so
     6  throttled or over quota
     7  rejected by the peer, such as a body over 256 KiB

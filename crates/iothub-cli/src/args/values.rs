@@ -95,6 +95,30 @@ impl FromStr for Size {
 const NO_SIZE: &str = "a whole number, of bytes or with its unit: 65536, 64KiB, 256MiB, 1GiB";
 const SMALLEST: u64 = 64 << 10;
 const LARGEST: u64 = 1 << 40;
+/// So many a time: `100/s`, `90/m`, `5000/h`. Kept as the time between two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rate(pub(crate) Duration);
+
+impl FromStr for Rate {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const FORM: &str = "a whole number and its unit: 100/s, 90/m, 5000/h";
+        let (number, unit) = text.split_once('/').ok_or(FORM)?;
+        let unit = Duration::from_secs(match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 60 * 60,
+            _ => return Err(FORM),
+        });
+        match number.parse() {
+            Ok(number @ 1..=1_000_000) => Ok(Self(unit / number)),
+            Ok(_) => Err("from 1 to 1000000"),
+            Err(_) => Err(FORM),
+        }
+    }
+}
+
 const NEEDS_UNIT: &str = "a whole number and its unit: 500ms, 30s, 2m, 1h, 7d";
 const DAY_MILLIS: u64 = 24 * 60 * 60 * 1000;
 const LONGEST_MILLIS: u64 = 3650 * DAY_MILLIS;
@@ -102,6 +126,28 @@ const LONGEST_MILLIS: u64 = 3650 * DAY_MILLIS;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_is_a_number_a_time() {
+        let micros = |text: &str| text.parse::<Rate>().map(|rate| rate.0.as_micros()).ok();
+        assert_eq!(micros("1000/s"), Some(1000));
+        assert_eq!(micros("1/s"), Some(1_000_000));
+        assert_eq!(micros("60/m"), Some(1_000_000));
+        assert_eq!(micros("3600/h"), Some(1_000_000));
+        for text in [
+            "",
+            "5",
+            "/s",
+            "0/s",
+            "-1/s",
+            "1/d",
+            "1.5/s",
+            "1000001/s",
+            "99999999999/s",
+        ] {
+            assert_eq!(micros(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn a_span_is_a_number_with_its_unit() {

@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use iothub_amqp::{Accepted, CloseError, DeviceClient, DeviceClientBuilder, Message, Recover, SendError};
+use iothub_amqp::{
+    Accepted, Batching, CloseError, DeviceClient, DeviceClientBuilder, Message, Recover, SendError,
+};
+use tokio::time::sleep_until;
 
 use self::local::LocalHub;
 use self::tally::Tally;
@@ -20,9 +23,12 @@ use crate::exit::Exit;
 use crate::failure::{Failure, chain};
 use crate::io::Io;
 use crate::output::outcome::{self, Outcome};
-use crate::plan::bodies::{Bodies, Body, LONGEST_BODY};
+use crate::output::progress::Progress;
+use crate::plan::bodies::{Body, LONGEST_BODY};
 use crate::plan::credential::Target;
+use crate::plan::pace::Pace;
 use crate::plan::sending::{Sending, Template};
+use crate::plan::supply::Supply;
 
 /// Sends the messages and prints what became of each.
 pub(crate) fn run(args: device::Send, io: &mut Io) -> Result<Exit, Failure> {
@@ -38,6 +44,9 @@ async fn send(sending: Sending, io: &mut Io) -> Result<Exit, Failure> {
     let Sending {
         target,
         auth,
+        batching,
+        pace,
+        total,
         roots,
         bodies,
         template,
@@ -50,18 +59,18 @@ async fn send(sending: Sending, io: &mut Io) -> Result<Exit, Failure> {
             Target::Hub(builder) => (*builder, None),
             Target::Local => {
                 let (builder, hub) = LocalHub::start(io).await?;
+                let builder = match auth {
+                    Some(Auth::Cbs) => builder.claims_based(),
+                    _ => builder,
+                };
                 (builder, Some(hub))
             }
         };
         let builder = roots
             .into_iter()
             .fold(builder, DeviceClientBuilder::root_certificate);
-        let builder = match auth {
-            Auth::Plain => builder,
-            Auth::Cbs => builder.claims_based(),
-        };
         // Who runs a command sees what ended it, and runs it again.
-        let builder = builder.recovery(Recover::Never);
+        let builder = builder.recovery(Recover::Never).batching(batching);
         let client = builder.operation_timeout(timeout).connect().await?;
         Ok::<_, Failure>((client, hub))
     };
@@ -77,12 +86,18 @@ async fn send(sending: Sending, io: &mut Io) -> Result<Exit, Failure> {
         hub,
         template,
         format,
+        progress: Progress::start(total, io),
         io,
+        in_flight: match batching {
+            Batching::On => IN_FLIGHT_BATCHED,
+            _ => IN_FLIGHT,
+        },
         flying: BTreeMap::new(),
         tally: Tally::default(),
     };
     let ended = {
-        let sent = run.send_all(bodies, ctrl_c.as_mut()).await?;
+        let sent = run.send_all(bodies, pace, ctrl_c.as_mut()).await?;
+        run.progress.clear();
         if sent == Sent::Interrupted {
             return Err(Failure::interrupted());
         }
@@ -125,7 +140,10 @@ struct Run<'a> {
     hub: Option<LocalHub>,
     template: Template,
     format: Format,
+    progress: Progress,
     io: &'a mut Io,
+    /// How many messages are on their way at once.
+    in_flight: usize,
     /// Ids of the messages whose outcome is awaited, in the order in which they were given to the client.
     flying: BTreeMap<u64, (String, Instant)>,
     tally: Tally,
@@ -143,7 +161,8 @@ impl Run<'_> {
     /// Hands bodies to the client as they come, a bounded number at once, in their order.
     async fn send_all(
         &mut self,
-        mut bodies: Bodies,
+        mut bodies: Supply,
+        mut pace: Pace,
         mut ctrl_c: std::pin::Pin<&mut impl Future>,
     ) -> Result<Sent, Failure> {
         let mut landings = FuturesUnordered::new();
@@ -151,6 +170,8 @@ impl Run<'_> {
         let mut more = true;
         let mut reading_failed = None;
         while more || !landings.is_empty() {
+            let room = more && landings.len() < self.in_flight;
+            let wait = pace.wait(Instant::now());
             tokio::select! {
                 biased;
                 _ = &mut ctrl_c => return self.interrupted(landings).await,
@@ -161,7 +182,8 @@ impl Run<'_> {
                     }
                     self.landed(landing).await?;
                 }
-                body = bodies.next(), if more && landings.len() < IN_FLIGHT => match body {
+                () = sleep_until(wait.unwrap_or_else(Instant::now).into()), if room && wait.is_some() => {}
+                body = bodies.next(), if room && wait.is_none() => match body {
                     None => more = false,
                     Some(Err(failure)) => {
                         more = false;
@@ -169,6 +191,7 @@ impl Run<'_> {
                     }
                     Some(Ok(Body::TooLong)) => self.too_long()?,
                     Some(Ok(Body::Whole(body))) => {
+                        pace.gone(Instant::now());
                         let (id, message) = self.template.message(body)?;
                         ticket += 1;
                         self.flying.insert(ticket, (id, Instant::now()));
@@ -185,8 +208,9 @@ impl Run<'_> {
         let Some((id, _)) = self.flying.remove(&ticket) else {
             return Ok(());
         };
-        self.io
-            .print(&Outcome::of(&id, &result, took).line(self.format))?;
+        self.progress.step();
+        let line = Outcome::of(&id, &result, took).line(self.format);
+        self.progress.print(&line, self.io)?;
         match &result {
             Ok(_) => {
                 self.tally.accepted();
@@ -208,8 +232,9 @@ impl Run<'_> {
 
     fn too_long(&mut self) -> Result<(), Failure> {
         let (id, _) = self.template.message(Vec::new())?;
-        self.io
-            .print(&Outcome::too_long(&id, LONGEST_BODY).line(self.format))?;
+        self.progress.step();
+        let line = Outcome::too_long(&id, LONGEST_BODY).line(self.format);
+        self.progress.print(&line, self.io)?;
         let line = format!(
             "message {id}: the body has more than {LONGEST_BODY} bytes: {}",
             advice::TOO_LARGE
@@ -243,3 +268,6 @@ async fn hand_over(client: &DeviceClient, ticket: u64, message: Message) -> Land
 /// How many messages are on their way at once. More of them would fill the client's window, and so their time would
 /// run out while they wait for their turn.
 const IN_FLIGHT: usize = 64;
+
+/// As [`IN_FLIGHT`], where what queues up beyond the client's window makes the batches.
+const IN_FLIGHT_BATCHED: usize = 2048;

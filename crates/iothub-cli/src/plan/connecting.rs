@@ -3,7 +3,7 @@
 use iothub_address::{AmqpUrl, ConnectionString};
 use iothub_amqp::{DeviceClient, DeviceClientBuilder};
 
-use super::{roots, secrets};
+use super::{roots, route, secrets};
 use crate::args::Input;
 use crate::args::device::Auth;
 use crate::args::device_live::Connect;
@@ -17,7 +17,10 @@ pub(crate) fn builder(
     io: &mut Io,
 ) -> Result<DeviceClientBuilder, Failure> {
     let is_stdin = |input: &Option<Input>| input == &Some(Input::Stdin);
+    let [cert, cert_key] = route::stdin_readers(&connect.route);
     secrets::stdin_once(&[
+        cert,
+        cert_key,
         ("--url-file", is_stdin(&connect.url_file)),
         (
             "--connection-string-file",
@@ -54,6 +57,7 @@ pub(crate) fn builder(
         Some(Auth::Cbs) => builder.claims_based(),
         _ => builder,
     };
+    let builder = route::apply(builder, &connect.route, connect.auth, io)?;
     let builder = roots::read(connect.ca.take(), io)?
         .into_iter()
         .fold(builder, DeviceClientBuilder::root_certificate);

@@ -5,8 +5,8 @@ use iothub_amqp::{DeviceClient, DeviceClientBuilder};
 use iothub_sas::{SasToken, SharedKey};
 
 use super::{secrets, token};
-use crate::args::device::Credential;
-use crate::failure::Failure;
+use crate::args::device::{Auth, Credential};
+use crate::failure::{Failure, chain};
 use crate::io::Io;
 
 /// What `device send` talks to.
@@ -19,16 +19,19 @@ pub(crate) enum Target {
 
 impl Target {
     /// What the flags say, or else the environment.
-    pub(crate) fn of(credential: &Credential, io: &mut Io) -> Result<Self, Failure> {
+    pub(crate) fn of(credential: &Credential, auth: Option<Auth>, io: &mut Io) -> Result<Self, Failure> {
         if credential.local {
             return Ok(Self::Local);
         }
         let builder = if let Some(input) = &credential.url_file {
-            by_url(&secrets::read(input, io)?, &input.to_string())
+            by_url(&secrets::read(input, io)?, &input.to_string()).map(|builder| match auth {
+                Some(Auth::Cbs) => builder.claims_based(),
+                _ => builder,
+            })
         } else if let Some(input) = &credential.connection_string_file {
-            by_connection_string(&secrets::read(input, io)?, &input.to_string())
+            by_connection_string(&secrets::read(input, io)?, &input.to_string(), auth)
         } else if let Some(text) = secrets::from_environment(VARIABLE, io)? {
-            by_connection_string(&text, VARIABLE)
+            by_connection_string(&text, VARIABLE, auth)
         } else {
             Err(Failure::usage("no credential").and(WAYS))
         };
@@ -42,7 +45,11 @@ fn by_url(text: &Secret, place: &str) -> Result<DeviceClientBuilder, Failure> {
     DeviceClient::at(&url).map_err(Failure::from)
 }
 
-fn by_connection_string(text: &Secret, place: &str) -> Result<DeviceClientBuilder, Failure> {
+fn by_connection_string(
+    text: &Secret,
+    place: &str,
+    auth: Option<Auth>,
+) -> Result<DeviceClientBuilder, Failure> {
     let bad = |what: &str| Failure::usage(format!("the connection string in {place}")).and(what);
     let string = ConnectionString::parse(text.expose()).map_err(|error| bad(&error.to_string()))?;
     let Some(identity) = string.identity() else {
@@ -54,6 +61,10 @@ fn by_connection_string(text: &Secret, place: &str) -> Result<DeviceClientBuilde
             _ => "it is a service's, and a device's or module's, with DeviceId, is needed",
         }));
     };
+    if auth != Some(Auth::Plain) {
+        // Its errors say which part can't be read.
+        return DeviceClient::with(&string).map_err(|error| bad(&chain(&error)));
+    }
     let hub = string.host().hub_name().ok_or_else(|| {
         bad("HostName is an address that does not tell the hub's name: give the hub's host name, and the address as GatewayHostName")
     })?;
@@ -66,7 +77,7 @@ fn by_connection_string(text: &Secret, place: &str) -> Result<DeviceClientBuilde
         let resource = Resource::identity(string.host(), identity);
         token::sign(key, string.policy(), &resource, token::now() + token::DEFAULT_TTL)
     } else {
-        return Err(bad("x509=true: only keys and tokens are supported here"));
+        return Err(bad("x509=true: it has no token for SASL PLAIN"));
     };
     // Gateways are dialled, and know the hub by its own name; the token is for the hub.
     let (host, port) = match string.gateway() {

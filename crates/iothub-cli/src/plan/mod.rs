@@ -3,7 +3,10 @@
 pub(crate) mod bodies;
 pub(crate) mod connecting;
 pub(crate) mod credential;
+pub(crate) mod pace;
 pub(crate) mod roots;
+pub(crate) mod route;
 pub(crate) mod secrets;
 pub(crate) mod sending;
+pub(crate) mod supply;
 pub(crate) mod token;

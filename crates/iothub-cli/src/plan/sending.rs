@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use iothub_amqp::Message;
+use iothub_amqp::{Batching, Message};
 use rustls_pki_types::CertificateDer;
 
 use super::bodies::Bodies;
 use super::credential::Target;
-use super::{roots, secrets};
+use super::pace::Pace;
+use super::supply::Supply;
+use super::{roots, route, secrets};
 use crate::args::device::{Auth, Send};
 use crate::args::{Format, Input};
 use crate::failure::Failure;
@@ -17,9 +19,14 @@ use crate::output::human::uuid;
 /// All that `device send` needs to know.
 pub(crate) struct Sending {
     pub(crate) target: Target,
-    pub(crate) auth: Auth,
+    /// For the local hub; what else a target is signed in by, it knows.
+    pub(crate) auth: Option<Auth>,
+    pub(crate) batching: Batching,
+    pub(crate) pace: Pace,
+    /// How many messages there will be, where that is known before.
+    pub(crate) total: Option<u64>,
     pub(crate) roots: Vec<CertificateDer<'static>>,
-    pub(crate) bodies: Bodies,
+    pub(crate) bodies: Supply,
     pub(crate) template: Template,
     pub(crate) timeout: Duration,
     pub(crate) format: Format,
@@ -29,6 +36,7 @@ impl Sending {
     pub(crate) fn of(args: Send, io: &mut Io) -> Result<Self, Failure> {
         let credential = &args.credential;
         let is_stdin = |input: &Option<Input>| input == &Some(Input::Stdin);
+        let [cert, cert_key] = route::stdin_readers(&args.route);
         let dashes = args.bodies.iter().filter(|body| *body == "-").count();
         secrets::stdin_once(&[
             ("--url-file", is_stdin(&credential.url_file)),
@@ -40,6 +48,8 @@ impl Sending {
             ("--jsonl", is_stdin(&args.jsonl)),
             ("BODY '-'", dashes > 0),
             ("another BODY '-'", dashes > 1),
+            cert,
+            cert_key,
         ])?;
         if args.bodies.is_empty() && args.jsonl.is_none() {
             return Err(
@@ -50,7 +60,27 @@ impl Sending {
             return Err(Failure::usage("--message-id goes with a single BODY")
                 .and("leave it out: each message then has an id of its own"));
         }
-        let target = Target::of(credential, io)?;
+        let target = match Target::of(credential, args.auth, io)? {
+            Target::Hub(builder) => {
+                Target::Hub(Box::new(route::apply(*builder, &args.route, args.auth, io)?))
+            }
+            Target::Local if args.auth == Some(Auth::X509) || args.route.cert.is_some() => {
+                return Err(Failure::usage(
+                    "--local has a device with a key, and no certificate signs it in",
+                )
+                .and("leave --auth x509 and --cert out"));
+            }
+            Target::Local => Target::Local,
+        };
+        let total = args.count.or_else(|| {
+            let known = args.jsonl.is_none();
+            known.then_some(args.bodies.len() as u64)
+        });
+        let pace = match (args.rate, args.interval) {
+            (Some(rate), _) => Pace::rate(rate.0),
+            (None, Some(interval)) => Pace::interval(interval.0),
+            (None, None) => Pace::unbounded(),
+        };
         let roots = match target {
             // It brings its own authority.
             Target::Local if args.ca.is_none() => Vec::new(),
@@ -59,8 +89,11 @@ impl Sending {
         Ok(Self {
             target,
             auth: args.auth,
+            batching: if args.batch { Batching::On } else { Batching::Off },
+            pace,
+            total,
             roots,
-            bodies: Bodies::of(args.bodies, args.jsonl, io)?,
+            bodies: Supply::new(Bodies::of(args.bodies, args.jsonl, io)?, args.count),
             template: Template {
                 message_id: args.message_id,
                 content_type: args.content_type,

@@ -206,7 +206,7 @@ fn a_connection_string_that_is_no_devices_is_usage() {
         ),
         ("nonsense".to_owned(), "'='"),
     ] {
-        let ran = iothub(["device", "send", "a"])
+        let ran = iothub(["device", "send", "--auth", "plain", "a"])
             .env("IOTHUB_DEVICE_CONNECTION_STRING", text)
             .run();
         ran.expect_error(2, &["IOTHUB_DEVICE_CONNECTION_STRING", words]);
@@ -219,13 +219,18 @@ fn a_wrong_key_an_expired_token_and_an_unknown_device_are_not_authorised() {
     let other_key = "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
     let wrong_key = hub.connection_string_of("dev", other_key);
     let unknown = hub.connection_string_of("stranger", super::harness::KEY);
-    for string in [wrong_key, unknown] {
+    let send = |string: &str, auth: &str| {
         let ran = hub
-            .send([PATIENT, "a"])
+            .send([PATIENT, "--auth", auth, "a"])
             .env("IOTHUB_DEVICE_CONNECTION_STRING", string)
             .run();
-        in_time(ran).expect_error(4, &["refused the credentials", "check the key"]);
+        in_time(ran)
+    };
+    for string in [&wrong_key, &unknown] {
+        send(string, "plain").expect_error(4, &["refused the credentials", "check the key"]);
     }
+    send(&wrong_key, "cbs").expect_error(4, &["refused the token", "check the key"]);
+    send(&unknown, "cbs").expect_error(5, &["refused the token", "check the device's id"]);
     let port = hub.emulator.amqps_address().port();
     let expired = url(
         Scheme::Amqps,

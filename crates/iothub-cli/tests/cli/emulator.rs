@@ -359,7 +359,7 @@ fn a_device_that_does_not_get_in_is_explained_on_standard_error() {
         .env("IOTHUB_CA_FILE", ready["ca"].as_str().unwrap())
         .env("IOTHUB_DEVICE_CONNECTION_STRING", string)
         .run();
-    sent.expect_code(4);
+    sent.expect_code(5);
     let rest = stop(hub);
     assert!(rest.stderr.contains("stranger is not registered"), "{rest:?}");
 }

@@ -42,7 +42,14 @@ pub(crate) fn iothub<'a>(args: impl IntoIterator<Item = &'a str>) -> Cli {
     let scratch = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_iothub"));
     command.args(args);
-    for variable in ["IOTHUB_DEVICE_CONNECTION_STRING", "IOTHUB_CA_FILE"] {
+    for variable in [
+        "IOTHUB_DEVICE_CONNECTION_STRING",
+        "IOTHUB_CA_FILE",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "NO_PROXY",
+        "no_proxy",
+    ] {
         command.env_remove(variable);
     }
     command.env("XDG_RUNTIME_DIR", scratch.path());

@@ -11,3 +11,4 @@ mod secrets;
 mod send;
 #[cfg(unix)]
 mod signals;
+mod ways;

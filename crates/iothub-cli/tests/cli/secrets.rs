@@ -137,7 +137,7 @@ fn being_refused_shows_none() {
     let string = || other.connection_string_of("dev", &key_text());
     expect_silence(4, || send_as(string()).env("IOTHUB_CA_FILE", other.ca()));
     let unknown = || own.connection_string_of("stranger", &key_text());
-    expect_silence(4, || send_as(unknown()).env("IOTHUB_CA_FILE", own.ca()));
+    expect_silence(5, || send_as(unknown()).env("IOTHUB_CA_FILE", own.ca()));
     let port = own.emulator.amqps_address().port();
     let expired = || address(Scheme::Amqps, "localhost", port, UnixTime::from_secs(1));
     expect_silence(4, || {

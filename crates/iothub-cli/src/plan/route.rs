@@ -1,0 +1,77 @@
+//! By which way a client is to reach its hub.
+
+use iothub_amqp::{ClientCertificate, DeviceClientBuilder, Proxies, Proxy, Transport};
+
+use super::secrets;
+use crate::args::Input;
+use crate::args::device::Auth;
+use crate::args::route::{Carrier, Route};
+use crate::failure::Failure;
+use crate::io::Io;
+
+/// Which of its flags read standard input.
+pub(crate) fn stdin_readers(route: &Route) -> [(&'static str, bool); 2] {
+    let is_stdin = |input: &Option<Input>| input == &Some(Input::Stdin);
+    [
+        ("--cert", is_stdin(&route.cert)),
+        ("--cert-key", is_stdin(&route.cert_key)),
+    ]
+}
+
+/// The certificate of `--cert` and `--cert-key`.
+fn certificate(route: &Route, io: &mut Io) -> Result<Option<ClientCertificate>, Failure> {
+    let (Some(chain), Some(key)) = (&route.cert, &route.cert_key) else {
+        return Ok(None);
+    };
+    let (chain_pem, key_pem) = (secrets::read_bytes(chain, io)?, secrets::read_bytes(key, io)?);
+    ClientCertificate::from_pem(&chain_pem, &key_pem)
+        .map(Some)
+        .map_err(|error| {
+            Failure::usage(format!("the certificate of {chain} with the key of {key}")).because(&error)
+        })
+}
+
+/// Sends a client by the way that the flags say, or else the environment, and signs it in as they say.
+pub(crate) fn apply(
+    builder: DeviceClientBuilder,
+    route: &Route,
+    auth: Option<Auth>,
+    io: &mut Io,
+) -> Result<DeviceClientBuilder, Failure> {
+    let builder = match (certificate(route, io)?, auth) {
+        (Some(_), Some(Auth::Plain | Auth::Cbs)) => {
+            return Err(
+                Failure::usage("--cert signs in by a certificate, and --auth says otherwise")
+                    .and("leave one of them out"),
+            );
+        }
+        (Some(certificate), _) => builder.certificate(certificate),
+        (None, Some(Auth::X509)) => {
+            return Err(Failure::usage("--auth x509 needs a certificate")
+                .and("give it by --cert FILE and --cert-key FILE"));
+        }
+        (None, _) => builder,
+    };
+    let proxies = match &route.proxy {
+        Some(text) if text.expose() == "none" => Proxies::none(),
+        Some(text) => Proxies::all(
+            Proxy::parse(text.expose()).map_err(|error| Failure::usage("--proxy").because(&error))?,
+        ),
+        None => Proxies::from_environment(|name| io.variable(name))
+            .map_err(|error| Failure::usage("the proxy of the environment").because(&error))?,
+    };
+    let mut builder = builder.proxies(proxies).transport(match route.transport {
+        Carrier::Amqp => Transport::Amqp,
+        Carrier::Ws => Transport::WebSocket,
+    });
+    if let Some(gateway) = &route.gateway {
+        builder = builder.gateway(gateway.host.clone());
+    }
+    let port = route
+        .port
+        .or_else(|| route.gateway.as_ref().and_then(|gateway| gateway.port));
+    Ok(match port {
+        Some(port) => builder.port(port),
+        None => builder,
+    })
+}
