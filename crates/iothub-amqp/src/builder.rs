@@ -282,7 +282,8 @@ impl DeviceClientBuilder {
             operation_timeout: self.operation_timeout,
             queue_timeout: self.queue_timeout,
         };
-        joining.join(commands, counters).await
+        let slot = counters.join().ok_or(ConnectError::ConnectionFull)?;
+        joining.join(slot, commands, counters).await
     }
 
     fn settings(&self) -> Settings {

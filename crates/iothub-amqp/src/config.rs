@@ -49,3 +49,6 @@ pub enum Transport {
     /// to open, and a few bytes a frame.
     WebSocket,
 }
+
+/// The most devices and modules on one connection: IoT Hub takes so many tokens (403005, `IotHubMaxCbsTokenExceeded`).
+pub const MAX_DEVICES: usize = 999;

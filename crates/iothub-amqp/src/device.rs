@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::builder::DeviceClientBuilder;
-use crate::config::{QUEUE, QUEUE_BYTES};
+use crate::config::{MAX_DEVICES, QUEUE, QUEUE_BYTES};
 use crate::driver::command::{Command, Payload, SendResult};
 use crate::driver::engine::Encoded;
 use crate::driver::member::Ended;
@@ -75,14 +75,22 @@ pub(crate) struct Counters {
     requests: AtomicU64,
     slots: AtomicU32,
     /// Devices that have joined, or are about to, and have not gone.
-    pub(crate) members: AtomicUsize,
+    members: AtomicUsize,
 }
 
 impl Counters {
-    /// One device more.
-    pub(crate) fn join(&self) -> SlotId {
-        self.members.fetch_add(1, Ordering::Relaxed);
-        SlotId(self.slots.fetch_add(1, Ordering::Relaxed))
+    /// One device more, if there is room for it.
+    pub(crate) fn join(&self) -> Option<SlotId> {
+        self.members
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |members| {
+                (members < MAX_DEVICES).then_some(members + 1)
+            })
+            .ok()?;
+        Some(SlotId(self.slots.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    pub(crate) fn members(&self) -> usize {
+        self.members.load(Ordering::Relaxed)
     }
 }
 

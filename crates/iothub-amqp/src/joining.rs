@@ -13,7 +13,7 @@ use crate::driver::connection::Plan;
 use crate::driver::member::{Ended, Joining, Place};
 use crate::driver::owner::{self, run};
 use crate::error::{ConnectError, Lost, Phase};
-use crate::supervisor::{Settings, SlotSettings, Supervisor};
+use crate::supervisor::{Settings, SlotId, SlotSettings, Supervisor};
 use crate::{Batching, Credential, DeviceClient, Statistics, Status};
 
 /// Starts the task that owns a connection.
@@ -45,6 +45,7 @@ impl Device {
     /// Joins, and waits until the telemetry link is attached.
     pub(crate) async fn join(
         self,
+        slot: SlotId,
         commands: mpsc::UnboundedSender<Command>,
         counters: Arc<Counters>,
     ) -> Result<DeviceClient, ConnectError> {
@@ -52,7 +53,6 @@ impl Device {
         let (status_in, status) = watch::channel(Status::Connecting);
         let (statistics_in, statistics) = watch::channel(Statistics::default());
         let ended = Ended::default();
-        let slot = counters.join();
         // From here on whoever drops this has the device leave.
         let client = DeviceClient::new(Parts {
             commands: commands.clone(),

@@ -5,6 +5,7 @@ mod builder;
 mod certificate;
 mod commands;
 mod config;
+mod connection;
 mod credential;
 mod device;
 mod driver;
@@ -14,6 +15,7 @@ mod listening;
 mod message;
 mod methods;
 mod network;
+mod pool;
 mod proxy;
 mod received;
 pub mod recovery;
@@ -32,9 +34,10 @@ pub use crate::builder::{DeviceClientBuilder, Recover};
 pub use crate::certificate::{CertificateError, ClientCertificate};
 pub use crate::commands::{Command, Commands};
 pub use crate::config::{
-    AMQP_PORT, AMQPS_PORT, HTTPS_PORT, IDLE_TIMEOUT, OPERATION_TIMEOUT, QUEUE, QUEUE_BYTES, QUEUE_TIMEOUT,
-    Transport, WINDOW, WINDOW_BYTES,
+    AMQP_PORT, AMQPS_PORT, HTTPS_PORT, IDLE_TIMEOUT, MAX_DEVICES, OPERATION_TIMEOUT, QUEUE, QUEUE_BYTES,
+    QUEUE_TIMEOUT, Transport, WINDOW, WINDOW_BYTES,
 };
+pub use crate::connection::{Connection, ConnectionBuilder, DeviceBuilder};
 pub use crate::credential::{Credential, CredentialError, Key, TOKEN_LIFE, TokenFuture};
 pub use crate::device::{DeviceClient, Ticket};
 pub use crate::error::{
@@ -44,6 +47,7 @@ pub use crate::error::{
 pub use crate::message::Message;
 pub use crate::methods::{METHOD_LIMIT, MethodCall, Methods};
 pub use crate::network::{ByteStream, Connecting, Network, Resolving, SystemNetwork};
+pub use crate::pool::Pool;
 pub use crate::proxy::{Proxies, Proxy, ProxyError};
 pub use crate::received::ReceivedMessage;
 pub use crate::status::{Statistics, Status};

@@ -2,10 +2,11 @@
 
 use std::time::SystemTime;
 
+use fe2o3_amqp_types::messaging::annotations::OwnedKey;
 use fe2o3_amqp_types::messaging::{
-    ApplicationProperties, Data, Message as WireMessage, MessageId, Properties,
+    ApplicationProperties, Data, Message as WireMessage, MessageAnnotations, MessageId, Properties,
 };
-use fe2o3_amqp_types::primitives::{Binary, OrderedMap, SimpleValue, Symbol, Timestamp};
+use fe2o3_amqp_types::primitives::{Binary, OrderedMap, SimpleValue, Symbol, Timestamp, Value};
 
 /// A telemetry message: a body of bytes, the system properties that IoT Hub knows, and the application's own.
 ///
@@ -33,6 +34,11 @@ pub struct Message {
     content_type: Option<String>,
     content_encoding: Option<String>,
     expires_at: Option<SystemTime>,
+    to: Option<String>,
+    /// Message annotations, by their names on the wire.
+    annotations: Vec<(&'static str, String)>,
+    /// System properties that travel among the application's.
+    system: Vec<(&'static str, String)>,
     properties: Vec<(String, String)>,
 }
 
@@ -88,6 +94,59 @@ impl Message {
         self
     }
 
+    /// Sets the address that it is for. A hub has no need of it.
+    #[must_use]
+    pub fn to(mut self, address: impl Into<String>) -> Self {
+        self.to = Some(address.into());
+        self
+    }
+
+    /// Sets the component of a digital twin that it comes from (`dt-subject`).
+    #[must_use]
+    pub fn component(mut self, name: impl Into<String>) -> Self {
+        set(&mut self.annotations, "dt-subject", name.into());
+        self
+    }
+
+    /// Marks it as a security message (`iothub-interface-id`), for Microsoft Defender for IoT.
+    #[must_use]
+    pub fn security_message(mut self) -> Self {
+        set(
+            &mut self.annotations,
+            "iothub-interface-id",
+            SECURITY_INTERFACE.to_owned(),
+        );
+        self
+    }
+
+    /// Sets the output of an Edge module that it leaves by, for an Edge hub to route (`iothub-outputname`).
+    #[must_use]
+    pub fn output(mut self, name: impl Into<String>) -> Self {
+        set(&mut self.system, "iothub-outputname", name.into());
+        self
+    }
+
+    /// Sets when it was made, as ISO 8601 in UTC with milliseconds (`iothub-creation-time-utc`).
+    #[must_use]
+    pub fn created_at(mut self, time: SystemTime) -> Self {
+        set(&mut self.system, "iothub-creation-time-utc", iso_8601(time));
+        self
+    }
+
+    /// Sets the schema of the body (`iothub-message-schema`).
+    #[must_use]
+    pub fn schema(mut self, schema: impl Into<String>) -> Self {
+        set(&mut self.system, "iothub-message-schema", schema.into());
+        self
+    }
+
+    /// Sets the operation that it tells of (`iothub-operation`).
+    #[must_use]
+    pub fn operation(mut self, operation: impl Into<String>) -> Self {
+        set(&mut self.system, "iothub-operation", operation.into());
+        self
+    }
+
     /// Adds an application property, or replaces the one of this name. The hub takes strings only.
     #[must_use]
     pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
@@ -125,7 +184,13 @@ impl Message {
             .iter()
             .map(|(name, value)| name.len() + value.len())
             .sum();
-        self.body.len() + properties + FIXED_WEIGHT
+        let system: usize = self
+            .annotations
+            .iter()
+            .chain(&self.system)
+            .map(|(_, value)| value.len())
+            .sum();
+        self.body.len() + system + properties + FIXED_WEIGHT
     }
 
     /// The message as the AMQP library takes it (sections of AMQP 1.0 §3.2).
@@ -134,26 +199,66 @@ impl Message {
             message_id: self.message_id.map(MessageId::String),
             correlation_id: self.correlation_id.map(MessageId::String),
             user_id: self.user_id.map(Binary::from),
+            to: self.to,
             content_type: self.content_type.map(Symbol::from),
             content_encoding: self.content_encoding.map(Symbol::from),
             absolute_expiry_time: self.expires_at.map(timestamp),
             ..Properties::default()
         };
         let properties = (properties != Properties::default()).then_some(properties);
-        let application = (!self.properties.is_empty()).then(|| {
-            let map: OrderedMap<String, SimpleValue> = self
-                .properties
-                .into_iter()
+        let annotations = (!self.annotations.is_empty()).then(|| {
+            let entries = self.annotations.into_iter();
+            MessageAnnotations(
+                entries
+                    .map(|(name, value)| (OwnedKey::from(Symbol::from(name)), Value::String(value)))
+                    .collect(),
+            )
+        });
+        let system = self
+            .system
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value));
+        let mut all = self.properties.into_iter().chain(system).peekable();
+        let application = all.peek().is_some().then(|| {
+            let map: OrderedMap<String, SimpleValue> = all
                 .map(|(name, value)| (name, SimpleValue::String(value)))
                 .collect();
             ApplicationProperties(map)
         });
         WireMessage::builder()
+            .message_annotations(annotations)
             .properties(properties)
             .application_properties(application)
             .data(Binary::from(self.body))
             .build()
     }
+}
+
+fn set(entries: &mut Vec<(&'static str, String)>, name: &'static str, value: String) {
+    entries.retain(|(known, _)| *known != name);
+    entries.push((name, value));
+}
+
+/// Such as `2023-11-14T22:13:20.123Z`: the calendar of RFC 3339, computed from days since 1970 (Howard Hinnant,
+/// "chrono-Compatible Low-Level Date Algorithms").
+fn iso_8601(time: SystemTime) -> String {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute) = (second / 3600, second / 60 % 60);
+    let (second, milli) = (second % 60, since.subsec_millis());
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
 /// Milliseconds since 1970; a time before that is 1970, since a message expired then is expired all the same.
@@ -162,5 +267,27 @@ fn timestamp(time: SystemTime) -> Timestamp {
     Timestamp::from_milliseconds(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
+/// What Defender's agents say that they are.
+const SECURITY_INTERFACE: &str = "urn:azureiot:Security:SecurityAgent:1";
+
 /// What the system properties and the engine's own records come to at the most, in bytes.
 const FIXED_WEIGHT: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_iso_8601_with_milliseconds() {
+        let at = |milliseconds| iso_8601(SystemTime::UNIX_EPOCH + Duration::from_millis(milliseconds));
+        assert_eq!(at(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(at(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
+        // The leap days of 2000 and 2024, the end of a year, and a century that is none.
+        assert_eq!(at(951_782_400_000), "2000-02-29T00:00:00.000Z");
+        assert_eq!(at(1_709_251_199_999), "2024-02-29T23:59:59.999Z");
+        assert_eq!(at(1_735_689_599_000), "2024-12-31T23:59:59.000Z");
+        assert_eq!(at(4_107_542_400_000), "2100-03-01T00:00:00.000Z");
+    }
+}

@@ -66,7 +66,12 @@ pub(crate) enum Command {
     },
     /// A desired change was taken.
     Taken(SlotId),
+    /// Send what waits of all, then close, all within this time.
+    Close { limit: Duration, reply: Closer },
 }
+
+/// Who waits for an end.
+pub(crate) type Closer = oneshot::Sender<Result<(), CloseError>>;
 
 /// A message while it has no outcome.
 pub(crate) struct Payload {
@@ -91,15 +96,13 @@ pub(crate) struct Asking {
 
 impl Command {
     /// Answers what came too late; who waits for the end is given back.
-    pub(super) fn refuse(
-        self,
-        why: &Interruption,
-    ) -> Option<(SlotId, oneshot::Sender<Result<(), CloseError>>)> {
+    pub(super) fn refuse(self, why: &Interruption) -> Option<(Option<SlotId>, Closer)> {
         match self {
             Self::Send { payload, .. } => {
                 let _ = payload.reply.send(Err(SendError::NotSent(why.clone())));
             }
-            Self::Leave { slot, reply, .. } => return reply.map(|reply| (slot, reply)),
+            Self::Leave { slot, reply, .. } => return reply.map(|reply| (Some(slot), reply)),
+            Self::Close { reply, .. } => return Some((None, reply)),
             Self::Join { joining, .. } => {
                 let error = ConnectError::interrupted(Phase::Open, why.clone());
                 let _ = joining.first.send(Err(error));

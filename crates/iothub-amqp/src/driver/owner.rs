@@ -5,17 +5,17 @@ mod obey;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use iothub_sas::UnixTime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::command::{Answering, Asking, Command, Payload};
+use super::command::{Answering, Asking, Closer, Command, Payload};
 use super::connection::{self, Order, Plan};
 use super::engine::{Login, Outgoing, Put};
-use super::member::{Items, Member};
+use super::member::{Items, Member, answer_closers};
 use super::{Carried, Fact, Facts, LaneOrder};
 use crate::credential::CredentialError;
 use crate::error::{ConnectError, Interruption, SettleError, SubscribeError, TwinError};
@@ -53,6 +53,8 @@ pub(crate) async fn run(parts: Parts) {
         touched: None,
         connection: None,
         error: None,
+        closers: Vec::new(),
+        close_limit: Duration::ZERO,
     };
     let mut orphaned = false;
     let result = loop {
@@ -100,6 +102,9 @@ struct Owner {
     connection: Option<Present>,
     /// Why the connection could not be made.
     error: Option<ConnectError>,
+    /// Who waits for the end of it all.
+    closers: Vec<Closer>,
+    close_limit: Duration,
 }
 
 #[derive(Clone, Copy)]
@@ -161,7 +166,7 @@ impl Owner {
     fn remember(&mut self, input: &Input, error: ConnectError) {
         let slot = match input {
             Input::TokenPut { put, .. } => self.supervisor.slot_of_put(*put),
-            input => input.lane().map(|lane| lane.slot),
+            input => input.slot(),
         };
         match slot.and_then(|slot| self.members.get_mut(&slot)) {
             Some(member) => member.error = Some(error),
@@ -170,7 +175,11 @@ impl Owner {
     }
 
     fn tell(&mut self, input: Input) {
-        self.touched = Some(input.lane().map_or(Touched::All, |lane| Touched::One(lane.slot)));
+        let slot = match &input {
+            Input::TokenPut { put, .. } => self.supervisor.slot_of_put(*put),
+            input => input.slot(),
+        };
+        self.touched = Some(slot.map_or(Touched::All, Touched::One));
         self.supervisor.handle(input, Instant::now().into_std());
     }
 
@@ -488,10 +497,14 @@ impl Owner {
         self.connection = None;
         commands.close();
         while let Ok(command) = commands.try_recv() {
-            if let Some((slot, closer)) = command.refuse(&why)
-                && let Some(member) = self.members.get_mut(&slot)
-            {
-                member.closers.push(closer);
+            match command.refuse(&why) {
+                Some((None, closer)) => self.closers.push(closer),
+                Some((Some(slot), closer)) => {
+                    if let Some(member) = self.members.get_mut(&slot) {
+                        member.closers.push(closer);
+                    }
+                }
+                None => {}
             }
         }
         self.forget_lanes();
@@ -503,5 +516,6 @@ impl Owner {
         for member in self.members.values_mut() {
             member.left(&result);
         }
+        answer_closers(&mut self.closers, &result, self.close_limit);
     }
 }

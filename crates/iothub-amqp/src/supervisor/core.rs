@@ -24,6 +24,8 @@ pub(super) struct Core {
     pub(super) others_out: usize,
     /// Slots that have messages, and wait for others' to come to their end; each takes its turn.
     pub(super) hungry: VecDeque<SlotId>,
+    /// Whose turn it is just now, for one transfer.
+    pub(super) turn: Option<SlotId>,
     /// When the peer last gave a sign of life.
     pub(super) heard: Instant,
     /// What a slot has found out to be the connection's fault.

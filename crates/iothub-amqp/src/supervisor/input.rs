@@ -155,6 +155,25 @@ impl Input {
         }
     }
 
+    /// The one slot that it is of, if it is not of all.
+    #[must_use]
+    pub fn slot(&self) -> Option<SlotId> {
+        match self {
+            Self::Join { slot, .. }
+            | Self::Leave { slot, .. }
+            | Self::Enqueue { slot, .. }
+            | Self::Withdraw { slot, .. }
+            | Self::Request { slot, .. }
+            | Self::Taken(slot)
+            | Self::Token { slot, .. }
+            | Self::SessionEnded { slot } => Some(*slot),
+            Self::Subscribe { lane, .. } | Self::Unsubscribe(lane) | Self::Answer { lane, .. } => {
+                Some(lane.slot)
+            }
+            fact => fact.lane().map(|lane| lane.slot),
+        }
+    }
+
     /// Only a peer that lives makes it so.
     pub(super) fn is_sign_of_life(&self) -> bool {
         match self {

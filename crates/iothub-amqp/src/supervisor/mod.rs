@@ -30,6 +30,7 @@ mod wishes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use crate::config::MAX_DEVICES;
 use crate::error::{Interruption, Phase, SendError};
 use crate::recovery::Recovery;
 use crate::status::Statistics;
@@ -119,6 +120,7 @@ impl Supervisor {
                 members: 0,
                 others_out: 0,
                 hungry: VecDeque::new(),
+                turn: None,
                 heard: now,
                 fault: None,
                 last_loss: None,
@@ -345,7 +347,7 @@ impl Supervisor {
     pub fn has_room(&self) -> bool {
         let most = match self.core.settings.sign_in {
             SignIn::Plain | SignIn::Certificate => 1,
-            SignIn::Claims => MAX_SLOTS,
+            SignIn::Claims => MAX_DEVICES,
         };
         self.core.members < most
     }
@@ -391,17 +393,16 @@ impl Supervisor {
 
     /// Messages of others have come to their end: who waited for that goes on, one after the other.
     fn feed_the_hungry(&mut self, now: Instant) {
-        for _ in 0..self.core.hungry.len() {
-            if self.core.others_out >= self.core.settings.window_bytes {
-                return;
-            }
+        let mut in_vain = 0;
+        while in_vain < self.core.hungry.len() && self.core.others_out < self.core.settings.window_bytes {
             let Some(id) = self.core.hungry.pop_front() else {
                 return;
             };
+            let before = self.out(id);
+            self.core.turn = Some(id);
             self.with(id, now, |_, _, _| {});
-            if self.core.hungry.back() == Some(&id) {
-                return;
-            }
+            self.core.turn = None;
+            in_vain = if self.out(id) == before { in_vain + 1 } else { 0 };
         }
     }
 
@@ -443,6 +444,3 @@ impl Supervisor {
         }
     }
 }
-
-/// The most devices and modules on one connection: IoT Hub takes so many tokens (403005, `IotHubMaxCbsTokenExceeded`).
-pub const MAX_SLOTS: usize = 999;

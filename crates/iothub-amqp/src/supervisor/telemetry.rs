@@ -145,7 +145,11 @@ impl Slot {
                 self.refuse_too_large(core, ticket, size as u64, limit);
                 continue;
             }
-            let (_, mine) = self.telemetry.ledger.out();
+            let (flying, mine) = self.telemetry.ledger.out();
+            // Who finds others waiting waits behind them; but each may always have one out.
+            if flying > 0 && !core.hungry.is_empty() && core.turn != Some(self.id) {
+                return self.wait_for_turn(core);
+            }
             let window = Window {
                 transfers: self.settings.window,
                 bytes: mine + core.room(mine),
@@ -156,13 +160,7 @@ impl Slot {
                 .ledger
                 .take(epoch, window, limit, self.settings.batching);
             let Some((transfer, tickets)) = taken else {
-                // Its own window is no matter of the others'.
-                let (transfers, _) = self.telemetry.ledger.out();
-                let starves = transfers < self.settings.window && self.telemetry.ledger.has_queued();
-                if starves && !core.hungry.contains(&self.id) {
-                    core.hungry.push_back(self.id);
-                }
-                return;
+                return self.wait_for_turn(core);
             };
             self.statistics.transfers += 1;
             core.act(Action::Transfer {
@@ -171,6 +169,18 @@ impl Slot {
                 transfer,
                 tickets,
             });
+            if core.turn == Some(self.id) {
+                return self.wait_for_turn(core);
+            }
+        }
+    }
+
+    /// Gets in line for the room that others take; its own window is no matter of theirs.
+    fn wait_for_turn(&self, core: &mut Core) {
+        let (flying, _) = self.telemetry.ledger.out();
+        let waits = flying < self.settings.window && self.telemetry.ledger.has_queued();
+        if waits && core.members > 1 && !core.hungry.contains(&self.id) {
+            core.hungry.push_back(self.id);
         }
     }
 

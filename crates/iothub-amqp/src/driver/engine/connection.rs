@@ -93,6 +93,7 @@ where
     let mut builder = Connection::builder()
         .container_id(opening.container_id)
         .hostname(opening.hostname)
+        .channel_max(CHANNEL_MAX)
         .max_frame_size(Limits::default().frames.max_frame)
         .idle_time_out(idle);
     if let Some(profile) = profile {
@@ -237,3 +238,6 @@ fn sasl_code(code: &SaslCode) -> u8 {
 }
 
 const FRAME_HEADER: usize = 8;
+
+/// As many sessions as IoT Hub gives: one for each device, and one for `$cbs`.
+const CHANNEL_MAX: u16 = 8191;

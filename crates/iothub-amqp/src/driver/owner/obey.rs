@@ -131,11 +131,18 @@ impl Owner {
                 }
             }
             Command::Taken(slot) => Input::Taken(slot),
+            Command::Close { limit, reply } => {
+                self.closers.push(reply);
+                return self.close(limit);
+            }
         };
         self.tell(input);
     }
 
     pub(super) fn close(&mut self, limit: Duration) {
+        if self.close_limit.is_zero() {
+            self.close_limit = limit;
+        }
         let deadline = (Instant::now() + limit).into_std();
         self.tell(Input::Close { deadline });
     }

@@ -1,0 +1,276 @@
+//! Goal: many devices share one connection, and what one of them meets the others don't feel.
+//! Method: a hub of hand-written frames on loopback, real time and short limits; what takes minutes, in virtual time on
+//! the supervisor itself.
+#![allow(clippy::unwrap_used, reason = "a test that fails here fails as it should")]
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use iothub_address::{DeviceId, HubHost, Identity};
+use iothub_amqp::{
+    ConnectError, Connection, DeviceClient, Interruption, Key, MAX_DEVICES, Message, Pool, Recover, Schedule,
+    SendError, Status,
+};
+use iothub_sas::SharedKey;
+use iothub_tests::cloud::{Cloud, Seen};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn identity(name: &str) -> Identity {
+    Identity::Device(DeviceId::parse(name).unwrap())
+}
+
+/// Made up.
+fn key() -> Key {
+    Key::new(SharedKey::from_bytes(&[7; 32]).unwrap())
+}
+
+fn builder(cloud: &Cloud) -> iothub_amqp::ConnectionBuilder {
+    let quick = Schedule::default()
+        .spread(Duration::from_millis(20))
+        .first(Duration::from_millis(20));
+    Connection::builder(HubHost::parse("127.0.0.1").unwrap())
+        .port(cloud.address.port())
+        .plain_tcp_to_this_machine()
+        .operation_timeout(Duration::from_secs(20))
+        .recovery(Recover::On(quick))
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .expect("it comes in time")
+}
+
+async fn device(connection: &Connection, name: &str) -> DeviceClient {
+    within(connection.device(identity(name), key()).connect())
+        .await
+        .unwrap()
+}
+
+fn connections(seen: &[Seen]) -> usize {
+    seen.iter()
+        .filter(|seen| matches!(seen, Seen::Connection(_)))
+        .count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_takes_999_devices_and_tells_the_next_that_it_is_full() {
+    let mut cloud = Cloud::start().await;
+    let connection = builder(&cloud).open().await.unwrap();
+    let joining = (0..MAX_DEVICES).map(|number| {
+        let device = connection.device(identity(&format!("d{number}")), key());
+        async move { device.connect().await.unwrap() }
+    });
+    let clients = within(join_all(joining)).await;
+    assert_eq!(connection.devices(), 999);
+    let full = connection.device(identity("one-too-many"), key()).connect().await;
+    assert!(matches!(full, Err(ConnectError::ConnectionFull)), "{full:?}");
+    let sent = within(join_all(
+        clients.iter().map(|client| client.send(Message::new("x"))),
+    ))
+    .await;
+    assert!(sent.iter().all(Result::is_ok));
+    within(connection.close()).await.unwrap();
+
+    let seen = cloud.rest();
+    assert_eq!(connections(&seen), 1);
+    let count = |of: fn(&Seen) -> bool| seen.iter().filter(|seen| of(seen)).count();
+    assert_eq!(count(|seen| matches!(seen, Seen::Token(_))), 999);
+    assert_eq!(count(|seen| matches!(seen, Seen::Telemetry(..))), 999);
+    // One pair of `$cbs` links, and one link a device.
+    assert_eq!(
+        count(|seen| matches!(seen, Seen::Attach(address, _) if address == "$cbs")),
+        2
+    );
+    assert_eq!(
+        count(|seen| matches!(seen, Seen::Attach(address, false) if address != "$cbs")),
+        999
+    );
+    assert_eq!(count(|seen| matches!(seen, Seen::Close)), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_is_refused_does_not_disturb_the_others() {
+    let mut cloud = Cloud::start().await;
+    cloud.token_status("unknown", Some(404));
+    cloud.token_status("wrong-key", Some(401));
+    cloud.refuse("/devices/disabled/messages/events", "amqp:unauthorized-access");
+    let connection = builder(&cloud).open().await.unwrap();
+    let good = device(&connection, "good").await;
+    for name in ["unknown", "wrong-key"] {
+        let error = within(connection.device(identity(name), key()).connect())
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, ConnectError::TokenRefused(_)),
+            "{name}: {error:?}"
+        );
+        good.send(Message::new("x")).await.unwrap();
+    }
+    // Attached first and refused then, as the real hub does, it may be told either way.
+    match within(connection.device(identity("disabled"), key()).connect()).await {
+        Err(_) => {}
+        Ok(client) => {
+            let error = within(client.send(Message::new("x"))).await.unwrap_err();
+            assert!(
+                matches!(error, SendError::NotSent(_) | SendError::Unknown(_)),
+                "{error:?}"
+            );
+        }
+    }
+    good.send(Message::new("x")).await.unwrap();
+    let late = device(&connection, "late").await;
+    late.send(Message::new("x")).await.unwrap();
+    let statistics = good.statistics();
+    assert_eq!(
+        (statistics.attempts, statistics.links, statistics.resent),
+        (1, 1, 0)
+    );
+    within(connection.close()).await.unwrap();
+    assert_eq!(connections(&cloud.rest()), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_never_answered_costs_its_own_device_only() {
+    let mut cloud = Cloud::start().await;
+    cloud.token_status("silent", None);
+    let connection = builder(&cloud)
+        .operation_timeout(Duration::from_millis(500))
+        .open()
+        .await
+        .unwrap();
+    let good = device(&connection, "good").await;
+    let silent = connection.device(identity("silent"), key()).connect();
+    let lively = async {
+        for _ in 0..40 {
+            good.send(Message::new("x")).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let (silent, ()) = within(async { tokio::join!(silent, lively) }).await;
+    assert!(matches!(silent, Err(ConnectError::TimedOut { .. })), "{silent:?}");
+    assert_eq!(good.statistics().attempts, 1);
+    assert_eq!(connections(&cloud.rest()), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_whose_link_keeps_going_starts_over_alone() {
+    let cloud = Cloud::start().await;
+    let connection = builder(&cloud).open().await.unwrap();
+    let good = device(&connection, "good").await;
+    let bad = device(&connection, "bad").await;
+    let mut status = bad.status();
+    for _ in 0..6 {
+        // A word that no table knows: alone on its connection the device would make a new one.
+        cloud.detach("/devices/bad/messages/events", "com.example:unheard-of");
+        within(status.wait_for(|status| matches!(status, Status::Recovering { .. })))
+            .await
+            .unwrap();
+        good.send(Message::new("x")).await.unwrap();
+        within(status.wait_for(|status| *status == Status::Connected))
+            .await
+            .unwrap();
+    }
+    bad.send(Message::new("x")).await.unwrap();
+    assert_eq!(good.statistics().attempts, 1);
+    assert_eq!(good.statistics().links, 1);
+    assert!(bad.statistics().links > 6, "{:?}", bad.statistics());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_leaves_in_good_order_and_comes_back_while_others_stay() {
+    let mut cloud = Cloud::start().await;
+    let connection = builder(&cloud).open().await.unwrap();
+    let stays = device(&connection, "stays").await;
+    for round in 0..3 {
+        let goes = device(&connection, "goes").await;
+        goes.send(Message::new("x")).await.unwrap();
+        cloud.rest();
+        within(goes.close()).await.unwrap();
+        assert_eq!(connection.devices(), 1);
+        let seen = cloud.rest();
+        assert!(seen.contains(&Seen::End), "round {round}: {seen:?}");
+        assert!(
+            seen.iter()
+                .any(|seen| matches!(seen, Seen::Detach(address) if address.contains("/goes/")))
+        );
+        assert!(
+            !seen
+                .iter()
+                .any(|seen| matches!(seen, Seen::Detach(address) if address.contains("/stays/")))
+        );
+        stays.send(Message::new("x")).await.unwrap();
+    }
+    drop(stays);
+    // With its last device gone the connection is closed, and made anew for the next.
+    within(cloud.find(|seen| (seen == Seen::Close).then_some(()))).await;
+    let next = device(&connection, "next").await;
+    next.send(Message::new("x")).await.unwrap();
+    assert_eq!(next.statistics().attempts, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_connection_is_made_anew_once_for_all_its_devices() {
+    let mut cloud = Cloud::start().await;
+    let connection = builder(&cloud).open().await.unwrap();
+    let clients = join_all((0..20).map(|number| {
+        let connection = &connection;
+        async move { device(connection, &format!("d{number}")).await }
+    }))
+    .await;
+    cloud.rest();
+    cloud.cut();
+    let sent = within(join_all(
+        clients.iter().map(|client| client.send(Message::new("x"))),
+    ))
+    .await;
+    assert!(sent.iter().all(|result| result.is_ok()), "{sent:?}");
+    assert_eq!(connections(&cloud.rest()), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_sends_on_a_closed_connection_is_told_so() {
+    let cloud = Cloud::start().await;
+    let connection = builder(&cloud).open().await.unwrap();
+    let client = device(&connection, "dev").await;
+    let mut status = client.status();
+    within(connection.clone().close()).await.unwrap();
+    within(status.wait_for(|status| matches!(status, Status::Ended { .. })))
+        .await
+        .unwrap();
+    let error = within(client.send(Message::new("x"))).await.unwrap_err();
+    assert_eq!(error, SendError::NotSent(Interruption::Stopped));
+    let again = within(connection.device(identity("other"), key()).connect()).await;
+    assert!(again.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_spreads_devices_evenly() {
+    let mut cloud = Cloud::start().await;
+    let pool = Pool::open(builder(&cloud), 4).await.unwrap();
+    let clients = within(join_all((0..100).map(|number| {
+        let device = pool.device(identity(&format!("d{number}")), key());
+        async move { device.connect().await.unwrap() }
+    })))
+    .await;
+    assert_eq!(pool.devices(), 100);
+    for connection in pool.connections() {
+        assert_eq!(connection.devices(), 25);
+    }
+    let sent = within(join_all(
+        clients.iter().map(|client| client.send(Message::new("x"))),
+    ))
+    .await;
+    assert!(sent.iter().all(Result::is_ok));
+    within(pool.close()).await.unwrap();
+    assert_eq!(connections(&cloud.rest()), 4);
+    assert_eq!(
+        [
+            Pool::connections_for(0),
+            Pool::connections_for(999),
+            Pool::connections_for(5000)
+        ],
+        [1, 1, 6]
+    );
+}
