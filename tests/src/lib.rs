@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cloud;
+pub mod faults;
 pub mod frames;
 pub mod proxy;
 pub mod reactive;

@@ -7,8 +7,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use iothub_amqp::ByteStream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::frames::{
@@ -85,7 +86,7 @@ impl Hub {
                 number += 1;
                 let _ = telling.send(Seen::Connection(number));
                 let mut connection = Connection {
-                    stream,
+                    stream: Box::new(stream),
                     sessions: BTreeSet::new(),
                     links: Vec::new(),
                     next_delivery: 0,
@@ -97,6 +98,36 @@ impl Hub {
             }
         });
         Self { address, seen }
+    }
+
+    /// Starts one that takes the streams which come in by the sender, each on its own; the number of a message counts
+    /// those of its connection. Its address is nowhere.
+    #[must_use]
+    pub fn in_memory(
+        mechanism: &'static str,
+        judge: impl Fn(&Seen, usize) -> Answer + Send + Sync + 'static,
+    ) -> (Self, mpsc::UnboundedSender<Box<dyn ByteStream>>) {
+        let (door, mut arrivals) = mpsc::unbounded_channel();
+        let (telling, seen) = mpsc::unbounded_channel();
+        let judge: Arc<Judge> = Arc::new(judge);
+        tokio::spawn(async move {
+            let mut number = 0;
+            while let Some(stream) = arrivals.recv().await {
+                number += 1;
+                let _ = telling.send(Seen::Connection(number));
+                let mut connection = Connection {
+                    stream,
+                    sessions: BTreeSet::new(),
+                    links: Vec::new(),
+                    next_delivery: 0,
+                    seen: telling.clone(),
+                    judge: Arc::clone(&judge),
+                };
+                tokio::spawn(async move { drop(connection.serve(mechanism, &mut [0; 2]).await) });
+            }
+        });
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        (Self { address, seen }, door)
     }
 
     /// The next thing seen that is not `Begin`.
@@ -121,7 +152,7 @@ struct Link {
 }
 
 struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn ByteStream>,
     sessions: BTreeSet<u16>,
     links: Vec<Link>,
     next_delivery: u32,
