@@ -14,7 +14,10 @@ use crate::builder::Builder;
 use crate::clock::Timestamp;
 use crate::fault::{Fault, FaultError};
 use crate::feed::Feed;
-use crate::hub::{Activity, Authentication, Event, Feedback, Hub, MailboxError, RegistryError, Status};
+use crate::hub::{
+    Activity, Authentication, Event, Feedback, Hub, MailboxError, MethodError, RegistryError, Status,
+    TwinError,
+};
 use crate::owner::{HubHandle, NotDone};
 use crate::random::NoRandomness;
 use crate::tls::Authority;
@@ -67,6 +70,12 @@ pub enum HubError {
     /// The registry would not do it.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// The twin would not take it.
+    #[error(transparent)]
+    Twin(#[from] TwinError),
+    /// The method has no response.
+    #[error(transparent)]
+    Method(#[from] MethodError),
     /// The mailbox would not take it.
     #[error(transparent)]
     Mailbox(#[from] MailboxError),

@@ -13,6 +13,7 @@ mod http;
 mod hub;
 mod impairment;
 mod keeper;
+mod method_call;
 mod outbox;
 mod owner;
 mod random;
@@ -31,9 +32,11 @@ pub use fault::{CloseReason, Fault, FaultError, FaultKind, UnknownFault, Unknown
 pub use feed::{Feed, Notice, Subscription};
 pub use hub::{
     Ack, Activity, AuthFailure, AuthMethod, Authentication, Body, CloudToDevice, Event, Fate, Feedback, Keys,
-    LogLimits, MailboxError, Message, MessageId, NoThumbprint, Properties, RegistryError, Rights, Scope,
-    Sender, Source, Status, Thumbprint, Thumbprints, Tier, Value, What,
+    LogLimits, MailboxError, Message, MessageId, MethodError, MethodResponse, NoThumbprint, Properties,
+    RegistryError, Rights, Scope, Sender, Source, Status, Thumbprint, Thumbprints, Tier, Twin, TwinError,
+    Value, What,
 };
+pub use method_call::MethodCall;
 pub use random::NoRandomness;
 pub use store::{STATE_FILE, StateError};
 pub use tls::{CA_FILE, CA_KEY_FILE, TlsError};

@@ -1,5 +1,6 @@
 //! The one task that owns the hub. Everyone else asks it over one bounded channel.
 
+mod client;
 mod clock;
 mod turn;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 use iothub_address::Identity;
 use tokio::sync::{mpsc, oneshot};
 
+pub(crate) use self::client::{Client, Opened};
 use self::clock::{Turned, sleep_until};
 pub(crate) use self::turn::NotDone;
 use self::turn::{Deed, Unsaved};
@@ -20,9 +22,9 @@ use self::turn::{Deed, Unsaved};
 use crate::clock::{Clock, Timestamp};
 use crate::feed::Growth;
 use crate::hub::{
-    Activity, Answer, AuthFailure, Claim, ClientCertificate, Command, ConnectionId, Credit, Cut, Delivery,
-    Effect, Event, Feedback, Grant, Hub, LinkId, LockToken, Outcome, Parcel, Refusal, Reply, Side, Terms,
-    TokenRefusal, TokenRequest, Verdict,
+    Activity, Answer, Call, Claim, ClientCertificate, Command, ConnectionId, Credit, Cut, Delivery, Effect,
+    Event, Feedback, Hub, LinkId, LockToken, Message, MethodError, MethodResponse, Outcome, Parcel, Refusal,
+    Reply, Side, Terms, TokenRequest,
 };
 use crate::impairment::Impairment;
 use crate::keeper::Keeper;
@@ -176,6 +178,7 @@ impl Waiting {
                             reply,
                         }
                     }
+                    Ask::Request { link, message } => Command::Request { link, message, reply },
                     Ask::Settle { link, tag, outcome } => Command::Settle {
                         link,
                         tag,
@@ -194,6 +197,16 @@ impl Waiting {
                 };
                 self.answers.insert(reply, waiter);
                 hub.handle(connection, command, now);
+            }
+            Request::Call {
+                identity,
+                call,
+                answer,
+            } => {
+                self.next_reply += 1;
+                let waiter = Waiter { answer, link: None };
+                self.answers.insert(self.next_reply, waiter);
+                hub.call_method(&identity, call, self.next_reply, now);
             }
             Request::Credit {
                 connection,
@@ -296,6 +309,11 @@ pub(crate) enum Request {
         ask: Ask,
         answer: oneshot::Sender<Answer>,
     },
+    Call {
+        identity: Identity,
+        call: Call,
+        answer: oneshot::Sender<Answer>,
+    },
     Credit {
         connection: ConnectionId,
         link: LinkId,
@@ -331,6 +349,10 @@ pub(crate) enum Ask {
         address: String,
         side: Side,
         terms: Terms,
+    },
+    Request {
+        link: LinkId,
+        message: Box<Message>,
     },
     Settle {
         link: LinkId,
@@ -416,6 +438,25 @@ impl HubHandle {
         done.await.map_err(|_| NotDone::Stopped)
     }
 
+    /// Calls a method; returns when there is an answer, or will be none.
+    pub(crate) async fn call_method(
+        &self,
+        identity: Identity,
+        call: Call,
+    ) -> Result<Result<MethodResponse, MethodError>, NotDone> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Request::Call {
+            identity,
+            call,
+            answer,
+        })
+        .await?;
+        match answered.await {
+            Ok(Answer::Method(outcome)) => Ok(outcome),
+            _ => Err(NotDone::Stopped),
+        }
+    }
+
     async fn send(&self, request: Request) -> Result<(), HubStopped> {
         self.requests.send(request).await.map_err(|_| HubStopped)
     }
@@ -427,160 +468,8 @@ impl fmt::Debug for HubHandle {
     }
 }
 
-/// One connection's way to the hub. Clones speak for the same connection.
-#[derive(Clone, Debug)]
-pub(crate) struct Client {
-    hub: HubHandle,
-    connection: ConnectionId,
-}
-
-impl Client {
-    pub(crate) const fn connection(&self) -> ConnectionId {
-        self.connection
-    }
-
-    pub(crate) async fn authenticate(
-        &self,
-        claim: Claim,
-        certificate: Option<ClientCertificate>,
-    ) -> Result<Result<(), AuthFailure>, HubStopped> {
-        match self.ask(Ask::Authenticate { claim, certificate }).await? {
-            Answer::Admitted(outcome) => Ok(outcome),
-            _ => Err(HubStopped),
-        }
-    }
-
-    /// `None` is no answer: the client is not to be told.
-    pub(crate) async fn put_token(
-        &self,
-        request: TokenRequest,
-    ) -> Result<Option<Result<(), TokenRefusal>>, HubStopped> {
-        match self.ask(Ask::PutToken(request)).await? {
-            Answer::Token(outcome) => Ok(Some(outcome)),
-            Answer::Silence => Ok(None),
-            _ => Err(HubStopped),
-        }
-    }
-
-    pub(crate) async fn open_link(
-        &self,
-        address: String,
-        side: Side,
-        terms: Terms,
-    ) -> Result<Result<Opened, Refusal>, HubStopped> {
-        let link = self.hub.links.fetch_add(1, Ordering::Relaxed) + 1;
-        let (orders, ordered) = mpsc::channel(LINK_ORDERS);
-        let ask = Ask::OpenLink {
-            link,
-            orders,
-            address,
-            side,
-            terms,
-        };
-        match self.ask(ask).await? {
-            Answer::Link(outcome) => Ok(outcome.map(|grant| Opened {
-                link,
-                grant,
-                orders: ordered,
-            })),
-            _ => Err(HubStopped),
-        }
-    }
-
-    /// How much the client takes over a link that it receives from.
-    pub(crate) async fn credit(&self, link: LinkId, credit: Credit) -> Result<(), HubStopped> {
-        let said = Request::Credit {
-            connection: self.connection,
-            link,
-            credit,
-        };
-        self.hub.send(said).await
-    }
-
-    /// What the device says of a delivery.
-    pub(crate) async fn settle(
-        &self,
-        link: LinkId,
-        tag: LockToken,
-        outcome: Outcome,
-    ) -> Result<Result<(), Refusal>, HubStopped> {
-        match self.ask(Ask::Settle { link, tag, outcome }).await? {
-            Answer::Settled(outcome) => Ok(outcome),
-            _ => Err(HubStopped),
-        }
-    }
-
-    /// Must be said of each link that was opened: until then the hub counts it.
-    pub(crate) async fn link_gone(&self, link: LinkId) {
-        let gone = Request::LinkGone {
-            connection: self.connection,
-            link,
-        };
-        // A hub that has stopped counts no links.
-        let _ = self.hub.send(gone).await;
-    }
-
-    pub(crate) async fn telemetry(
-        &self,
-        sender: Identity,
-        deliveries: Vec<Delivery>,
-    ) -> Result<Took, HubStopped> {
-        self.request(Ask::Telemetry { sender, deliveries })
-            .await
-            .map(Took)
-    }
-
-    pub(crate) async fn gone(&self, why: String) {
-        let gone = Request::Gone {
-            connection: self.connection,
-            why,
-        };
-        // A hub that has stopped has nobody connected.
-        let _ = self.hub.send(gone).await;
-    }
-
-    async fn ask(&self, ask: Ask) -> Result<Answer, HubStopped> {
-        self.request(ask).await?.await.map_err(|_| HubStopped)
-    }
-
-    /// Returns when it is on its way to the hub.
-    async fn request(&self, ask: Ask) -> Result<oneshot::Receiver<Answer>, HubStopped> {
-        let (answer, answered) = oneshot::channel();
-        self.hub
-            .send(Request::Ask {
-                connection: self.connection,
-                ask,
-                answer,
-            })
-            .await?;
-        Ok(answered)
-    }
-}
-
-/// The hub's answer to telemetry that it was sent.
-pub(crate) struct Took(oneshot::Receiver<Answer>);
-
-impl Took {
-    pub(crate) async fn wait(self) -> Result<Result<Verdict, Refusal>, HubStopped> {
-        match self.0.await {
-            Ok(Answer::Took(outcome)) => Ok(outcome),
-            _ => Err(HubStopped),
-        }
-    }
-}
-
-/// A link that the hub granted.
-pub(crate) struct Opened {
-    pub(crate) link: LinkId,
-    pub(crate) grant: Grant,
-    /// What the hub wants of it. When they end it must end.
-    pub(crate) orders: mpsc::Receiver<LinkOrder>,
-}
-
 /// How many requests may wait for the hub; who asks more waits at the door. A connection has at most one request
 /// for each of its links there.
 const REQUESTS: usize = 1024;
-/// How many orders may wait for a link; one more ends it.
-const LINK_ORDERS: usize = 64;
 /// How many requests are served before the readers of the logs are woken.
 const BATCH: usize = 64;

@@ -5,7 +5,8 @@ use iothub_address::Identity;
 use crate::cloud_message::CloudMessage;
 use crate::emulator::{Emulator, HubError};
 use crate::feed::Feed;
-use crate::hub::Feedback;
+use crate::hub::{Feedback, Hub, MethodResponse, Twin};
+use crate::method_call::MethodCall;
 
 impl Emulator {
     /// Puts a message into the mailbox of a device or module, which gets it when it receives.
@@ -27,7 +28,7 @@ impl Emulator {
     ) -> Result<(), HubError> {
         let identity = identity.into();
         let message = message.into_message();
-        let work = move |hub: &mut crate::hub::Hub, now| hub.send_to_device(&identity, message, now);
+        let work = move |hub: &mut Hub, now| hub.send_to_device(&identity, message, now);
         Ok(self.handle().run(work).await??)
     }
 
@@ -59,5 +60,73 @@ impl Emulator {
     /// What became of the cloud-to-device messages whose sender asked to know.
     pub fn feedback(&self) -> Feed<Feedback> {
         self.feedback_feed()
+    }
+
+    /// Calls a direct method of a device or module, and waits for its answer.
+    ///
+    /// # Errors
+    /// [`MethodError`](crate::MethodError) if it is not online and does not come in time, goes before it answers, or
+    /// does not answer in time. A device that answers with an error's status has answered: that is no error here.
+    ///
+    /// # Delivery
+    /// At most once. After [`Gone`](crate::MethodError::Gone) and [`Timeout`](crate::MethodError::Timeout) the device may
+    /// have done what was asked.
+    ///
+    /// # Cancel safety
+    /// When dropped, the device may get the call, and nobody its answer.
+    pub async fn call_method(
+        &self,
+        identity: impl Into<Identity>,
+        call: MethodCall,
+    ) -> Result<MethodResponse, HubError> {
+        let answer = self.handle().call_method(identity.into(), call.into_call());
+        Ok(answer.await??)
+    }
+
+    /// The twin of a device or module.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotFound`](crate::RegistryError::NotFound).
+    pub async fn twin(&self, identity: impl Into<Identity>) -> Result<Twin, HubError> {
+        let identity = identity.into();
+        Ok(self.handle().run(move |hub, _| hub.twin(&identity)).await??)
+    }
+
+    /// Merges `patch` into the desired properties of a twin (RFC 7396: `null` deletes). A device that has asked for it is
+    /// told. Gives the twin as it is then.
+    ///
+    /// # Errors
+    /// [`TwinError`](crate::TwinError) if no twin may hold that, and then nothing of it is taken; or
+    /// [`RegistryError::NotFound`](crate::RegistryError::NotFound).
+    pub async fn patch_desired(
+        &self,
+        identity: impl Into<Identity>,
+        patch: serde_json::Value,
+    ) -> Result<Twin, HubError> {
+        self.patch_twin(identity.into(), None, Some(patch)).await
+    }
+
+    /// Merges `patch` into the tags of a twin (RFC 7396: `null` deletes), which no device sees. Gives the twin as it is
+    /// then.
+    ///
+    /// # Errors
+    /// As [`patch_desired`](Self::patch_desired).
+    pub async fn patch_tags(
+        &self,
+        identity: impl Into<Identity>,
+        patch: serde_json::Value,
+    ) -> Result<Twin, HubError> {
+        self.patch_twin(identity.into(), Some(patch), None).await
+    }
+
+    async fn patch_twin(
+        &self,
+        identity: Identity,
+        tags: Option<serde_json::Value>,
+        desired: Option<serde_json::Value>,
+    ) -> Result<Twin, HubError> {
+        let work =
+            move |hub: &mut Hub, now| hub.patch_twin(&identity, tags.as_ref(), desired.as_ref(), None, now);
+        Ok(self.handle().run(work).await???)
     }
 }

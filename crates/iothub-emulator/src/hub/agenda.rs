@@ -21,6 +21,8 @@ pub(crate) enum Due {
     Mailbox(Identity),
     /// The oldest event has to go for its age.
     LogAge,
+    /// A method call was not answered.
+    Call(Reply),
 }
 
 /// Each [`Due`] with its time.

@@ -249,7 +249,10 @@ fn a_receiver_of_settled_deliveries_completes_each_by_getting_it() {
             link: 77,
             address: ADDRESS.to_owned(),
             side: Side::Receiver,
-            terms: Terms { presettled: true },
+            terms: Terms {
+                presettled: true,
+                ..Terms::default()
+            },
             reply: 77,
         },
         world.now,

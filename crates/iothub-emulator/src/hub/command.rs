@@ -10,6 +10,7 @@ use super::certificate::ClientCertificate;
 use super::faults::{Cut, Impairments};
 use super::mailbox::{LockToken, Outcome};
 use super::message::Message;
+use super::methods::{MethodError, MethodResponse};
 use super::refusal::Refusal;
 use super::value::Value;
 
@@ -46,6 +47,13 @@ pub(crate) enum Command {
     Telemetry {
         sender: Identity,
         deliveries: Vec<Delivery>,
+        reply: Reply,
+    },
+    /// It sends what is to be answered over the other link of a pair, or is such an answer. Answered by
+    /// [`Answer::Settled`].
+    Request {
+        link: LinkId,
+        message: Box<Message>,
         reply: Reply,
     },
     /// How much it takes over a link that it receives from.
@@ -134,6 +142,8 @@ pub(crate) enum Side {
 pub(crate) struct Terms {
     /// It takes every delivery for settled as it comes.
     pub(crate) presettled: bool,
+    /// What ties it to another link, as the client has it; empty if it has nothing.
+    pub(crate) pair: String,
 }
 
 /// How many deliveries a client takes over a link.
@@ -190,6 +200,7 @@ pub(crate) enum Answer {
     /// What of the deliveries was not taken, or that the link must end.
     Took(Result<Verdict, Refusal>),
     Settled(Result<(), Refusal>),
+    Method(Result<MethodResponse, MethodError>),
 }
 
 /// What the client is told of the deliveries of a command.
@@ -222,6 +233,14 @@ pub(crate) enum Grant {
     Telemetry(Identity),
     /// Cloud-to-device messages for this device or module.
     CloudToDevice(Identity),
+    /// What the device asks of its twin.
+    TwinRequests(Identity),
+    /// What it is answered, and changes of desired properties.
+    TwinReplies(Identity),
+    /// Method calls.
+    MethodCalls(Identity),
+    /// What the device answers to them.
+    MethodReplies(Identity),
     /// Requests to `$cbs`.
     TokenRequests,
     /// Its answers.
@@ -232,7 +251,12 @@ impl Grant {
     /// Whose link it is; `$cbs` is everyone's.
     pub(crate) const fn identity(&self) -> Option<&Identity> {
         match self {
-            Self::Telemetry(identity) | Self::CloudToDevice(identity) => Some(identity),
+            Self::Telemetry(identity)
+            | Self::CloudToDevice(identity)
+            | Self::TwinRequests(identity)
+            | Self::TwinReplies(identity)
+            | Self::MethodCalls(identity)
+            | Self::MethodReplies(identity) => Some(identity),
             Self::TokenRequests | Self::TokenReplies => None,
         }
     }

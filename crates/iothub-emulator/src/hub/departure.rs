@@ -16,13 +16,14 @@ impl Hub {
     pub(crate) fn remove(&mut self, identity: &Identity, now: Timestamp) -> Result<(), RegistryError> {
         let modules = self.registry.modules(identity.device());
         self.registry.remove(identity)?;
-        self.changes.touch(|| Part::Identity(identity.clone()));
-        self.drop_mailbox(identity);
-        if let Identity::Device(_) = identity {
-            for module in &modules {
-                self.changes.touch(|| Part::Identity(module.clone()));
-                self.drop_mailbox(module);
-            }
+        let gone = match identity {
+            Identity::Device(_) => modules,
+            Identity::Module(..) => Vec::new(),
+        };
+        for identity in gone.iter().chain([identity]) {
+            self.changes.touch(|| Part::Identity(identity.clone()));
+            self.drop_mailbox(identity);
+            self.twins.remove(identity);
         }
         self.send_away(&REMOVED, now);
         Ok(())

@@ -7,6 +7,8 @@ use super::activity::What;
 use super::command::{ConnectionId, Grant, LinkId, Side, Terms};
 use super::connection::{Connection, Use};
 use super::event::Sender;
+use super::message::Message;
+use super::pairs::Kind;
 use super::refusal::{Condition, Refusal, code};
 use crate::clock::Timestamp;
 
@@ -25,6 +27,13 @@ impl Hub {
         }
         match grant {
             Grant::CloudToDevice(identity) => self.open_receiver(identity, link, terms.presettled, now),
+            Grant::MethodCalls(identity) => {
+                self.join_pair(grant, from, link, &terms.pair);
+                self.methods_opened(identity, now);
+            }
+            Grant::TwinRequests(_) | Grant::TwinReplies(_) | Grant::MethodReplies(_) => {
+                self.join_pair(grant, from, link, &terms.pair);
+            }
             Grant::Telemetry(_) | Grant::TokenRequests | Grant::TokenReplies => {}
         }
     }
@@ -33,8 +42,35 @@ impl Hub {
         let connection = self.connections.get_mut(&from);
         match connection.and_then(|connection| connection.remove_link(link)) {
             Some(Grant::CloudToDevice(identity)) => self.receiver_gone(&identity, link, now),
+            Some(Grant::MethodCalls(_) | Grant::MethodReplies(_)) => {
+                if let Some(key) = self.leave_pair(link) {
+                    self.methods_gone(&key);
+                }
+            }
+            Some(Grant::TwinRequests(_) | Grant::TwinReplies(_)) => {
+                self.leave_pair(link);
+            }
             Some(Grant::Telemetry(_) | Grant::TokenRequests | Grant::TokenReplies) | None => {}
         }
+    }
+
+    /// A message came over a link that is half of a pair.
+    pub(super) fn request(
+        &mut self,
+        from: ConnectionId,
+        link: LinkId,
+        message: &Message,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let Some(key) = self.pairs.of_link(link).cloned() else {
+            return Ok(());
+        };
+        self.authorize(from, &key.identity, Use::Keep(self.token_grace), now)?;
+        match key.kind {
+            Kind::Twin => self.twin_request(&key, message, now),
+            Kind::Methods => self.method_response(&key, message),
+        }
+        Ok(())
     }
 
     /// The connection has ended, and its links with it.
@@ -56,6 +92,7 @@ impl Hub {
         from: ConnectionId,
         address: &str,
         side: Side,
+        terms: &Terms,
         now: Timestamp,
     ) -> Result<Grant, Refusal> {
         // How an id was escaped cannot be seen in the address; only the registry knows which reading is one.
@@ -79,6 +116,24 @@ impl Hub {
             (Some(Node::Events(identity @ Identity::Module(..))), Side::Receiver) => {
                 self.authorize(from, &identity, Use::Open, now)?;
                 Ok(Grant::CloudToDevice(identity))
+            }
+            (Some(Node::Twin(identity)), side) => {
+                self.authorize(from, &identity, Use::Open, now)?;
+                let grant = match side {
+                    Side::Sender => Grant::TwinRequests(identity),
+                    Side::Receiver => Grant::TwinReplies(identity),
+                };
+                self.check_pair(&grant, from, &terms.pair, now)?;
+                Ok(grant)
+            }
+            (Some(Node::Methods(identity)), side) => {
+                self.authorize(from, &identity, Use::Open, now)?;
+                let grant = match side {
+                    Side::Sender => Grant::MethodReplies(identity),
+                    Side::Receiver => Grant::MethodCalls(identity),
+                };
+                self.check_pair(&grant, from, &terms.pair, now)?;
+                Ok(grant)
             }
             (Some(Node::Cbs), Side::Sender) => self.once(from, Grant::TokenRequests, now),
             (Some(Node::Cbs), Side::Receiver) => self.once(from, Grant::TokenReplies, now),

@@ -19,6 +19,8 @@ mod links;
 mod log;
 mod mailbox;
 mod message;
+mod methods;
+mod pairs;
 mod record;
 mod refusal;
 mod registry;
@@ -28,6 +30,8 @@ mod text;
 mod throttle;
 mod thumbprint;
 mod tokens;
+mod twin;
+mod twins;
 mod unique;
 mod value;
 
@@ -55,6 +59,8 @@ pub(crate) use log::Place;
 pub use mailbox::CloudToDevice;
 pub(crate) use mailbox::{LockToken, Outcome};
 pub use message::{Body, Message, MessageId, Properties};
+pub(crate) use methods::Call;
+pub use methods::{MethodError, MethodResponse};
 pub(crate) use record::{Keeping, Kept, Record};
 pub(crate) use refusal::Refusal;
 use refusal::Refusals;
@@ -63,6 +69,7 @@ pub(crate) use registry::{Entry, Policy, Registry};
 pub use ring::LogLimits;
 pub(crate) use ring::{Read, Ring, SharedRing, Showing};
 pub use thumbprint::{NoThumbprint, Thumbprint, Thumbprints};
+pub use twin::{Twin, TwinError};
 pub use value::Value;
 
 use self::agenda::{Agenda, Due};
@@ -70,7 +77,10 @@ use self::cloud_to_device::Mailboxes;
 use self::connection::Connection;
 use self::faults::Faults;
 use self::log::Log;
+use self::methods::Calls;
+use self::pairs::Pairs;
 use self::record::{Changes, Part};
+use self::twins::Twins;
 use crate::clock::Timestamp;
 
 /// What a hub starts with.
@@ -106,6 +116,9 @@ pub(crate) struct Hub {
     activities: SharedRing<Activity>,
     connections: BTreeMap<ConnectionId, Connection>,
     cloud_to_device: Mailboxes,
+    pairs: Pairs,
+    twins: Twins,
+    calls: Calls,
     token_grace: Duration,
     clock_skew: Duration,
     agenda: Agenda,
@@ -130,6 +143,9 @@ impl Hub {
             activities: setup.activities,
             connections: BTreeMap::new(),
             cloud_to_device: Mailboxes::new(setup.cloud_to_device, setup.feedback, setup.seed),
+            pairs: Pairs::default(),
+            twins: Twins::new(),
+            calls: Calls::new(!setup.seed),
             // From the token's own end, whatever the clocks may differ.
             token_grace: setup.token_grace.saturating_sub(setup.clock_skew),
             clock_skew: setup.clock_skew,
@@ -188,7 +204,7 @@ impl Hub {
                 terms,
                 reply,
             } => {
-                let granted = self.grant(from, &address, side, now);
+                let granted = self.grant(from, &address, side, &terms, now);
                 let granted = granted.and_then(|grant| self.unless_refused_by_fault(grant, now));
                 if let Err(refusal) = &granted {
                     let condition = refusal.condition.as_str();
@@ -214,6 +230,12 @@ impl Hub {
                     // A hub that has too many takes no notice of one more.
                     let _ = self.inject(fault.after(told.at, now), now);
                 }
+            }
+            Command::Request { link, message, reply } => {
+                let taken = self.request(from, link, &message, now);
+                // What comes of it stands before: it is done when it is settled.
+                self.effects
+                    .push_back(Effect::Answer(reply, Answer::Settled(taken)));
             }
             Command::Credit { link, credit } => self.credit(from, link, credit, now),
             Command::Settle {
@@ -252,6 +274,7 @@ impl Hub {
                         .remove(&reply)
                         .map(|answer| Effect::Answer(reply, answer)),
                 ),
+                Due::Call(reply) => self.expire_call(reply),
                 Due::Mailbox(identity) => self.expire_mailbox(&identity, now),
                 Due::LogAge => self.expire_events(now),
             }

@@ -28,6 +28,7 @@ pub(crate) enum Condition {
     Throttled,
     LinkStolen,
     InternalError,
+    LinkCreationConflict,
 }
 
 impl Condition {
@@ -43,6 +44,7 @@ impl Condition {
             Self::ResourceLimitExceeded => "amqp:resource-limit-exceeded",
             Self::Throttled => "com.microsoft:device-container-throttled",
             Self::LinkStolen => "amqp:link:stolen",
+            Self::LinkCreationConflict => "com.microsoft:link-creation-conflict",
         }
     }
 }
@@ -127,8 +129,10 @@ pub(crate) mod code {
     pub(crate) const DEVICE_DISABLED: u32 = 403_012;
     pub(crate) const DEVICE_NOT_FOUND: u32 = 404_001;
     pub(crate) const ADDRESS_NOT_FOUND: u32 = 404_006;
+    pub(crate) const LINK_CREATION_CONFLICT: u32 = 409_002;
     pub(crate) const MESSAGE_LOCK_LOST: u32 = 412_002;
     pub(crate) const SERVER_ERROR: u32 = 500_001;
+    pub(crate) const PRECONDITION_FAILED: u32 = 412_004;
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod outbox;
 mod outgoing;
 mod outward;
 mod performative;
+mod requests;
 mod sasl;
 mod session;
 mod socket;
@@ -45,6 +46,10 @@ const MAX_MESSAGE_SIZE: u64 = 1024 * 1024;
 /// The largest message, or batch of messages, that the hub takes, in bytes: above it the message is rejected
 /// (Azure docs, "IoT Hub quotas and throttling": 256 KB).
 const MAX_TELEMETRY_SIZE: usize = 256 * 1024;
+
+/// The largest twin request or method response, in bytes: the 128 KB that a response's payload may have, and room for
+/// what stands before it.
+const MAX_REQUEST_SIZE: usize = 160 * 1024;
 
 /// The most connections at once, of all ports together; one more is closed as it comes.
 pub(crate) const MAX_CONNECTIONS: usize = 10_000;

@@ -6,6 +6,7 @@ use fe2o3_amqp::acceptor::{SupportedReceiverSettleModes, SupportedSenderSettleMo
 use fe2o3_amqp_types::definitions::{self, ReceiverSettleMode, Role, SenderSettleMode};
 use fe2o3_amqp_types::messaging::{Source, Target, TargetArchetype};
 use fe2o3_amqp_types::performatives::Attach;
+use fe2o3_amqp_types::primitives::{Symbol, Value as WireValue};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -15,7 +16,7 @@ use super::link::EndSession;
 use super::outbox::Outbox;
 use super::outgoing::{Outgoing, OutgoingLink};
 use super::stream::Intake;
-use super::{ANSWER_TIMEOUT, LAST_WORDS, MAX_MESSAGE_SIZE, link};
+use super::{ANSWER_TIMEOUT, LAST_WORDS, MAX_MESSAGE_SIZE, link, requests};
 use crate::hub::{Grant, Side, Terms};
 use crate::owner::{Client, HubStopped, Opened};
 
@@ -91,6 +92,7 @@ async fn accept(
     let (side, address) = node_of(&attach);
     let terms = Terms {
         presettled: attach.snd_settle_mode == SenderSettleMode::Settled,
+        pair: pair_of(&attach),
     };
     let opened = shared.client.open_link(address, side, terms).await?;
     settle_terms(&mut attach);
@@ -148,7 +150,14 @@ async fn serve_link(
         (Endpoint::Outbox(outbox), Grant::TokenReplies) => {
             cbs::send_replies(outbox, &shared.replies, opened.orders, over).await
         }
-        (Endpoint::Outbox(outbox), Grant::CloudToDevice(_)) => {
+        (
+            Endpoint::Engine(LinkEndpoint::Receiver(receiver)),
+            Grant::TwinRequests(_) | Grant::MethodReplies(_),
+        ) => requests::take(receiver, opened.link, &shared, opened.orders).await,
+        (
+            Endpoint::Outbox(outbox),
+            Grant::CloudToDevice(_) | Grant::TwinReplies(_) | Grant::MethodCalls(_),
+        ) => {
             outbox
                 .serve(opened.link, opened.orders, &shared.client, over)
                 .await
@@ -214,6 +223,17 @@ fn node_of(attach: &Attach) -> (Side, String) {
     (side, address)
 }
 
+/// What ties the link to another one. SDKs send a string; of anything else its text is as good.
+fn pair_of(attach: &Attach) -> String {
+    let properties = attach.properties.as_ref();
+    match properties.and_then(|properties| properties.get(&Symbol::from(PAIR))) {
+        None => String::new(),
+        Some(WireValue::String(text)) => text.clone(),
+        Some(WireValue::Symbol(symbol)) => symbol.to_string(),
+        Some(other) => format!("{other:?}"),
+    }
+}
+
 /// The client's source and target go back to it as they came; SDKs compare them. What it left out and the engine
 /// insists on is filled in.
 fn settle_terms(attach: &mut Attach) {
@@ -246,5 +266,7 @@ fn acceptor() -> Acceptor {
         .build()
 }
 
+/// The link property that ties two links to a pair.
+const PAIR: &str = "com.microsoft:channel-correlation-id";
 /// The node for claims-based security.
 const CBS: &str = "$cbs";

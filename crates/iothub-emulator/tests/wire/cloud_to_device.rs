@@ -6,6 +6,7 @@ use iothub_emulator::{Ack, CloudMessage, CloudToDevice, Emulator, Fate, Notice};
 use serde_amqp::Value as Wire;
 
 use crate::common::{DEVICE, builder, device, hub};
+use crate::pairs::sections;
 use crate::raw::*;
 
 const ADDRESS: &str = "/devices/myFirstDevice/messages/devicebound";
@@ -54,24 +55,6 @@ fn disposition(id: &Wire, settled: bool, outcome: u8) -> Vec<u8> {
 
 async fn received(raw: &mut Raw) -> Frame {
     raw.expect_past_flows(TRANSFER).await
-}
-
-/// The sections of a message by their descriptors.
-fn sections(payload: &[u8]) -> Vec<(u64, Wire)> {
-    let mut sections = Vec::new();
-    let mut at = 0;
-    while at < payload.len() {
-        let end = iothub_frame::walk::check_value(payload, at).unwrap();
-        let Wire::Described(section) = serde_amqp::from_slice(&payload[at..end]).unwrap() else {
-            panic!("no section")
-        };
-        let serde_amqp::descriptor::Descriptor::Code(code) = section.descriptor else {
-            panic!("no code")
-        };
-        sections.push((code, section.value));
-        at = end;
-    }
-    sections
 }
 
 fn delivery_count(transfer: &Frame) -> u8 {

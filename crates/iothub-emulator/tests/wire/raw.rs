@@ -155,7 +155,7 @@ impl Raw {
 
     pub(crate) async fn begin(&mut self, channel: u16) -> Frame {
         self.send(&begin(channel)).await;
-        self.expect(BEGIN).await
+        self.expect_past_flows(BEGIN).await
     }
 
     /// Sends an attach as the sender.

@@ -1,0 +1,243 @@
+//! Direct methods: a service calls, the device answers, or does not in time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use iothub_address::Identity;
+
+use super::Hub;
+use super::agenda::Due;
+use super::command::{Answer, Effect, Reply};
+use super::message::{Body, Message, MessageId, Properties};
+use super::pairs::{Kind, PairKey};
+use super::unique::Unique;
+use super::value::Value;
+use crate::clock::Timestamp;
+
+/// A call of a method, as a service makes it.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) method: String,
+    pub(crate) payload: Bytes,
+    pub(crate) response_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+}
+
+/// What a device answered to a method call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MethodResponse {
+    /// The status that the device gave.
+    pub status: i32,
+    /// What else it said: JSON text, or nothing.
+    pub payload: Bytes,
+}
+
+/// Why a method call has no response.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MethodError {
+    /// There is no such device or module.
+    #[error("{0} is not registered")]
+    NotFound(Identity),
+    /// It receives no method calls now, and did not come in time (404103 `DeviceNotOnline`).
+    #[error("{0} is not online")]
+    NotOnline(Identity),
+    /// It went before it answered (404104 `DeviceConnectionClosedRemotely`). It may have done what was asked.
+    #[error("{0} went before it answered")]
+    Gone(Identity),
+    /// It did not answer in time (504). It may have done what was asked; an answer that comes now is dropped.
+    #[error("{0} did not answer in time")]
+    Timeout(Identity),
+    /// The payload is larger than 128 KB.
+    #[error("the payload has {size} bytes; {MAX_PAYLOAD} are allowed")]
+    TooLarge {
+        /// How large it is, in bytes.
+        size: usize,
+    },
+    /// As many calls wait for answers as the hub keeps track of.
+    #[error("{MAX_CALLS} method calls wait for their answers, and no more may")]
+    TooMany,
+}
+
+/// The calls that wait for an answer.
+#[derive(Debug)]
+pub(crate) struct Calls {
+    waiting: BTreeMap<Reply, Waiting>,
+    ids: Unique,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    identity: Identity,
+    call: Call,
+    /// To whom it was sent, and under which id; `None` while the device is awaited.
+    sent: Option<(PairKey, [u8; 16])>,
+}
+
+impl Calls {
+    pub(super) const fn new(seed: u64) -> Self {
+        Self {
+            waiting: BTreeMap::new(),
+            ids: Unique::new(seed),
+        }
+    }
+}
+
+impl Hub {
+    /// Calls a method of a device or module. Answered by [`Answer::Method`], at the latest when both of its times are
+    /// over.
+    pub(crate) fn call_method(&mut self, identity: &Identity, call: Call, reply: Reply, now: Timestamp) {
+        let size = call.payload.len();
+        let refused = if self.registry.get(identity).is_none() {
+            Some(MethodError::NotFound(identity.clone()))
+        } else if size > MAX_PAYLOAD {
+            Some(MethodError::TooLarge { size })
+        } else if self.calls.waiting.len() >= MAX_CALLS {
+            Some(MethodError::TooMany)
+        } else {
+            None
+        };
+        if let Some(error) = refused {
+            return self.end_call(reply, Err(error));
+        }
+        let connect_timeout = call.connect_timeout;
+        let waiting = Waiting {
+            identity: identity.clone(),
+            call,
+            sent: None,
+        };
+        self.calls.waiting.insert(reply, waiting);
+        if self.send_call(reply, now) {
+            return;
+        }
+        if connect_timeout.is_zero() {
+            return self.end_call(reply, Err(MethodError::NotOnline(identity.clone())));
+        }
+        self.agenda.set(Due::Call(reply), Some(now + connect_timeout));
+    }
+
+    /// The device has come: what waits for it goes to it.
+    pub(super) fn methods_opened(&mut self, identity: &Identity, now: Timestamp) {
+        let waiting: Vec<Reply> = self
+            .calls
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| waiting.sent.is_none() && waiting.identity == *identity)
+            .map(|(reply, _)| *reply)
+            .collect();
+        for reply in waiting {
+            self.send_call(reply, now);
+        }
+    }
+
+    /// One of the two links is gone: no answer can come any more.
+    pub(super) fn methods_gone(&mut self, key: &PairKey) {
+        let lost = |waiting: &Waiting| waiting.sent.as_ref().is_some_and(|(sent, _)| sent == key);
+        let gone: Vec<Reply> = self
+            .calls
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| lost(waiting))
+            .map(|(reply, _)| *reply)
+            .collect();
+        for reply in gone {
+            self.end_call(reply, Err(MethodError::Gone(key.identity.clone())));
+        }
+    }
+
+    /// A device has answered. What nobody waits for is dropped.
+    pub(super) fn method_response(&mut self, key: &PairKey, response: &Message) {
+        let id = match &response.properties.correlation_id {
+            Some(MessageId::Uuid(bytes)) => *bytes,
+            Some(MessageId::Binary(bytes)) if bytes.len() == 16 => {
+                let mut id = [0; 16];
+                id.copy_from_slice(bytes);
+                id
+            }
+            _ => return,
+        };
+        let found = self.calls.waiting.iter().find(|(_, waiting)| {
+            waiting
+                .sent
+                .as_ref()
+                .is_some_and(|(to, sent)| to == key && *sent == id)
+        });
+        let Some(reply) = found.map(|(reply, _)| *reply) else {
+            return;
+        };
+        let status = match response.property("IoThub-status") {
+            Some(Value::Int(status)) => *status,
+            Some(Value::Long(status)) => i32::try_from(*status).unwrap_or(0),
+            // Without a status it is no answer; the call ends in its time.
+            _ => return,
+        };
+        let payload = match &response.body {
+            Body::Data(bytes) | Body::Value(Value::Binary(bytes)) => bytes.clone(),
+            Body::Value(Value::String(text)) => Bytes::from(text.clone()),
+            _ => Bytes::new(),
+        };
+        let answer = if payload.len() > MAX_PAYLOAD {
+            let size = payload.len();
+            Err(MethodError::TooLarge { size })
+        } else {
+            Ok(MethodResponse { status, payload })
+        };
+        self.end_call(reply, answer);
+    }
+
+    /// The device did not come, or did not answer, in time.
+    pub(super) fn expire_call(&mut self, reply: Reply) {
+        let Some(waiting) = self.calls.waiting.get(&reply) else {
+            return;
+        };
+        let identity = waiting.identity.clone();
+        let error = match waiting.sent {
+            None => MethodError::NotOnline(identity),
+            Some(_) => MethodError::Timeout(identity),
+        };
+        self.end_call(reply, Err(error));
+    }
+
+    /// Sends it if the device receives calls.
+    fn send_call(&mut self, reply: Reply, now: Timestamp) -> bool {
+        let Some(waiting) = self.calls.waiting.get_mut(&reply) else {
+            return false;
+        };
+        let newest = self.pairs.receiving(&waiting.identity, Kind::Methods).last();
+        let Some(key) = newest.map(|(key, _)| key.clone()) else {
+            return false;
+        };
+        let id = self.calls.ids.next();
+        waiting.sent = Some((key.clone(), id));
+        let due = now + waiting.call.response_timeout;
+        let message = Message {
+            properties: Properties {
+                correlation_id: Some(MessageId::Uuid(id)),
+                ..Properties::default()
+            },
+            application_properties: vec![(
+                "IoThub-methodname".to_owned(),
+                Value::String(waiting.call.method.clone()),
+            )],
+            body: Body::Data(waiting.call.payload.clone()),
+            ..Message::default()
+        };
+        self.agenda.set(Due::Call(reply), Some(due));
+        self.send_to_pair(&key, message, now);
+        true
+    }
+
+    fn end_call(&mut self, reply: Reply, outcome: Result<MethodResponse, MethodError>) {
+        self.calls.waiting.remove(&reply);
+        self.agenda.set(Due::Call(reply), None);
+        self.effects
+            .push_back(Effect::Answer(reply, Answer::Method(outcome)));
+    }
+}
+
+/// The largest payload of a call or an answer, in bytes (Azure docs, "Understand and invoke direct methods": 128 KB).
+const MAX_PAYLOAD: usize = 128 * 1024;
+/// The most calls that wait for an answer at once.
+const MAX_CALLS: usize = 10_000;

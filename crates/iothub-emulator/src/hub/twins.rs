@@ -1,0 +1,189 @@
+//! Twins: what a device asks of its own, and what a service changes.
+
+use std::collections::BTreeMap;
+
+use iothub_address::Identity;
+use serde_json::Value as Json;
+
+use super::Hub;
+use super::message::{Body, Message, Properties};
+use super::pairs::{Kind, PairKey};
+use super::refusal::{Condition, code};
+use super::registry::RegistryError;
+use super::twin::{Twin, TwinError};
+use super::value::Value;
+use crate::clock::Timestamp;
+
+/// The twins that are not as new ones are.
+pub(crate) type Twins = BTreeMap<Identity, Twin>;
+
+/// What a device is answered.
+struct Answered {
+    status: i32,
+    version: Option<u64>,
+    body: Vec<u8>,
+}
+
+impl Answered {
+    const fn ok(body: Vec<u8>) -> Self {
+        Self {
+            status: 200,
+            version: None,
+            body,
+        }
+    }
+}
+
+impl Hub {
+    /// The twin of an identity.
+    pub(crate) fn twin(&self, identity: &Identity) -> Result<Twin, RegistryError> {
+        if self.registry.get(identity).is_none() {
+            return Err(RegistryError::NotFound(identity.clone()));
+        }
+        Ok(self.twins.get(identity).cloned().unwrap_or_else(Twin::new))
+    }
+
+    /// A service's change of tags and desired properties. A device that has asked to hears of the latter.
+    pub(crate) fn patch_twin(
+        &mut self,
+        identity: &Identity,
+        tags: Option<&Json>,
+        desired: Option<&Json>,
+        etag: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Result<Twin, TwinError>, RegistryError> {
+        let mut twin = self.twin(identity)?;
+        if let Err(error) = twin.patch(tags, desired, etag, now) {
+            return Ok(Err(error));
+        }
+        self.twins.insert(identity.clone(), twin.clone());
+        if let Some(Json::Object(patch)) = desired {
+            let version = twin.desired_version();
+            let mut patch = patch.clone();
+            patch.insert("$version".to_owned(), version.into());
+            let subscribed: Vec<PairKey> = self
+                .pairs
+                .receiving(identity, Kind::Twin)
+                .filter(|(_, pair)| pair.subscribed)
+                .map(|(key, _)| key.clone())
+                .collect();
+            for key in subscribed {
+                let notification = Message {
+                    annotations: vec![
+                        ("resource".to_owned(), DESIRED.into()),
+                        ("version".to_owned(), long(version)),
+                    ],
+                    body: Body::Data(Json::Object(patch.clone()).to_string().into()),
+                    ..Message::default()
+                };
+                self.send_to_pair(&key, notification, now);
+            }
+        }
+        Ok(Ok(twin))
+    }
+
+    /// A device has asked something of its twin.
+    pub(super) fn twin_request(&mut self, key: &PairKey, request: &Message, now: Timestamp) {
+        let answered = self.answer_twin(key, request, now);
+        let mut annotations = vec![("status".to_owned(), Value::Int(answered.status))];
+        annotations.extend(
+            answered
+                .version
+                .map(|version| ("version".to_owned(), long(version))),
+        );
+        let answer = Message {
+            // In its own type: Java's is a uuid, the others' a string.
+            properties: Properties {
+                correlation_id: request.properties.correlation_id.clone(),
+                ..Properties::default()
+            },
+            annotations,
+            body: Body::Data(answered.body.into()),
+            ..Message::default()
+        };
+        self.send_to_pair(key, answer, now);
+    }
+
+    fn answer_twin(&mut self, key: &PairKey, request: &Message, now: Timestamp) -> Answered {
+        let annotation = |name: &str| {
+            let found = request.annotations.iter().find(|(known, _)| known == name);
+            found.map(|(_, value)| value)
+        };
+        let text = |name: &str| annotation(name).and_then(Value::as_text).unwrap_or_default();
+        match (text("operation"), text("resource")) {
+            ("GET", _) => {
+                let twin = self.twins.get(&key.identity).cloned().unwrap_or_else(Twin::new);
+                Answered::ok(twin.to_device_json().to_string().into_bytes())
+            }
+            ("PATCH", REPORTED) => {
+                let Ok(patch) = serde_json::from_slice(body(request)) else {
+                    return self.refuse_twin(
+                        400,
+                        code::INVALID_ARGUMENT,
+                        "The body is no JSON.".to_owned(),
+                        now,
+                    );
+                };
+                let expected = annotation("version").and_then(number);
+                let twin = self.twins.entry(key.identity.clone()).or_insert_with(Twin::new);
+                match twin.report(&patch, expected, now) {
+                    Ok(version) => Answered {
+                        status: 200,
+                        version: Some(version),
+                        body: Vec::new(),
+                    },
+                    Err(error @ TwinError::Precondition) => {
+                        self.refuse_twin(412, code::PRECONDITION_FAILED, error.to_string(), now)
+                    }
+                    Err(error) => self.refuse_twin(400, code::INVALID_ARGUMENT, error.to_string(), now),
+                }
+            }
+            (operation @ ("PUT" | "DELETE"), NOTIFICATIONS) => {
+                if let Some(pair) = self.pairs.get_mut(key) {
+                    pair.subscribed = operation == "PUT";
+                }
+                Answered::ok(Vec::new())
+            }
+            (operation, resource) => {
+                let text = format!("There is no operation {operation:?} on {resource:?}.");
+                self.refuse_twin(400, code::INVALID_ARGUMENT, text, now)
+            }
+        }
+    }
+
+    fn refuse_twin(&mut self, status: i32, code: u32, text: String, now: Timestamp) -> Answered {
+        let refusal = self.refusals.refuse(Condition::NotAllowed, code, text, now);
+        Answered {
+            status,
+            version: None,
+            body: refusal.description().into_bytes(),
+        }
+    }
+}
+
+fn body(message: &Message) -> &[u8] {
+    match &message.body {
+        Body::Data(bytes) | Body::Value(Value::Binary(bytes)) => bytes,
+        Body::Value(Value::String(text)) => text.as_bytes(),
+        _ => &[],
+    }
+}
+
+/// A version, in whichever integer type the SDK sends it; null is none.
+fn number(value: &Value) -> Option<u64> {
+    match value {
+        Value::Int(number) => u64::try_from(*number).ok(),
+        Value::Long(number) => u64::try_from(*number).ok(),
+        Value::Uint(number) => Some(u64::from(*number)),
+        Value::Ulong(number) => Some(*number),
+        _ => None,
+    }
+}
+
+fn long(version: u64) -> Value {
+    Value::Long(i64::try_from(version).unwrap_or(i64::MAX))
+}
+
+const REPORTED: &str = "/properties/reported";
+const DESIRED: &str = "/properties/desired";
+const NOTIFICATIONS: &str = "/notifications/twin/properties/desired";
