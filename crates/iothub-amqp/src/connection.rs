@@ -32,7 +32,7 @@ use crate::{Batching, Credential, DeviceClient, Network, Proxies, Recover, Trans
 /// attempt counts for all.
 ///
 /// # Limits
-/// [`MAX_DEVICES`], since a hub takes so many tokens on a connection. All devices together have
+/// [`MAX_DEVICES`](crate::MAX_DEVICES), since a hub takes so many tokens on a connection. All devices together have
 /// [`WINDOW_BYTES`] of messages on their way; but each may always have one.
 ///
 /// # Examples
