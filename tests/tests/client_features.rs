@@ -233,7 +233,7 @@ async fn a_link_that_the_hub_refuses_ends_its_stream_and_nothing_else() {
         "{why:?}"
     );
     client.send(Message::new("still here")).await.unwrap();
-    assert_eq!(*client.status().borrow(), Status::Connected);
+    assert_eq!(*client.status().borrow(), Status::Connected { after: None });
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,11 @@ pub enum Status {
     /// The first connection is being made.
     Connecting,
     /// Messages can be sent.
-    Connected,
+    Connected {
+        /// What came between last, and is over. Whoever looks at the status too rarely to see it said otherwise finds
+        /// here why it was.
+        after: Option<Interruption>,
+    },
     /// The connection, the session or the link is being made anew; messages wait.
     Recovering {
         /// What ended it.

@@ -94,7 +94,7 @@ impl Member {
         // Before who waits is told, so that they find it so.
         self.status.send_replace(status.clone());
         match &status {
-            Status::Connected => {
+            Status::Connected { .. } => {
                 if let Some(first) = self.first.take() {
                     let _ = first.send(Ok(()));
                 }

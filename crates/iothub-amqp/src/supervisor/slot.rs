@@ -522,6 +522,16 @@ impl Slot {
         self.telemetry.ledger.is_empty() && self.twin.as_ref().is_none_or(|twin| twin.waiting() == 0)
     }
 
+    /// All is well again. A loss may be over before anyone has looked, so what it was stays in sight.
+    pub(super) fn report_connected(&mut self, core: &mut Core) {
+        let after = match &self.status {
+            Status::Recovering { why, .. } | Status::Throttled { why, .. } => Some(why.clone()),
+            Status::Connected { after } => after.clone(),
+            _ => None,
+        };
+        self.report(core, Status::Connected { after });
+    }
+
     pub(super) fn report(&mut self, core: &mut Core, status: Status) {
         // Whoever closes a client is told no more than that it does, and that it has.
         let heard = self.leaving.is_none() || matches!(status, Status::Closing | Status::Ended { .. });

@@ -110,7 +110,7 @@ impl Slot {
             core.backoff.connected(now);
         }
         self.ever_up = true;
-        self.report(core, Status::Connected);
+        self.report_connected(core);
     }
 
     /// Goes on after a pause, and hands over what there is room for.
@@ -122,7 +122,7 @@ impl Slot {
             && self.telemetry.ledger.nothing_out()
         {
             self.telemetry.feed = Feed::Open;
-            self.report(core, Status::Connected);
+            self.report_connected(core);
         }
         self.feed(core);
     }

@@ -39,6 +39,7 @@ async fn listen(args: &Listen, live: &mut Live, io: &mut Io) -> Result<Ended, Fa
         let Some(command) = command else {
             return Ok(stream_ended(commands.ended()));
         };
+        live.catch_up(io);
         let message = command.message().clone();
         let word = word(settle(command, args.settle).await, args.settle);
         io.print(&incoming::command(&message, word, args.connect.output))?;

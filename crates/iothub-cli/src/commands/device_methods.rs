@@ -41,6 +41,7 @@ async fn answer(args: &Methods, reply: &Reply, live: &mut Live, io: &mut Io) -> 
             call = methods.next(), if left > 0 && answering.len() < AT_ONCE => match call {
                 None => return Ok(stream_ended(methods.ended())),
                 Some(call) => {
+                    live.catch_up(io);
                     left -= 1;
                     answering.push(Box::pin(reply.clone().answer(call, args.connect.output)));
                 }

@@ -61,6 +61,7 @@ async fn work(args: &Run, reply: &Reply, live: &mut Live, io: &mut Io) -> Result
             command = commands.next() => match command {
                 None => return Ok(stream_ended(commands.ended())),
                 Some(command) => {
+                    live.catch_up(io);
                     let message = command.message().clone();
                     let word = word(settle(command, Settle::Complete).await, Settle::Complete);
                     io.print(&incoming::command(&message, word, format))?;
@@ -68,11 +69,15 @@ async fn work(args: &Run, reply: &Reply, live: &mut Live, io: &mut Io) -> Result
             },
             call = methods.next(), if doing.len() < AT_ONCE => match call {
                 None => return Ok(stream_ended(methods.ended())),
-                Some(call) => doing.push(Box::pin(reply.clone().answer(call, format))),
+                Some(call) => {
+                    live.catch_up(io);
+                    doing.push(Box::pin(reply.clone().answer(call, format)));
+                }
             },
             change = changes.next(), if doing.len() < AT_ONCE => match change {
                 None => return Ok(stream_ended(changes.ended())),
                 Some(change) => {
+                    live.catch_up(io);
                     io.print(&incoming::desired(&change, format))?;
                     doing.push(Box::pin(report(twin.clone(), change, format)));
                 }

@@ -79,6 +79,7 @@ async fn watch(mut left: u64, format: Format, live: &mut Live, io: &mut Io) -> R
         let Some(change) = change else {
             return Ok(stream_ended(changes.ended()));
         };
+        live.catch_up(io);
         io.print(&incoming::desired(&change, format))?;
         left -= 1;
     }

@@ -12,6 +12,8 @@ pub(super) struct Live {
     pub(super) client: DeviceClient,
     stop: StopSignals,
     status: tokio::sync::watch::Receiver<Status>,
+    /// Its last trouble was told, and its end was not yet.
+    in_trouble: bool,
 }
 
 /// What ends a command that would go on.
@@ -32,7 +34,12 @@ impl Live {
         };
         let mut status = client.status();
         status.mark_unchanged();
-        Ok(Self { client, stop, status })
+        Ok(Self {
+            client,
+            stop,
+            status,
+            in_trouble: false,
+        })
     }
 
     /// Does this, unless it is told to stop before.
@@ -51,18 +58,49 @@ impl Live {
                 biased;
                 () = self.stop.received() => return Ended::Stopped,
                 changed = self.status.changed() => {
-                    let status = self.status.borrow_and_update().clone();
-                    match status {
-                        Status::Ended { why } => return Ended::Client(why),
-                        _ if changed.is_err() => return Ended::Client(Interruption::Stopped),
-                        Status::Recovering { why, .. } => io.note(&format!("connection lost: {why}: trying again")),
-                        Status::Throttled { why, .. } => io.note(&format!("throttled: {why}: waiting")),
-                        Status::Connected => io.note("connected again"),
-                        _ => {}
+                    if let Status::Ended { why } = self.tell_status(io) {
+                        return Ended::Client(why);
+                    }
+                    if changed.is_err() {
+                        return Ended::Client(Interruption::Stopped);
                     }
                 }
             }
         }
+    }
+
+    /// Says on standard error what has happened to the connection up to now. What comes in on a new connection comes
+    /// after it, and so does what is said of it.
+    pub(super) fn catch_up(&mut self, io: &mut Io) {
+        if self.status.has_changed().unwrap_or(false) {
+            self.tell_status(io);
+        }
+    }
+
+    fn tell_status(&mut self, io: &mut Io) -> Status {
+        let status = self.status.borrow_and_update().clone();
+        match &status {
+            Status::Recovering { why, .. } => {
+                io.note(&format!("connection lost: {why}: trying again"));
+                self.in_trouble = true;
+            }
+            Status::Throttled { why, .. } => {
+                io.note(&format!("throttled: {why}: waiting"));
+                self.in_trouble = true;
+            }
+            Status::Connected { after } => {
+                // It may have been over before anyone had a look.
+                let unseen = after.as_ref().filter(|_| !self.in_trouble);
+                if let Some(why) = unseen {
+                    io.note(&format!("connection lost: {why}: trying again"));
+                }
+                if unseen.is_some() || std::mem::take(&mut self.in_trouble) {
+                    io.note("connected again");
+                }
+            }
+            _ => {}
+        }
+        status
     }
 
     /// Closes, and says how the command ends.
