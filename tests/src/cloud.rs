@@ -114,7 +114,7 @@ impl Cloud {
     /// # Panics
     /// When nothing comes for long.
     pub async fn next(&mut self) -> Seen {
-        let next = tokio::time::timeout(std::time::Duration::from_secs(20), self.seen.recv());
+        let next = tokio::time::timeout(std::time::Duration::from_secs(60), self.seen.recv());
         next.await.expect("something happens").expect("the hub lives")
     }
 

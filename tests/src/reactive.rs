@@ -136,7 +136,7 @@ impl Hub {
     /// When nothing comes for long.
     pub async fn next(&mut self) -> Seen {
         loop {
-            let next = tokio::time::timeout(std::time::Duration::from_secs(20), self.seen.recv());
+            let next = tokio::time::timeout(std::time::Duration::from_secs(60), self.seen.recv());
             match next.await.expect("something happens").expect("the hub lives") {
                 Seen::Begin => {}
                 seen => return seen,

@@ -6,7 +6,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256,
     date_time_ymd,
 };
-use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
 
@@ -23,6 +24,16 @@ pub enum Validity {
     Current,
     /// It has expired.
     Past,
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TlsVersion {
+    /// 1.2, in whose handshake the server judges the client's certificate.
+    V12,
+    /// 1.3, in which a client has shaken hands before the server has judged.
+    V13,
 }
 
 impl TestCa {
@@ -58,6 +69,60 @@ impl TestCa {
     /// When the certificate can't be made, which a test may not survive.
     #[must_use]
     pub fn acceptor(&self, name: &str, validity: Validity) -> TlsAcceptor {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let (certificate, key) = self.certificate(name, validity);
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring has the default versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key);
+        TlsAcceptor::from(Arc::new(config.expect("the certificate fits its key")))
+    }
+
+    /// The same, for clients that show a certificate of this CA, and no others.
+    ///
+    /// # Panics
+    /// When the certificate can't be made, which a test may not survive.
+    #[must_use]
+    pub fn acceptor_for_clients_of(&self, name: &str, clients: &Self, version: TlsVersion) -> TlsAcceptor {
+        let mut roots = RootCertStore::empty();
+        roots.add(clients.root()).expect("a CA is a root");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let version = match version {
+            TlsVersion::V12 => &rustls::version::TLS12,
+            TlsVersion::V13 => &rustls::version::TLS13,
+        };
+        let (certificate, key) = self.certificate(name, Validity::Current);
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .expect("ring has both versions")
+            .with_client_cert_verifier(verifier.build().expect("there is a root"))
+            .with_single_cert(vec![certificate], key);
+        TlsAcceptor::from(Arc::new(config.expect("the certificate fits its key")))
+    }
+
+    /// A certificate for this name with its key, as PEM files have them.
+    ///
+    /// # Panics
+    /// When the certificate can't be made, which a test may not survive.
+    #[must_use]
+    pub fn certificate_pem(&self, name: &str) -> (String, String) {
+        let (certificate, key) = self.signed(name, Validity::Current);
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    fn certificate(
+        &self,
+        name: &str,
+        validity: Validity,
+    ) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let (certificate, key) = self.signed(name, validity);
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        (certificate.der().clone(), key)
+    }
+
+    fn signed(&self, name: &str, validity: Validity) -> (rcgen::Certificate, KeyPair) {
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a test's name is legal");
         if validity == Validity::Past {
             params.not_before = date_time_ymd(2000, 1, 1);
@@ -67,17 +132,7 @@ impl TestCa {
         let certificate = params
             .signed_by(&key, &self.issuer)
             .expect("a certificate can be signed");
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .and_then(|builder| {
-                builder
-                    .with_no_client_auth()
-                    .with_single_cert(vec![certificate.der().clone()], key)
-            })
-            .expect("the certificate fits its key");
-        TlsAcceptor::from(Arc::new(config))
+        (certificate, key)
     }
 }
 

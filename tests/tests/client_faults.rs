@@ -217,6 +217,39 @@ async fn each_fault_at_each_phase_recovers_or_ends_with_its_error() {
     assert_eq!(failed, 0);
 }
 
+/// Of a hub that answers nothing from there on, until the idle time-out.
+async fn silence(place: Place) -> ConnectError {
+    let (_hub, pipes) = hub([Some((place, Fault::HalfOpen))]);
+    device()
+        .idle_timeout(Duration::from_secs(1))
+        .operation_timeout(Duration::from_secs(20))
+        .network(pipes)
+        .connect()
+        .await
+        .map(drop)
+        .unwrap_err()
+}
+
+#[tokio::test]
+async fn an_idle_time_out_while_something_is_begun_or_attached_is_told_as_what_it_is() {
+    let [begun, claims, link] = [(0x11, 0), (0x12, 0), (0x12, 2)].map(|(code, nth)| {
+        // The hub's answer is what does not come.
+        silence(Place::Frame(Side::Hub, code, nth))
+    });
+    let (begun, claims, link) = tokio::join!(begun, claims, link);
+    let all = [
+        (begun, Phase::Begin),
+        (claims, Phase::Token),
+        (link, Phase::Attach),
+    ];
+    for (error, expected) in all {
+        assert!(
+            matches!(&error, ConnectError::Lost { phase, why: Lost::Idle } if *phase == expected),
+            "{expected}: {error:?}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_fault_in_the_tls_handshake_ends_with_its_error() {
     for fault in FAULTS {

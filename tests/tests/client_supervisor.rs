@@ -19,6 +19,15 @@ const LANE: LaneId = LaneId {
 
 /// A supervisor whose link is up.
 fn supervisor_up(now: Instant) -> Supervisor {
+    supervisor_with(now, true)
+}
+
+/// One whose tokens live for an hour.
+fn supervisor_with(now: Instant, renews: bool) -> Supervisor {
+    supervisor_of(now, Duration::from_secs(3600), renews)
+}
+
+fn supervisor_of(now: Instant, left: Duration, renews: bool) -> Supervisor {
     let settings = Settings {
         sign_in: SignIn::Plain,
         lifetime: Lifetime::OfItsSlots,
@@ -36,10 +45,7 @@ fn supervisor_up(now: Instant) -> Supervisor {
     };
     supervisor.handle(Input::Join { slot: SLOT, settings }, now);
     supervisor.handle_timeout(now);
-    let life = TokenLife {
-        left: Duration::from_secs(3600),
-        renews: true,
-    };
+    let life = TokenLife { left, renews };
     supervisor.handle(
         Input::Token {
             slot: SLOT,
@@ -85,6 +91,66 @@ fn a_token_that_expires_while_offline_is_replaced_before_the_next_attempt() {
         !done.iter().any(|action| matches!(action, Action::Dial { .. })),
         "{done:?}"
     );
+}
+
+/// Tokens of an hour that can't be had again, on a connection that has lived for `age`.
+fn with_one_token(age: Duration) -> (Supervisor, Instant) {
+    let now = Instant::now();
+    let mut supervisor = supervisor_with(now, false);
+    supervisor.handle_timeout(now + age);
+    (supervisor, now + age)
+}
+
+#[test]
+fn the_one_token_of_a_client_is_used_until_its_end_and_not_after_it() {
+    let (mut supervisor, now) = with_one_token(Duration::from_secs(3500));
+    let cause = Cause::ended(Interruption::Lost(Lost::Idle), Operation::Connection);
+    supervisor.handle(Input::Lost { conn: 1, cause }, now);
+    let next = supervisor.poll_timeout().unwrap();
+    supervisor.handle_timeout(next);
+    assert!(actions(&mut supervisor).contains(&Action::Dial { conn: 2 }));
+
+    let (mut supervisor, now) = with_one_token(Duration::from_secs(3700));
+    let cause = Cause::ended(Interruption::Lost(Lost::Idle), Operation::Connection);
+    supervisor.handle(Input::Lost { conn: 1, cause }, now);
+    let next = supervisor.poll_timeout().unwrap();
+    supervisor.handle_timeout(next);
+    let done = actions(&mut supervisor);
+    let ended = Action::Finished(Err(Interruption::TokenExpired));
+    assert!(done.contains(&ended), "{done:?}");
+    assert!(
+        !done.iter().any(|action| matches!(action, Action::Dial { .. })),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn what_a_hub_says_to_the_one_token_after_its_end_is_told_as_its_end() {
+    for (age, expected) in [
+        (
+            3500,
+            Interruption::Refused(Condition::new("amqp:unauthorized-access", None)),
+        ),
+        (3700, Interruption::TokenExpired),
+    ] {
+        let (mut supervisor, now) = with_one_token(Duration::from_secs(age));
+        let refused = Interruption::Refused(Condition::new("amqp:unauthorized-access", None));
+        let cause = Cause::ended(refused, Operation::Connection);
+        supervisor.handle(Input::Lost { conn: 1, cause }, now);
+        let done = actions(&mut supervisor);
+        assert!(done.contains(&Action::Finished(Err(expected))), "{done:?}");
+    }
+}
+
+#[test]
+fn a_token_that_a_clock_gone_wrong_takes_for_ended_is_left_to_the_hub() {
+    let now = Instant::now();
+    let mut supervisor = supervisor_of(now, Duration::ZERO, false);
+    let cause = Cause::ended(Interruption::Lost(Lost::Idle), Operation::Connection);
+    supervisor.handle(Input::Lost { conn: 1, cause }, now);
+    let next = supervisor.poll_timeout().unwrap();
+    supervisor.handle_timeout(next);
+    assert!(actions(&mut supervisor).contains(&Action::Dial { conn: 2 }));
 }
 
 #[test]

@@ -5,10 +5,13 @@
 use std::time::Duration;
 
 use iothub_address::{DeviceId, HubHost, HubName, Identity};
-use iothub_amqp::{ConnectError, DeviceClient, DeviceClientBuilder, Message, Phase, TlsFailure};
+use iothub_amqp::recovery::{Recovery, classify_connect};
+use iothub_amqp::{
+    ClientCertificate, ConnectError, DeviceClient, DeviceClientBuilder, Message, Phase, TlsFailure, Transport,
+};
 use iothub_sas::{SharedKey, Signer, UnixTime};
 use iothub_tests::scripted::{Peer, Step, listen};
-use iothub_tests::tls::{TestCa, Validity};
+use iothub_tests::tls::{TestCa, TlsVersion, Validity};
 use rustls_pki_types::CertificateDer;
 use tokio::io::AsyncWriteExt;
 
@@ -150,6 +153,53 @@ async fn a_server_that_hangs_up_or_says_nothing_during_the_handshake_is_named() 
         "{error:?}"
     );
     drop(listener);
+}
+
+/// RFC 8446 §4.4.2.4 has a server abort with an alert about the certificate, and §2 has the client done by then.
+#[tokio::test]
+async fn a_client_certificate_that_the_server_refuses_is_named_whenever_the_server_says_so() {
+    let (servers, clients, strangers) = (TestCa::new(), TestCa::new(), TestCa::new());
+    for version in [TlsVersion::V12, TlsVersion::V13] {
+        for transport in [Transport::Amqp, Transport::WebSocket] {
+            for shown in [Some(strangers.certificate_pem("dev")), None] {
+                let (listener, address) = listen().await.unwrap();
+                let acceptor = servers.acceptor_for_clients_of("localhost", &clients, version);
+                let server = tokio::spawn(async move {
+                    let (stream, _) = listener.accept().await.unwrap();
+                    assert!(acceptor.accept(stream).await.is_err());
+                });
+                let builder = match shown {
+                    Some((certificate, key)) => DeviceClient::by_certificate(
+                        HubHost::parse("localhost").unwrap(),
+                        Identity::Device(DeviceId::parse("dev").unwrap()),
+                        ClientCertificate::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap(),
+                    )
+                    .hub(HubName::parse("hub").unwrap())
+                    .port(address.port())
+                    .root_certificate(servers.root()),
+                    None => client("localhost", address.port(), Some(servers.root())),
+                };
+                let error = builder
+                    .transport(transport)
+                    .connect()
+                    .await
+                    .map(drop)
+                    .unwrap_err();
+                assert!(
+                    matches!(
+                        &error,
+                        ConnectError::Tls {
+                            why: TlsFailure::ClientCertificate(_),
+                            ..
+                        }
+                    ),
+                    "{version:?} {transport:?}: {error:?}"
+                );
+                assert_eq!(classify_connect(&error), Recovery::GiveUp);
+                server.await.unwrap();
+            }
+        }
+    }
 }
 
 #[tokio::test]

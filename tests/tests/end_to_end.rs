@@ -89,10 +89,9 @@ async fn hello_world_reaches_the_hub_with_everything_that_was_said() {
     let hub = hub().await;
     let mut journal = hub.journal().subscribe();
     let identity = device("myFirstDevice");
-    let client = at(&hub, &identity, &own_token(&identity))
-        .connect()
-        .await
-        .unwrap();
+    let token = own_token(&identity);
+    let client = at(&hub, &identity, &token).connect().await.unwrap();
+    assert_eq!(client.token_expires_at(), Some(token.expires_at()));
     let message = Message::new("Hello World!")
         .message_id("m-1")
         .correlation_id("c-1")

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use iothub_address::{AmqpUrl, ConnectionString, HubHost, Identity};
+use iothub_sas::UnixTime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
@@ -66,6 +67,7 @@ pub(crate) struct Shared {
     queue_timeout: Duration,
     status: watch::Receiver<Status>,
     statistics: watch::Receiver<Statistics>,
+    token_ends: watch::Receiver<Option<UnixTime>>,
 }
 
 /// What tickets, requests and slots of a connection are numbered by.
@@ -105,6 +107,7 @@ pub(crate) struct Parts {
     pub(crate) queue_timeout: Duration,
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) statistics: watch::Receiver<Statistics>,
+    pub(crate) token_ends: watch::Receiver<Option<UnixTime>>,
 }
 
 impl Shared {
@@ -180,6 +183,7 @@ impl DeviceClient {
                 queue_timeout: parts.queue_timeout,
                 status: parts.status,
                 statistics: parts.statistics,
+                token_ends: parts.token_ends,
             }),
         }
     }
@@ -308,6 +312,16 @@ impl DeviceClient {
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         *self.shared.statistics.borrow()
+    }
+
+    /// When the token in use comes to its end; `None` for a device that signs in by a certificate.
+    ///
+    /// A credential that renews gives another one in time, and this moves on. The one token of an address, or a
+    /// [`SasToken`](iothub_sas::SasToken) as a credential, is good until then: the hub ends the connection some minutes
+    /// later, and the client ends with [`Interruption::TokenExpired`] instead of connecting again.
+    #[must_use]
+    pub fn token_expires_at(&self) -> Option<UnixTime> {
+        *self.shared.token_ends.borrow()
     }
 
     /// Waits for the outcome of everything that was sent and queued, then detaches, ends and closes; all within the

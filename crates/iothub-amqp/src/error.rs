@@ -251,6 +251,17 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// All that is known is that this side has given up on the connection.
+    pub(crate) fn is_unexplained(&self) -> bool {
+        matches!(
+            self,
+            Self::Lost {
+                why: Lost::Protocol | Lost::Stream(Blown::Stopped),
+                ..
+            }
+        )
+    }
+
     /// What an end in the middle of connecting comes to.
     pub(crate) fn interrupted(phase: Phase, why: Interruption) -> Self {
         match why {
@@ -276,6 +287,9 @@ pub enum TlsFailure {
     NameMismatch,
     /// The certificate is not valid at this time: it has expired, or the clock is wrong.
     NotNow,
+    /// The server refuses the client's certificate, or asks for one that was not given. In TLS 1.3 it says so only
+    /// after the client's side of the handshake is over. The text is TLS's own word.
+    ClientCertificate(String),
     /// The peer speaks no TLS on this port.
     NotTls,
     /// The peer ended the connection, with the reason if there is one.
@@ -292,6 +306,9 @@ impl fmt::Display for TlsFailure {
             Self::UnknownIssuer => f.write_str("the server's certificate was issued by an unknown CA"),
             Self::NameMismatch => f.write_str("the server's certificate is for another name"),
             Self::NotNow => f.write_str("the server's certificate is not valid now"),
+            Self::ClientCertificate(alert) => {
+                write!(f, "the server refused the client's certificate ({alert})")
+            }
             Self::NotTls => f.write_str("the server speaks no TLS on this port"),
             Self::Ended(reason) => write!(f, "the server ended the connection ({reason})"),
             Self::BadName => f.write_str("the host is not a valid server name"),
@@ -435,6 +452,10 @@ pub enum Interruption {
     NoConnection(String),
     /// Another client took the link three times within a minute: two clients use the same identity. Stop one of them.
     Stolen,
+    /// The one token that there is has come to its end, which
+    /// [`DeviceClient::token_expires_at`](crate::DeviceClient::token_expires_at) told before. Make a client with a new
+    /// one, or give it a [`Credential`](crate::Credential) that renews.
+    TokenExpired,
 }
 
 impl fmt::Display for Interruption {
@@ -447,6 +468,7 @@ impl fmt::Display for Interruption {
             Self::Stopped => f.write_str("the client was closed"),
             Self::NoConnection(why) => f.write_str(why),
             Self::Stolen => f.write_str("another client with the same identity keeps taking the link"),
+            Self::TokenExpired => f.write_str("the token has come to its end, and there is no other"),
         }
     }
 }

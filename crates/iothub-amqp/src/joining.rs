@@ -52,6 +52,7 @@ impl Device {
         let (first, connected) = oneshot::channel();
         let (status_in, status) = watch::channel(Status::Connecting);
         let (statistics_in, statistics) = watch::channel(Statistics::default());
+        let (token_ends_in, token_ends) = watch::channel(None);
         let ended = Ended::default();
         // From here on whoever drops this has the device leave.
         let client = DeviceClient::new(Parts {
@@ -64,6 +65,7 @@ impl Device {
             queue_timeout: self.queue_timeout,
             status,
             statistics,
+            token_ends,
         });
         let settings = SlotSettings {
             settle_timeout: self.operation_timeout,
@@ -81,6 +83,7 @@ impl Device {
             first,
             status: status_in,
             statistics: statistics_in,
+            token_ends: token_ends_in,
             ended,
         });
         let gone = || ConnectError::Lost {

@@ -80,7 +80,7 @@ pub fn classify(condition: &Condition, operation: Operation) -> Recovery {
 pub fn classify_end(why: &Interruption, operation: Operation) -> Recovery {
     match why {
         Interruption::Refused(condition) => classify(condition, operation),
-        Interruption::Stopped | Interruption::Stolen => Recovery::GiveUp,
+        Interruption::Stopped | Interruption::Stolen | Interruption::TokenExpired => Recovery::GiveUp,
         Interruption::Closed => match operation {
             Operation::Send | Operation::Link => Recovery::Relink,
             Operation::Session => Recovery::Resession,
@@ -113,6 +113,7 @@ pub fn classify_connect(error: &ConnectError) -> Recovery {
             TlsFailure::UnknownIssuer
             | TlsFailure::NameMismatch
             | TlsFailure::NotNow
+            | TlsFailure::ClientCertificate(_)
             | TlsFailure::BadName => Recovery::GiveUp,
             // A captive portal, a proxy or a restart: seen to pass.
             TlsFailure::NotTls | TlsFailure::Ended(_) | TlsFailure::Other(_) => Recovery::Reconnect,

@@ -49,6 +49,7 @@ pub(crate) fn on_sending(error: &SendError) -> Option<&'static str> {
         SendError::NotSent(why) | SendError::Unknown(why) => match why {
             Interruption::TimedOut { .. } => Some(SILENT),
             Interruption::Refused(condition) => on_condition(condition),
+            Interruption::TokenExpired => Some("make a new token with 'iothub sas sign'"),
             _ => None,
         },
         _ => None,
@@ -60,6 +61,9 @@ fn on_tls(why: &TlsFailure) -> Option<&'static str> {
         TlsFailure::UnknownIssuer => Some("add the CA's certificate with --ca FILE or IOTHUB_CA_FILE"),
         TlsFailure::NameMismatch => Some("connect by a name that stands in the certificate"),
         TlsFailure::NotNow => Some("check this machine's clock, or have the certificate renewed"),
+        TlsFailure::ClientCertificate(_) => Some(
+            "check that --cert and --cert-key are the device's, that the certificate is valid now, and that the hub knows it",
+        ),
         TlsFailure::NotTls => Some("check the port: AMQP over TLS is at 5671"),
         _ => None,
     }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use iothub_amqp::{
     Blown, CloseError, Condition, ConnectError, Interruption, Lost, ProxyFailure, SendError, SubscribeError,
-    TwinError,
+    TlsFailure, TwinError,
 };
 
 /// What the process exits with. The numbers are a contract: scripts branch on them.
@@ -67,17 +67,22 @@ impl From<&ConnectError> for Exit {
             | ConnectError::NoCertificate => Self::Usage,
             ConnectError::Resolve { .. }
             | ConnectError::Connect { .. }
-            | ConnectError::Tls { .. }
             | ConnectError::PlainNotOffered
             | ConnectError::AnonymousNotOffered
             | ConnectError::WrongHeader(_)
             | ConnectError::PeerMisbehaved(_) => Self::Unreachable,
             ConnectError::Refused { .. }
+            | ConnectError::Tls {
+                why: TlsFailure::ClientCertificate(_),
+                ..
+            }
             | ConnectError::Proxy {
                 why: ProxyFailure::Unauthorized,
                 ..
             } => Self::Unauthorised,
-            ConnectError::Proxy { .. } | ConnectError::WebSocket { .. } => Self::Unreachable,
+            ConnectError::Tls { .. } | ConnectError::Proxy { .. } | ConnectError::WebSocket { .. } => {
+                Self::Unreachable
+            }
             ConnectError::RefusedWith { condition, .. } | ConnectError::TokenRefused(condition) => {
                 condition.into()
             }
@@ -142,6 +147,7 @@ impl From<&Interruption> for Exit {
             Interruption::Refused(condition) => condition.into(),
             Interruption::Closed => Self::Unreachable,
             Interruption::Lost(why) => (*why).into(),
+            Interruption::TokenExpired => Self::Unauthorised,
             _ => Self::Unexpected,
         }
     }

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
-use super::engine::{Claims, End, Line, Login, Opening, Put, Sasl, open};
+use super::engine::{Claims, Line, Login, Opening, Put, Sasl, open};
 use super::member::Place;
 use super::route::Route;
 use super::session;
@@ -90,7 +90,7 @@ struct Connection {
     /// Where the sessions' orders go, each with its counter. One without is asked for nothing any more, and ends.
     sessions: BTreeMap<SlotId, (u32, mpsc::UnboundedSender<session::Opening>)>,
     // Dropped in this order: a session that outlives its connection keeps what waits on it.
-    tasks: JoinSet<(SlotId, u32, Option<End>)>,
+    tasks: JoinSet<(SlotId, u32, Option<session::Over>)>,
     claims: JoinSet<()>,
     puts: Option<mpsc::UnboundedSender<Put>>,
     line: Option<Line>,
@@ -118,19 +118,23 @@ impl Connection {
                     Some(Order::Close(limit)) => return Finish::Close(limit),
                     Some(Order::OpenLane { lane, epoch, place, orders }) => {
                         let opening = session::Opening { lane, epoch, orders };
-                        self.open_lane(opening, place).await;
+                        if let Some(finish) = self.open_lane(opening, place).await {
+                            return finish;
+                        }
                     }
                     Some(Order::EndSession(slot)) => if self.sessions.remove(&slot).is_none() {
                         session::ended(&self.facts, slot);
                     },
-                    Some(Order::PutToken(put)) => self.put_token(put).await,
+                    Some(Order::PutToken(put)) => if let Some(finish) = self.put_token(put).await {
+                        return finish;
+                    },
                 },
             }
         }
     }
 
     /// Passes the order on to the slot's session, which is begun if there is none by this counter.
-    async fn open_lane(&mut self, mut opening: session::Opening, place: Arc<Place>) {
+    async fn open_lane(&mut self, mut opening: session::Opening, place: Arc<Place>) -> Option<Finish> {
         let (lane, epoch) = (opening.lane, opening.epoch);
         let present = self
             .sessions
@@ -138,11 +142,11 @@ impl Connection {
             .filter(|(number, _)| *number == epoch.session);
         if let Some((_, session)) = present {
             match session.send(opening) {
-                Ok(()) => return,
+                Ok(()) => return None,
                 Err(mpsc::error::SendError(unsent)) => opening = unsent, // it has ended
             }
         }
-        let Some(line) = &mut self.line else { return };
+        let line = self.line.as_mut()?;
         match line.begin(self.plan.limit).await {
             Ok(channel) => {
                 let (openings, queue) = mpsc::unbounded_channel();
@@ -155,17 +159,38 @@ impl Connection {
                 });
             }
             Err(error) => {
-                let cause = Cause::not_made(&error);
-                let input = Input::LaneLost { lane, epoch, cause };
-                let _ = self.facts.send(Fact::Found(input, Some(error)));
+                if let Some(error) = self.why_lost(&error).await {
+                    return Some(Finish::Failed(error));
+                }
+                self.lane_not_opened(lane, epoch, error);
             }
         }
+        None
+    }
+
+    fn lane_not_opened(&self, lane: LaneId, epoch: Epoch, error: ConnectError) {
+        let cause = Cause::not_made(&error);
+        let input = Input::LaneLost { lane, epoch, cause };
+        let _ = self.facts.send(Fact::Found(input, Some(error)));
+    }
+
+    /// Of something that could not be made because the connection is gone, the error with the connection's own reason:
+    /// it knows best. `None` if the connection is there.
+    async fn why_lost(&mut self, error: &ConnectError) -> Option<ConnectError> {
+        let ConnectError::Lost { phase, .. } = error else {
+            return None;
+        };
+        if !error.is_unexplained() {
+            return None; // the stream has said why, or the peer has
+        }
+        let ended = timeout(REASON_TIMEOUT, self.line.as_mut()?.ended()).await;
+        Some(ConnectError::interrupted(*phase, ended.ok()?))
     }
 
     /// A session has ended: by itself, as it was told, or with the connection.
     async fn session_ended(
         &mut self,
-        ended: Result<(SlotId, u32, Option<End>), JoinError>,
+        ended: Result<(SlotId, u32, Option<session::Over>), JoinError>,
     ) -> Option<Finish> {
         let Ok((slot, number, end)) = ended else {
             return Some(Finish::Ended(Interruption::Lost(Lost::Protocol)));
@@ -177,11 +202,20 @@ impl Connection {
         match end {
             None if !self.sessions.contains_key(&slot) => session::ended(&self.facts, slot),
             None => {}
-            Some(end) if end.of == Operation::Connection => {
+            Some(session::Over::Ended(end)) if end.of == Operation::Connection => {
                 // The connection itself knows best why.
                 let line = self.line.as_mut()?;
                 let why = timeout(REASON_TIMEOUT, line.ended()).await.unwrap_or(end.why);
                 return Some(Finish::Ended(why));
+            }
+            Some(session::Over::Unmade(lane, epoch, error)) => {
+                if let Some(error) = self.why_lost(&error).await {
+                    return Some(Finish::Failed(error));
+                }
+                self.lane_not_opened(lane, epoch, error);
+                if present {
+                    self.sessions.remove(&slot);
+                }
             }
             Some(_) if present => drop(self.sessions.remove(&slot)),
             Some(_) => {}
@@ -189,11 +223,10 @@ impl Connection {
         None
     }
 
-    async fn put_token(&mut self, put: Put) {
+    async fn put_token(&mut self, put: Put) -> Option<Finish> {
         if self.puts.as_ref().is_none_or(mpsc::UnboundedSender::is_closed) {
             let limit = self.plan.limit;
-            let Some(line) = &mut self.line else { return };
-            let pair = match line.begin(limit).await {
+            let pair = match self.line.as_mut()?.begin(limit).await {
                 Ok(channel) => Claims::attach(channel, limit).await,
                 Err(error) => Err(error),
             };
@@ -206,7 +239,13 @@ impl Connection {
                         answer(&facts, conn, put, result);
                     }));
                 }
-                Err(error) => return answer(&self.facts, self.conn, put.number, Err(error)),
+                Err(error) => {
+                    if let Some(error) = self.why_lost(&error).await {
+                        return Some(Finish::Failed(error));
+                    }
+                    answer(&self.facts, self.conn, put.number, Err(error));
+                    return None;
+                }
             }
         }
         if let Some(puts) = &self.puts
@@ -216,9 +255,10 @@ impl Connection {
             let error = ConnectError::interrupted(phase, Interruption::Closed);
             answer(&self.facts, self.conn, put.number, Err(error));
         }
+        None
     }
 
-    async fn finish(mut self, finish: Finish) {
+    async fn finish(mut self, mut finish: Finish) {
         let (conn, facts) = (self.conn, self.facts.clone());
         if let Finish::Close(limit) = finish {
             let result = timeout(limit, self.close(limit)).await.unwrap_or({
@@ -234,7 +274,14 @@ impl Connection {
         }
         // Each passes on what it has heard before the end.
         let _ = timeout(REASON_TIMEOUT, async {
-            while self.tasks.join_next().await.is_some() {}
+            while let Some(ended) = self.tasks.join_next().await {
+                // And what was being made says what the end came between.
+                if let Ok((_, _, Some(session::Over::Unmade(_, _, ConnectError::Lost { phase, .. })))) = ended
+                    && let Finish::Ended(why) = &finish
+                {
+                    finish = Finish::Failed(ConnectError::interrupted(phase, why.clone()));
+                }
+            }
         })
         .await;
         drop(self);
@@ -277,7 +324,9 @@ async fn make(plan: &Plan, login: Option<Login>) -> Result<Line, ConnectError> {
         limit: plan.limit,
         idle_timeout: plan.idle_timeout,
     };
-    open(plan.route.open(plan.limit).await?, opening).await
+    let (stream, refusal) = plan.route.open(plan.limit).await?;
+    let opened = open(stream, opening).await;
+    opened.map_err(|error| refusal.explain(&plan.route.endpoint, error))
 }
 
 fn answer(facts: &Facts, conn: u32, put: u32, result: Result<(), ConnectError>) {

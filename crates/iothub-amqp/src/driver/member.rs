@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use iothub_address::{Identity, Resource};
-use iothub_sas::SasToken;
+use iothub_sas::{SasToken, UnixTime};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Carried, LaneOrder};
@@ -38,6 +38,7 @@ pub(crate) struct Joining {
     pub(crate) first: oneshot::Sender<Result<(), ConnectError>>,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) statistics: watch::Sender<Statistics>,
+    pub(crate) token_ends: watch::Sender<Option<UnixTime>>,
     pub(crate) ended: Ended,
 }
 
@@ -52,6 +53,8 @@ pub(super) struct Member {
     pub(super) error: Option<ConnectError>,
     pub(super) status: watch::Sender<Status>,
     statistics: watch::Sender<Statistics>,
+    /// When the last token that the credential gave comes to its end.
+    pub(super) token_ends: watch::Sender<Option<UnixTime>>,
     ended: Ended,
     pub(super) lanes: BTreeMap<LaneKind, (Epoch, mpsc::UnboundedSender<LaneOrder>)>,
     pub(super) streams: BTreeMap<LaneKind, Subscription>,
@@ -71,6 +74,7 @@ impl Member {
             error: None,
             status: joining.status,
             statistics: joining.statistics,
+            token_ends: joining.token_ends,
             ended: joining.ended,
             lanes: BTreeMap::new(),
             streams: BTreeMap::new(),

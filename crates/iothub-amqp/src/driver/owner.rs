@@ -146,6 +146,7 @@ impl Owner {
                             .credential
                             .as_ref()
                             .is_some_and(|credential| credential.renews());
+                        member.token_ends.send_replace(Some(token.expires_at()));
                         member.token = Some(token);
                         Ok(TokenLife { left, renews })
                     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustls::ClientConfig;
 
 use super::dial::{Endpoint, Reach, dial};
-use super::tls::shake_hands;
+use super::tls::{Refusal, shake_hands};
 use super::tunnel::open_tunnel;
 use super::websocket::upgrade;
 use crate::error::ConnectError;
@@ -24,8 +24,8 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// Goes it, each step of it within `limit`.
-    pub(crate) async fn open(&self, limit: Duration) -> Result<Box<dyn ByteStream>, ConnectError> {
+    /// Goes it, each step of it within `limit`. What the peer thinks of the client's certificate may come later.
+    pub(crate) async fn open(&self, limit: Duration) -> Result<(Box<dyn ByteStream>, Refusal), ConnectError> {
         let network = &*self.network;
         let stream = match (&self.proxy, &self.tls) {
             (None, Some(_)) => dial(network, &self.endpoint, Reach::Anywhere, limit).await?,
@@ -41,16 +41,22 @@ impl Route {
                 stream
             }
         };
-        let stream = match &self.tls {
-            None => stream,
+        let (stream, refusal): (Box<dyn ByteStream>, _) = match &self.tls {
+            None => (stream, Refusal::default()),
             Some(config) => {
                 let config = Arc::clone(config);
-                Box::new(shake_hands(stream, &self.endpoint, config, limit).await?)
+                let (stream, refusal) = shake_hands(stream, &self.endpoint, config, limit).await?;
+                (Box::new(stream), refusal)
             }
         };
-        Ok(match self.transport {
+        let stream: Box<dyn ByteStream> = match self.transport {
             Transport::Amqp => stream,
-            Transport::WebSocket => Box::new(upgrade(stream, &self.endpoint, limit).await?),
-        })
+            Transport::WebSocket => Box::new(
+                upgrade(stream, &self.endpoint, limit)
+                    .await
+                    .map_err(|error| refusal.explain(&self.endpoint, error))?,
+            ),
+        };
+        Ok((stream, refusal))
     }
 }

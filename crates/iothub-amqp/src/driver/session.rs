@@ -22,6 +22,13 @@ pub(super) struct Opening {
     pub(super) orders: mpsc::UnboundedReceiver<LaneOrder>,
 }
 
+/// How a session has ended without being told to.
+pub(super) enum Over {
+    Ended(End),
+    /// A lane could not be opened, probably because the connection is gone; the lane's end was not told.
+    Unmade(LaneId, Epoch, ConnectError),
+}
+
 /// Runs until nobody asks for lanes any more, or the session or connection ends; then that end is given back.
 pub(super) async fn run(
     channel: Channel,
@@ -29,7 +36,7 @@ pub(super) async fn run(
     mut openings: mpsc::UnboundedReceiver<Opening>,
     facts: Facts,
     limit: Duration,
-) -> Option<End> {
+) -> Option<Over> {
     let mut session = Session {
         lanes: JoinSet::new(),
         channel,
@@ -42,12 +49,12 @@ pub(super) async fn run(
             biased;
             Some(ended) = session.lanes.join_next() => if let Some(end) = session.lane_ended(ended) {
                 session.sweep().await;
-                return Some(end);
+                return Some(Over::Ended(end));
             },
             opening = openings.recv() => match opening {
-                Some(opening) => if let Some(end) = session.open(opening).await {
+                Some(opening) => if let Some(over) = session.open(opening).await {
                     session.sweep().await;
-                    return Some(end);
+                    return Some(over);
                 },
                 None => break,
             },
@@ -79,7 +86,7 @@ struct Session {
 
 impl Session {
     /// Attaches a lane; the end of the session, if it is that which has ended.
-    async fn open(&mut self, opening: Opening) -> Option<End> {
+    async fn open(&mut self, opening: Opening) -> Option<Over> {
         let Opening { lane, epoch, orders } = opening;
         let facts = self.facts.clone();
         let (id, limit) = ((lane, epoch), self.limit);
@@ -107,6 +114,9 @@ impl Session {
                 tell(&self.facts, Input::LaneUp { lane, epoch, limit });
                 None
             }
+            Err(error) if error.is_unexplained() && self.channel.is_ended() => {
+                Some(Over::Unmade(lane, epoch, error))
+            }
             Err(error) => {
                 let mut cause = Cause::not_made(&error);
                 let ended = self.channel.is_ended();
@@ -117,7 +127,7 @@ impl Session {
                 let input = Input::LaneLost { lane, epoch, cause };
                 let _ = self.facts.send(Fact::Found(input, Some(error)));
                 let of = Operation::Session;
-                ended.then_some(End { why, of })
+                ended.then_some(Over::Ended(End { why, of }))
             }
         }
     }

@@ -1,12 +1,14 @@
 //! TLS by rustls on ring: the platform's roots and the caller's, and no way to verify less.
 
 use std::io;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -15,13 +17,67 @@ use super::dial::Endpoint;
 use crate::ClientCertificate;
 use crate::error::{ConnectError, Phase, TlsFailure};
 
+/// What a TLS peer says of the client's certificate after the handshake, if it refuses it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Refusal(Arc<OnceLock<TlsFailure>>);
+
+impl Refusal {
+    /// What an attempt really failed of, when all that was seen of it above TLS is a lost connection.
+    pub(crate) fn explain(&self, endpoint: &Endpoint, error: ConnectError) -> ConnectError {
+        match (self.0.get(), &error) {
+            (Some(why), ConnectError::Lost { .. } | ConnectError::WebSocket { .. }) => ConnectError::Tls {
+                endpoint: endpoint.to_string(),
+                why: why.clone(),
+            },
+            _ => error,
+        }
+    }
+}
+
+/// A TLS stream that notes when the peer refuses the client's certificate: in TLS 1.3 the client has shaken hands by
+/// then, and whoever reads learns no more than that reading failed.
+pub(crate) struct Attentive<S> {
+    stream: TlsStream<S>,
+    refusal: Refusal,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Attentive<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if let Poll::Ready(Err(error)) = &read
+            && let why @ TlsFailure::ClientCertificate(_) = failure(error)
+        {
+            let _ = self.refusal.0.set(why); // the first word counts
+        }
+        read
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Attentive<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
 /// Shakes hands over `stream`, verifying the certificate for the endpoint's host.
 pub(crate) async fn shake_hands<S>(
     stream: S,
     endpoint: &Endpoint,
     config: Arc<ClientConfig>,
     limit: Duration,
-) -> Result<TlsStream<S>, ConnectError>
+) -> Result<(Attentive<S>, Refusal), ConnectError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -37,7 +93,14 @@ where
             after: limit,
         }),
         Ok(Err(error)) => Err(failed(failure(&error))),
-        Ok(Ok(stream)) => Ok(stream),
+        Ok(Ok(stream)) => {
+            let refusal = Refusal::default();
+            let attentive = Attentive {
+                stream,
+                refusal: refusal.clone(),
+            };
+            Ok((attentive, refusal))
+        }
     }
 }
 
@@ -97,6 +160,26 @@ fn failure(error: &io::Error) -> TlsFailure {
         },
         rustls::Error::InvalidMessage(_) => TlsFailure::NotTls,
         rustls::Error::AlertReceived(AlertDescription::UnrecognisedName) => TlsFailure::NameMismatch,
+        rustls::Error::AlertReceived(alert) if is_of_certificate(*alert) => {
+            TlsFailure::ClientCertificate(format!("{alert:?}"))
+        }
         other => TlsFailure::Other(other.to_string()),
     }
+}
+
+/// The alerts of RFC 8446 §6.2 that a server sends about the certificate of its client, or for want of one. A CA that
+/// was made anew under its old name shows as a signature that does not fit.
+fn is_of_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::DecryptError
+            | AlertDescription::AccessDenied
+            | AlertDescription::CertificateRequired
+    )
 }

@@ -127,6 +127,11 @@ impl Supervisor {
     }
 
     fn begin_attempt(&mut self, now: Instant) {
+        self.each_slot(now, |slot, core, now| {
+            if slot.token.has_ended(now) {
+                slot.give_up(core, Interruption::TokenExpired);
+            }
+        });
         if self.core.members == 0 {
             self.core.line = Line::Idle;
             return;

@@ -30,6 +30,8 @@ pub(super) struct Token {
 struct Held {
     /// `None` if it can't be renewed.
     renew_at: Option<Instant>,
+    /// `None` if it had ended by this machine's clock when it came: then the clock may be wrong, and the hub knows.
+    ends_at: Option<Instant>,
 }
 
 impl Token {
@@ -37,6 +39,12 @@ impl Token {
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
         self.have
             .is_some_and(|held| held.renew_at.is_none_or(|renew_at| now < renew_at))
+    }
+
+    /// Whether it has had its time, and there is no other.
+    pub(super) fn has_ended(&self, now: Instant) -> bool {
+        self.have
+            .is_some_and(|held| held.renew_at.is_none() && held.ends_at.is_some_and(|ends_at| now >= ends_at))
     }
 
     pub(super) fn forget_put(&mut self) {
@@ -95,7 +103,8 @@ impl Slot {
                 let share = self.backoff.share(life.left, RENEW_FROM, RENEW_TO);
                 // One that has ended already is no reason to ask without a pause.
                 let renew_at = life.renews.then(|| now + share.max(FETCH_AGAIN));
-                self.token.have = Some(Held { renew_at });
+                let ends_at = (!life.left.is_zero()).then(|| now + life.left);
+                self.token.have = Some(Held { renew_at, ends_at });
                 self.token.again = None;
                 self.token.failures = 0;
                 if matches!((self.access, &core.line), (Access::Granted, Line::Up)) {
@@ -156,7 +165,9 @@ impl Slot {
         if now < until || !core.is_up() {
             return;
         }
-        if self.token.is_fresh(now) {
+        if self.token.has_ended(now) {
+            self.give_up(core, Interruption::TokenExpired);
+        } else if self.token.is_fresh(now) {
             self.access = Access::Putting;
             core.puts.queue(self.id);
         } else {
@@ -208,6 +219,11 @@ impl Slot {
     pub(super) fn mend(&self, cause: Cause, now: Instant) -> Cause {
         let Cause { why, recovery } = cause;
         let unauthorised = matches!(&why, Interruption::Refused(condition) if condition.name == UNAUTHORIZED);
+        if unauthorised && self.token.has_ended(now) {
+            let why = Interruption::TokenExpired;
+            let recovery = Recovery::GiveUp;
+            return Cause { why, recovery };
+        }
         let renews = self.token.have.is_some_and(|held| held.renew_at.is_some());
         let recovery = if unauthorised && renews && !self.token.is_fresh(now) && self.ever_up {
             Recovery::Reconnect

@@ -111,13 +111,18 @@ where
             error => error,
         })?;
     tracing::debug!("connection open");
-    Ok(Line { connection, blow })
+    Ok(Line {
+        connection,
+        blow,
+        why_ended: None,
+    })
 }
 
 /// An open connection. It ends when this is dropped.
 pub(crate) struct Line {
     connection: ConnectionHandle<()>,
     blow: BlowOnDrop,
+    why_ended: Option<Interruption>,
 }
 
 impl Line {
@@ -136,10 +141,15 @@ impl Line {
         })
     }
 
-    /// Waits for the connection's end. Cancel safe; not to be called again once it has answered.
+    /// Waits for the connection's end. Cancel safe.
     pub(crate) async fn ended(&mut self) -> Interruption {
+        if let Some(why) = &self.why_ended {
+            return why.clone();
+        }
         let error = self.connection.on_close().await.err();
-        connection_ended(error, self.fuse())
+        let why = connection_ended(error, self.fuse());
+        self.why_ended = Some(why.clone());
+        why
     }
 
     /// Closes, within `limit`; whatever the peer does, nothing is left of it afterwards.
