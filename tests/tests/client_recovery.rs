@@ -47,6 +47,28 @@ async fn hub_that(first: Answer) -> Hub {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_more_messages_fly_than_the_window_lets() {
+    // Nothing is answered until the last of a window; what flew when the connection went is what is sent again.
+    for (asked, flying) in [(0, 1), (1, 1), (3, 3)] {
+        let hub = Hub::start("PLAIN", move |_, number| match number + 1 {
+            last if last == flying => Answer::Cut,
+            before if before < flying => Answer::Nothing,
+            _ => Answer::Accept,
+        })
+        .await;
+        let client = builder(hub.address).window(asked).connect().await.unwrap();
+        let tickets: Vec<_> = (0..10)
+            .map(|_| client.enqueue(Message::new("flies")).unwrap())
+            .collect();
+        for outcome in tokio::time::timeout(PATIENCE, join_all(tickets)).await.unwrap() {
+            outcome.unwrap();
+        }
+        assert_eq!(client.statistics().resent, flying as u64, "window {asked}");
+        client.close().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_flew_when_the_connection_was_cut_is_sent_again_before_newer_ones() {
     let mut hub = hub_that(Answer::Cut).await;
     let client = builder(hub.address).connect().await.unwrap();

@@ -8,7 +8,7 @@ use iothub_address::{AmqpUrl, ConnectionString, HubHost, HubName, Identity, Node
 use iothub_sas::{SasToken, SharedKey, Signer};
 use rustls_pki_types::CertificateDer;
 
-use crate::config::{IDLE_TIMEOUT, OPERATION_TIMEOUT, QUEUE_TIMEOUT, WINDOW_BYTES};
+use crate::config::{IDLE_TIMEOUT, MAX_WINDOW, OPERATION_TIMEOUT, QUEUE_TIMEOUT, WINDOW, WINDOW_BYTES};
 use crate::driver::connection::Plan;
 use crate::error::ConnectError;
 use crate::joining::{Device, start};
@@ -47,6 +47,7 @@ pub struct DeviceClientBuilder {
     queue_timeout: Duration,
     recover: Recover,
     batching: Batching,
+    window: usize,
     model: Option<String>,
 }
 
@@ -68,6 +69,7 @@ impl DeviceClientBuilder {
             queue_timeout: QUEUE_TIMEOUT,
             recover: Recover::default(),
             batching: Batching::default(),
+            window: WINDOW,
             model: None,
         }
     }
@@ -229,6 +231,14 @@ impl DeviceClientBuilder {
         self
     }
 
+    /// How many transfers may wait for their outcome at once: 1 to [`MAX_WINDOW`], a number beyond is taken as the nearest
+    /// of them. Default [`WINDOW`]. A larger one is faster over a long way; after a loss, more may come to the hub twice.
+    #[must_use]
+    pub fn window(mut self, transfers: usize) -> Self {
+        self.window = transfers.clamp(1, MAX_WINDOW);
+        self
+    }
+
     /// Whether queued messages are sent in batches. Default [`Batching::Off`].
     #[must_use]
     pub fn batching(mut self, batching: Batching) -> Self {
@@ -279,6 +289,7 @@ impl DeviceClientBuilder {
             credential: self.credential,
             model: self.model,
             batching: self.batching,
+            window: self.window,
             operation_timeout: self.operation_timeout,
             queue_timeout: self.queue_timeout,
         };

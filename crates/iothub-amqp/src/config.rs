@@ -13,8 +13,11 @@ pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// peer is asked for a frame in half of it.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The most messages of one client whose outcome is awaited at once.
+/// The most transfers of one client whose outcome is awaited at once, unless its builder says otherwise.
 pub const WINDOW: usize = 256;
+
+/// The largest window that may be set. Beyond it a session's own window, not the client's, would be what holds.
+pub const MAX_WINDOW: usize = 1_000;
 
 /// The most bytes of such messages. It stays below half of what the guarded stream lets wait, so that a write never
 /// blocks the engine.

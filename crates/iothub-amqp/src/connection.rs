@@ -8,7 +8,7 @@ use iothub_address::{HubHost, Identity, Resource};
 use rustls_pki_types::CertificateDer;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::{IDLE_TIMEOUT, OPERATION_TIMEOUT, QUEUE_TIMEOUT, WINDOW_BYTES};
+use crate::config::{IDLE_TIMEOUT, MAX_WINDOW, OPERATION_TIMEOUT, QUEUE_TIMEOUT, WINDOW, WINDOW_BYTES};
 use crate::device::Counters;
 use crate::driver::command::Command;
 use crate::driver::connection::Plan;
@@ -82,6 +82,7 @@ impl Connection {
             credential: Arc::new(credential),
             queue_timeout: QUEUE_TIMEOUT,
             batching: Batching::default(),
+            window: WINDOW,
             model: None,
         }
     }
@@ -271,6 +272,7 @@ pub struct DeviceBuilder {
     credential: Arc<dyn Credential>,
     queue_timeout: Duration,
     batching: Batching,
+    window: usize,
     model: Option<String>,
 }
 
@@ -293,6 +295,7 @@ impl DeviceBuilder {
             credential,
             queue_timeout: QUEUE_TIMEOUT,
             batching: Batching::default(),
+            window: WINDOW,
             model: None,
         }
     }
@@ -300,6 +303,13 @@ impl DeviceBuilder {
     /// How long an enqueued message may wait for its outcome. Default [`QUEUE_TIMEOUT`].
     pub fn queue_timeout(mut self, limit: Duration) -> Self {
         self.queue_timeout = limit;
+        self
+    }
+
+    /// How many transfers may wait for their outcome at once: 1 to [`MAX_WINDOW`], a number beyond is taken as the nearest
+    /// of them. Default [`WINDOW`]. A larger one is faster over a long way; after a loss, more may come to the hub twice.
+    pub fn window(mut self, transfers: usize) -> Self {
+        self.window = transfers.clamp(1, MAX_WINDOW);
         self
     }
 
@@ -344,6 +354,7 @@ impl DeviceBuilder {
             credential: Some(self.credential),
             model: self.model,
             batching: self.batching,
+            window: self.window,
             operation_timeout: inner.operation_timeout,
             queue_timeout: self.queue_timeout,
         };

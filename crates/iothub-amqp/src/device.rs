@@ -34,8 +34,8 @@ use crate::{ClientCertificate, Commands, Credential, Message, Methods, Statistic
 /// A message is acknowledged only when the hub has accepted it, and each gets one outcome. Messages are handed over in
 /// order, and the hub gets first copies in order, through cuts too, unless the hub gives some back or rejects them.
 /// What was on its way when a link or connection was lost is sent again, first and in order: then, and only then, the
-/// hub may get it twice, at the most one [`WINDOW`](crate::WINDOW) of transfers a loss. An outcome that can't be known is
-/// [`SendError::Unknown`], never anything else.
+/// hub may get it twice, at the most one [window](crate::DeviceClientBuilder::window) of transfers a loss. An outcome that
+/// can't be known is [`SendError::Unknown`], never anything else.
 ///
 /// # Examples
 /// ```no_run
@@ -238,8 +238,8 @@ impl DeviceClient {
     /// Sends a message and waits for its outcome, at most for the
     /// [operation timeout](DeviceClientBuilder::operation_timeout).
     ///
-    /// Calls may overlap: up to [`WINDOW`](crate::WINDOW) messages of a client fly at once, handed over in the order of
-    /// the calls. While there is no connection the message waits for one.
+    /// Calls may overlap: up to a [window](crate::DeviceClientBuilder::window) of a client's messages fly at once, handed
+    /// over in the order of the calls. While there is no connection the message waits for one.
     ///
     /// # Errors
     /// See [`SendError`]; only [`SendError::Unknown`] leaves open whether the hub has the message.

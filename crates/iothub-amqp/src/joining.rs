@@ -6,7 +6,6 @@ use std::time::Duration;
 use iothub_address::{Identity, Resource};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::config::WINDOW;
 use crate::device::{Counters, Parts};
 use crate::driver::command::Command;
 use crate::driver::connection::Plan;
@@ -37,6 +36,8 @@ pub(crate) struct Device {
     pub(crate) credential: Option<Arc<dyn Credential>>,
     pub(crate) model: Option<String>,
     pub(crate) batching: Batching,
+    /// 1 to [`MAX_WINDOW`](crate::MAX_WINDOW).
+    pub(crate) window: usize,
     pub(crate) operation_timeout: Duration,
     pub(crate) queue_timeout: Duration,
 }
@@ -69,7 +70,7 @@ impl Device {
         });
         let settings = SlotSettings {
             settle_timeout: self.operation_timeout,
-            window: WINDOW,
+            window: self.window,
             batching: self.batching,
         };
         let joining = Box::new(Joining {

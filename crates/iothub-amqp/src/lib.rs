@@ -34,8 +34,8 @@ pub use crate::builder::{DeviceClientBuilder, Recover};
 pub use crate::certificate::{CertificateError, ClientCertificate};
 pub use crate::commands::{Command, Commands};
 pub use crate::config::{
-    AMQP_PORT, AMQPS_PORT, HTTPS_PORT, IDLE_TIMEOUT, MAX_DEVICES, OPERATION_TIMEOUT, QUEUE, QUEUE_BYTES,
-    QUEUE_TIMEOUT, Transport, WINDOW, WINDOW_BYTES,
+    AMQP_PORT, AMQPS_PORT, HTTPS_PORT, IDLE_TIMEOUT, MAX_DEVICES, MAX_WINDOW, OPERATION_TIMEOUT, QUEUE,
+    QUEUE_BYTES, QUEUE_TIMEOUT, Transport, WINDOW, WINDOW_BYTES,
 };
 pub use crate::connection::{Connection, ConnectionBuilder, DeviceBuilder};
 pub use crate::credential::{Credential, CredentialError, Key, TOKEN_LIFE, TokenFuture};
