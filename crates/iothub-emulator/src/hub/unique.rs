@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-/// Makes 16 bytes that are different each time, and different from another hub's.
+/// Makes 16 bytes that are different each time, and different from another hub's, and a uuid of version 4 (RFC 9562,
+/// section 5.4): the Node SDK sends an id back as a uuid only if it is one of the classic versions.
 #[derive(Debug)]
 pub(crate) struct Unique {
     seed: u64,
@@ -21,6 +22,10 @@ impl Unique {
         // One half is as unlike as numbers in a row can be made, the other is unique by itself.
         bytes[..8].copy_from_slice(&mixed(self.seed ^ mixed(self.count)).to_be_bytes());
         bytes[8..].copy_from_slice(&(mixed(self.seed) ^ self.count).to_be_bytes());
+        // The version is in either of two places: in the order of the text, and in that of a .NET `Guid` in memory.
+        bytes[6] = 0x40 | bytes[6] & 0x0f;
+        bytes[7] = 0x40 | bytes[7] & 0x0f;
+        bytes[8] = 0x80 | bytes[8] & 0x3f;
         bytes
     }
 }
@@ -65,6 +70,18 @@ mod tests {
         seen.sort_unstable();
         seen.dedup();
         assert_eq!(seen.len(), 2000);
+    }
+
+    /// RFC 9562, sections 4.1 and 4.2: in the text the version begins the third group, and the variant the fourth.
+    #[test]
+    fn they_are_uuids_of_version_4_in_either_order() {
+        let mut unique = Unique::new(7);
+        for bytes in (0..1000).map(|_| unique.next()) {
+            for text in [uuid_text(&bytes), guid_text(&bytes)] {
+                assert_eq!(&text[14..15], "4", "{text}");
+                assert!("89ab".contains(&text[19..20]), "{text}");
+            }
+        }
     }
 
     /// From the .NET documentation of `Guid.ToByteArray`: 35918bc9-196d-40ea-9779-889d79b753f0 is the array
