@@ -1,7 +1,7 @@
 """Claims-based security: Microsoft's Node device SDK as it is installed, and Qpid Proton by hand."""
 
 import sas
-from cases import case
+from cases import case_in_turn
 from harness import DEVICE, HOST, OTHER_DEVICE, expect
 from cases_telemetry import NODE, expect_event, sasl_codes
 
@@ -10,7 +10,7 @@ WRONG_SIGNATURE = "The specified SAS token has an invalid signature. It does not
 BURST = 5000
 
 
-@case
+@case_in_turn
 def node_sends_telemetry(world):
     hub = world.hub()
     messages = [
@@ -27,7 +27,7 @@ def node_sends_telemetry(world):
         expect("message-id", event["system"]["message-id"], wanted["message_id"])
 
 
-@case
+@case_in_turn
 def node_sends_a_burst(world):
     """More than the 2,048 deliveries that the SDK's AMQP library keeps unsettled."""
     hub = world.hub()
@@ -38,7 +38,7 @@ def node_sends_a_burst(world):
     expect("all of them, once each", received, {"b"} | {f"b-{number}" for number in range(1, BURST)})
 
 
-@case
+@case_in_turn
 def node_with_a_wrong_key_is_refused(world):
     hub = world.hub()
     for key in ["d3Jvbmcga2V5", hub.key(OTHER_DEVICE)]:
@@ -46,7 +46,7 @@ def node_with_a_wrong_key_is_refused(world):
         expect("the outcome", (result["outcome"], result["error"]), ("failed", "UnauthorizedError"))
 
 
-@case
+@case_in_turn
 def node_as_an_unknown_device_is_refused(world):
     hub = world.hub()
     string = hub.connection_string().replace(f"DeviceId={DEVICE};", "DeviceId=nobody;")
@@ -54,7 +54,7 @@ def node_as_an_unknown_device_is_refused(world):
     expect("the outcome", (result["outcome"], result["error"]), ("failed", "UnauthorizedError"))
 
 
-@case
+@case_in_turn
 def proton_puts_a_token_and_sends(world):
     """Each type of message-id comes back as it went; `$cbs` has one link name in both directions."""
     hub = world.hub()
@@ -68,19 +68,19 @@ def proton_puts_a_token_and_sends(world):
     expect_event(hub.next_event(), body="by CBS", properties={})
 
 
-@case
+@case_in_turn
 def proton_puts_a_token_of_a_wrong_key_and_is_refused(world):
     wrong = sas.sign("d3Jvbmcga2V5", HOST, DEVICE)
     cbs_refused(world, wrong, 401, WRONG_SIGNATURE)
 
 
-@case
+@case_in_turn
 def proton_puts_an_expired_token_and_is_refused(world):
     expired = world.hub().token(lifetime_s=-3600)
     cbs_refused(world, expired, 401, "The specified SAS token is expired")
 
 
-@case
+@case_in_turn
 def proton_puts_the_token_of_another_device_and_is_refused(world):
     cbs_refused(world, world.hub().token(OTHER_DEVICE), 200, "OK")
 

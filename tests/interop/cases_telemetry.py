@@ -5,7 +5,7 @@ import re
 from datetime import datetime, timezone
 
 import sas
-from cases import case
+from cases import case_in_turn
 from harness import DEVICE, ENDS_WITHIN_S, HOST, HUB, OTHER_DEVICE, Listener, expect, url_of
 
 USER = f"{DEVICE}@sas.{HUB}"
@@ -14,7 +14,7 @@ NODE = f"devices/{DEVICE}/messages/events"
 SASL_SYS = 2
 
 
-@case
+@case_in_turn
 def proton_sends_to_a_proton_listener(world):
     """The ground: both peers, TLS, PLAIN and the password file work, with nothing of ours between them."""
     token = sas.sign("bGlzdGVuZXIncyBrZXk=", HOST, DEVICE)
@@ -27,27 +27,27 @@ def proton_sends_to_a_proton_listener(world):
     expect("user, target, body", (read["user"], read["address"], read["body"]), (USER, NODE, "ping"))
 
 
-@case
+@case_in_turn
 def proton_sends_data_unsettled(world):
     proton_sends(world, "data", settled=False)
 
 
-@case
+@case_in_turn
 def proton_sends_data_settled(world):
     proton_sends(world, "data", settled=True)
 
 
-@case
+@case_in_turn
 def proton_sends_value_unsettled(world):
     proton_sends(world, "value", settled=False)
 
 
-@case
+@case_in_turn
 def proton_sends_value_settled(world):
     proton_sends(world, "value", settled=True)
 
 
-@case
+@case_in_turn
 def proton_sends_to_the_address_of_the_2016_post(world):
     """The post's very string: raw "@" in the user, a token percent-encoded as a whole, the hub's own name."""
     hub = world.hub()
@@ -68,31 +68,31 @@ def proton_sends_to_the_address_of_the_2016_post(world):
     expect_event(hub.next_event(), body="Hello World!", properties={})
 
 
-@case
+@case_in_turn
 def proton_with_a_wrong_key_is_refused(world):
     hub = world.hub()
     refused(world, user=USER, token=sas.sign("d3Jvbmcga2V5", HOST, DEVICE), node=NODE)
     refused(world, user=USER, token=sas.sign(hub.key(OTHER_DEVICE), HOST, DEVICE), node=NODE)
 
 
-@case
+@case_in_turn
 def proton_with_an_expired_token_is_refused(world):
     # An hour: past any allowance for a clock that is off.
     refused(world, user=USER, token=world.hub().token(lifetime_s=-3600), node=NODE)
 
 
-@case
+@case_in_turn
 def proton_as_an_unknown_device_is_refused(world):
     token = sas.sign(world.hub().key(), HOST, "nobody")
     refused(world, user=f"nobody@sas.{HUB}", token=token, node="devices/nobody/messages/events")
 
 
-@case
+@case_in_turn
 def proton_with_the_token_of_another_device_is_refused(world):
     refused(world, user=USER, token=world.hub().token(OTHER_DEVICE), node=NODE)
 
 
-@case
+@case_in_turn
 def iothub_sends_to_a_proton_listener(world):
     token = sas.sign("bGlzdGVuZXIncyBrZXk=", HOST, DEVICE)
     listener = Listener(world, USER, token)

@@ -1,5 +1,6 @@
 """What a case stands on: processes that cannot outlive their deadline, the emulator, Proton's listener, the CLI."""
 
+import itertools
 import json
 import os
 import queue
@@ -29,6 +30,10 @@ class Failure(Exception):
     """A case's expectation that did not hold; the text is one line and holds no secret."""
 
 
+class Skipped(Exception):
+    """A case that cannot be here, and why."""
+
+
 def expect(what, actual, wanted):
     if actual != wanted:
         raise Failure(redacted(f"{what}: {actual!r} instead of {wanted!r}"))
@@ -42,13 +47,14 @@ def redacted(text):
 class Process:
     """A child whose stdout is read line by line; stderr goes to a file that is shown when the case fails."""
 
-    def __init__(self, name, command, log, env=None, stdin=None):
+    def __init__(self, name, command, log, env=None, stdin=None, told=False):
+        """`stdin` is written at once and is all; with `told`, lines are written later by `tell`."""
         self.name = name
         self.log = log
         with open(log, "wb") as errors:
             self.child = subprocess.Popen(
                 [str(part) for part in command],
-                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+                stdin=subprocess.PIPE if told or stdin is not None else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
@@ -64,6 +70,14 @@ class Process:
         for line in self.child.stdout:
             self.lines.put(line.rstrip("\n"))
         self.lines.put(None)
+
+    def tell(self, order):
+        """Writes one line."""
+        try:
+            self.child.stdin.write(json.dumps(order) + "\n")
+            self.child.stdin.flush()
+        except (BrokenPipeError, ValueError):
+            raise Failure(f"{self.name} has ended, and was told to {order.get('do')}") from None
 
     def line(self, within_s):
         """The next line of stdout; a process that ends or stays silent instead is a failure."""
@@ -102,38 +116,81 @@ class Process:
         return Path(self.log).read_text(errors="replace")
 
 
-class World:
-    """One run: its folder, its network, the binary under test, and everything that must be dead at its end."""
+class Run:
+    """All cases of one run: its folder, its network, the programs under test, and the hub that some cases share."""
 
-    def __init__(self, iothub, work, own_network):
+    def __init__(self, iothub, hub_program, work, own_network):
         self.iothub = iothub
+        self.hub_program = hub_program
         self.work = work
         self.own_network = own_network
+        self.program_hub = None
         self.processes = []
-        self._hub = None
+        self.lock = threading.Lock()
+        self.addresses = (f"127.1.{number // 250}.{number % 250 + 1}" for number in itertools.count())
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True, mode=0o700)
 
     def start(self, name, command, **more):
-        log = self.work / f"{len(self.processes):03}-{name}.stderr"
-        process = Process(name, command, log, **more)
+        with self.lock:
+            log = self.work / f"{len(self.processes):03}-{name}.stderr"
+            process = Process(name, command, log, **more)
+            self.processes.append(process)
+        return process
+
+    def folder(self, name):
+        with self.lock:
+            folder = self.work / f"{len(list(self.work.iterdir())):03}-{name}"
+            folder.mkdir(mode=0o700)
+        return folder
+
+    def address(self):
+        """A loopback address that nobody else of this run has, with all its ports."""
+        with self.lock:
+            return next(self.addresses)
+
+    def close(self):
+        for process in reversed(self.processes):
+            process.kill()
+
+
+class World:
+    """What one case stands on, and everything that must be dead at its end."""
+
+    def __init__(self, run, name):
+        self.run = run
+        self.name = name
+        self.processes = []
+        self.at_program_hub = False
+
+    @property
+    def iothub(self):
+        return self.run.iothub
+
+    @property
+    def own_network(self):
+        return self.run.own_network
+
+    def start(self, name, command, **more):
+        process = self.run.start(name, command, **more)
         self.processes.append(process)
         return process
 
-    def hub(self):
-        """The emulator, one for all cases: started by the first that needs it, and anew after a case that failed."""
-        if self._hub is None:
-            self._hub = Hub(self)
-        return self._hub
+    def folder(self, name):
+        return self.run.folder(name)
 
-    def has_hub(self):
-        return self._hub is not None
+    def hub(self):
+        """`iothub emulator run`, one for the cases in turn: started by the first that needs it, and anew after one failed."""
+        self.at_program_hub = True
+        if self.run.program_hub is None:
+            self.run.program_hub = Hub(self.run)
+        return self.run.program_hub
 
     def drop_hub(self):
         """Its journal may hold what a failed case did not read, which must not be taken for the next one's."""
-        if self._hub is not None:
-            self._hub.process.kill()
-            self._hub = None
+        if self.at_program_hub and self.run.program_hub is not None:
+            self.run.program_hub.process.kill()
+            self.run.program_hub = None
 
     def peer(self, script, request):
         """Runs a peer to its end: the one JSON object that it printed, and its trace of frames."""
@@ -149,44 +206,42 @@ class World:
 
     def node_peer(self, script, request, ca, trace=True):
         """Runs a peer of Node to its end: the one JSON object that it printed. `trace` has it write every frame."""
-        environment = {"NODE_PATH": str(NODE_MODULES), "NODE_EXTRA_CA_CERTS": str(ca)}
-        if trace:
-            environment["DEBUG"] = "rhea:frames"
         peer = self.start(
-            script, ["node", HERE / "peers" / f"{script}.js"], stdin=json.dumps(request), env=environment
+            script, ["node", HERE / "peers" / f"{script}.js"], stdin=json.dumps(request), env=node_environment(ca, trace)
         )
         result = peer.json_line(ENDS_WITHIN_S)
         expect(f"exit code of {script}", peer.exit_code(5), 0)
         return result
 
-    def processes_since(self, before):
-        """Those of one case: what it started, and the emulator that it used."""
-        used = [self._hub.process] if self._hub is not None else []
-        return [process for process in used if process not in self.processes[before:]] + self.processes[before:]
+    def used(self):
+        """The processes of this case: what it started, and the hub that it shared."""
+        shared = self.run.program_hub if self.at_program_hub else None
+        return ([shared.process] if shared is not None else []) + self.processes
 
-    def end_case(self, before):
-        for process in self.processes[before:]:
-            if self._hub is None or process is not self._hub.process:
-                process.kill()
-
-    def close(self):
-        for process in reversed(self.processes):
+    def end(self):
+        for process in self.processes:
             process.kill()
+
+
+def node_environment(ca, trace):
+    """For Node: where packages are, whom to trust, and whether rhea writes every frame."""
+    environment = {"NODE_PATH": str(NODE_MODULES), "NODE_EXTRA_CA_CERTS": str(ca)}
+    return environment | ({"DEBUG": "rhea:frames"} if trace else {})
 
 
 class Hub:
     """`iothub emulator run` with two devices; its stdout is the ready object and then the journal."""
 
-    def __init__(self, world):
-        ports = [] if world.own_network else ["--amqps-port", "0", "--https-port", "0"]
-        self.process = world.start(
+    def __init__(self, run):
+        ports = [] if run.own_network else ["--amqps-port", "0", "--https-port", "0"]
+        self.process = run.start(
             "emulator",
-            [world.iothub, "emulator", "run", "--hub", HUB, "--device", DEVICE, "--device", OTHER_DEVICE]
-            + ["--state-dir", world.work / f"hub-{len(world.processes):03}", "-o", "json", *ports],
+            [run.iothub, "emulator", "run", "--hub", HUB, "--device", DEVICE, "--device", OTHER_DEVICE]
+            + ["--state-dir", run.folder("hub"), "-o", "json", *ports],
         )
         self.ready = self.process.json_line(STARTS_WITHIN_S)
         expect("`ready` of the emulator's first line", self.ready.get("ready"), True)
-        if world.own_network:
+        if run.own_network:
             expect("the port for AMQP over TLS where 5671 is free", self.ready["amqps_port"], 5671)
 
     def place(self):
@@ -218,8 +273,7 @@ class Listener:
     """Proton's listener for one message of one user, with a certificate and a password file of its own."""
 
     def __init__(self, world, user, password):
-        self.folder = world.work / f"listener-{len(world.processes):03}"
-        self.folder.mkdir()
+        self.folder = world.folder("listener")
         self.ca, certificate, key = self._certificate()
         self.process = world.start(
             "proton_listen",

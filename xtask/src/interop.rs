@@ -18,7 +18,8 @@ usage: cargo xtask interop [--only SUBSTRING] [--shared-network]
   --shared-network  make no network namespace, use free ports
 
 Installs the peers (tests/interop/install.sh: Debian packages where they are missing, a Python venv and Node packages
-in .interop/), builds `iothub` as release, and runs the cases of tests/interop/. Where the kernel allows it they run in a network
+in .interop/), builds `iothub` as release and the programs of the cases as tests are built, and runs the cases of
+tests/interop/, some beside each other. Where the kernel allows it they run in a network
 namespace of their own, so that the ports 5671 and 443 are free and need no root; elsewhere on free ports.
 One line a case; what processes of a failed case said is under it, in full in .interop/run/.";
 
@@ -37,11 +38,14 @@ pub(crate) fn run(mut args: Args) -> Result<String, Failure> {
     shell::run(&mut shell::program(
         shell::root().join("tests/interop/install.sh"),
     ))?;
-    let iothub = build()?;
+    let iothub = build(&["--release", "--package", "iothub-cli"], "iothub")?;
+    // The library under test in a program of the cases: built as all tests are, so that little of it is built anew.
+    let hub = build(&["--package", "iothub-tests", "--bins"], "interop-hub")?;
     let namespace = if shared { None } else { namespace() };
 
     let mut runner = runner(namespace.unwrap_or_default());
-    runner.arg("--iothub").arg(iothub).args(["--work", WORK]);
+    runner.arg("--iothub").arg(iothub).arg("--hub").arg(hub);
+    runner.args(["--work", WORK]);
     runner.args(["--network", if namespace.is_some() { "own" } else { "shared" }]);
     runner.args(only.iter().flat_map(|substring| ["--only", substring]));
     let mut child = runner
@@ -67,15 +71,12 @@ pub(crate) fn run(mut args: Args) -> Result<String, Failure> {
     }
 }
 
-/// Builds the command line program, as the README's command does, and says where it is.
-fn build() -> Result<PathBuf, Failure> {
+/// Builds programs, and says where the one of this name is.
+fn build(which: &[&str], name: &str) -> Result<PathBuf, Failure> {
     let mut command = shell::cargo("build");
-    command.args([
-        "--release",
-        "--package",
-        "iothub-cli",
-        "--message-format=json-render-diagnostics",
-    ]);
+    command
+        .args(which)
+        .arg("--message-format=json-render-diagnostics");
     let line = shell::announce(&command);
     let output = command
         .stderr(Stdio::inherit())
@@ -84,16 +85,16 @@ fn build() -> Result<PathBuf, Failure> {
     if !output.status.success() {
         return Err(Failure::Failed(format!("`{line}` ended with {}", output.status)));
     }
-    executable(&String::from_utf8_lossy(&output.stdout))
-        .ok_or_else(|| Failure::Failed("cargo built no program named iothub".to_owned()))
+    executable(&String::from_utf8_lossy(&output.stdout), name)
+        .ok_or_else(|| Failure::Failed(format!("cargo built no program named {name}")))
 }
 
-/// The path of `iothub` in cargo's messages, one JSON object a line.
-fn executable(messages: &str) -> Option<PathBuf> {
+/// The path of a program in cargo's messages, one JSON object a line.
+fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["reason"] == "compiler-artifact" && message["target"]["name"] == "iothub")
+        .filter(|message| message["reason"] == "compiler-artifact" && message["target"]["name"] == name)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
 }
 
@@ -141,8 +142,11 @@ mod tests {
             not json
             {"reason":"compiler-artifact","target":{"name":"iothub"},"executable":"/t/release/iothub"}
             {"reason":"build-finished","success":true}"#;
-        assert_eq!(executable(messages), Some(PathBuf::from("/t/release/iothub")));
-        assert_eq!(executable(""), None);
+        assert_eq!(
+            executable(messages, "iothub"),
+            Some(PathBuf::from("/t/release/iothub"))
+        );
+        assert_eq!(executable(messages, "iothub_cli"), None);
     }
 
     #[test]
