@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::admin::{Admin, AdminToken};
 use crate::clock::{Clock, SystemClock};
 use crate::emulator::{Emulator, Parts};
 use crate::feed::Feed;
@@ -417,6 +418,7 @@ impl Builder {
             amqp: amqp.as_ref().map(|bound| bound.1),
             hub_name,
             authority,
+            admin_token: AdminToken::generate()?,
             hub: handle.clone(),
             journal,
             activity,
@@ -448,7 +450,8 @@ impl Builder {
         }
         if let Some((listener, _)) = https {
             let about = http::About::new(&parts);
-            let site = http::Site::new(handle, context, tls, about, stopping.clone());
+            let admin = Admin::new(handle.clone(), parts.admin_token.clone());
+            let site = http::Site::new(handle, context, admin, tls, about, stopping.clone());
             let serve = move |stream, peer| site.clone().serve(stream, peer);
             listeners.spawn(wire::serve(listener, permits, stopping, serve));
         }

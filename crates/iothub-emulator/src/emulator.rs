@@ -10,9 +10,10 @@ use iothub_sas::SharedKey;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::admin::AdminToken;
 use crate::builder::Builder;
 use crate::clock::Timestamp;
-use crate::fault::{Fault, FaultError};
+use crate::fault::{Fault, FaultError, InjectedFault};
 use crate::feed::Feed;
 use crate::hub::{
     Activity, Authentication, Event, Feedback, Hub, MailboxError, MethodError, RegistryError, Status,
@@ -55,6 +56,7 @@ pub(crate) struct Parts {
     pub(crate) amqp: Option<SocketAddr>,
     pub(crate) hub_name: HubName,
     pub(crate) authority: Authority,
+    pub(crate) admin_token: AdminToken,
     pub(crate) hub: HubHandle,
     pub(crate) journal: Feed<Event>,
     pub(crate) activity: Feed<Activity>,
@@ -265,11 +267,30 @@ impl Emulator {
     /// # Errors
     /// [`HubError::Fault`] for what cannot be, and [`RegistryError::NotFound`] if it is for a device that is not there.
     pub async fn inject(&self, fault: Fault) -> Result<(), HubError> {
-        let inject = move |hub: &mut Hub, now| match &fault.whom {
-            Some(whom) if !hub.knows(whom) => Err(RegistryError::NotFound(whom.clone()).into()),
-            _ => hub.inject(fault, now).map_err(HubError::Fault),
-        };
-        self.parts.hub.run(inject).await?
+        inject(&self.parts.hub, fault).await
+    }
+
+    /// The faults that last, and then those that are to come.
+    ///
+    /// # Errors
+    /// [`HubError::Stopped`].
+    pub async fn faults(&self) -> Result<Vec<InjectedFault>, HubError> {
+        Ok(self.parts.hub.run(|hub, _| hub.faults()).await?)
+    }
+
+    /// Ends the faults that last, and forgets those that are to come. What they have done stays done. Gives how many
+    /// there were.
+    ///
+    /// # Errors
+    /// [`HubError::Stopped`].
+    pub async fn clear_faults(&self) -> Result<usize, HubError> {
+        Ok(self.parts.hub.run(|hub, _| hub.clear_faults()).await?)
+    }
+
+    /// What the administration at the HTTPS port, under `/admin/`, wants to see as a bearer token. It is made anew at
+    /// each start. Who has it may let anything go wrong in the hub, and read what the hub keeps.
+    pub const fn admin_token(&self) -> &Secret {
+        self.parts.admin_token.secret()
     }
 
     /// Turns the hub's clock on by `by`, cut to whole milliseconds, whatever clock it has. What falls due by that has
@@ -354,6 +375,14 @@ impl std::fmt::Debug for Emulator {
             .field("https", &self.parts.https)
             .finish_non_exhaustive()
     }
+}
+
+pub(crate) async fn inject(hub: &HubHandle, fault: Fault) -> Result<(), HubError> {
+    let inject = move |hub: &mut Hub, now| match &fault.whom {
+        Some(whom) if !hub.knows(whom) => Err(RegistryError::NotFound(whom.clone()).into()),
+        _ => hub.inject(fault, now).map_err(HubError::Fault),
+    };
+    hub.run(inject).await?
 }
 
 fn secret(key: &SharedKey) -> Secret {

@@ -1,12 +1,21 @@
 //! What goes wrong on purpose.
 
+mod form;
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use iothub_address::Identity;
+use serde::{Deserialize, Serialize};
+
+use self::form::Form;
+use crate::clock::Timestamp;
 
 /// Something that is to go wrong: for one device or module, or for everyone.
+///
+/// As JSON it is an object of `kind` (its name) and, where they are not the default, `device`, `module`, `reason`,
+/// `delay_ms`, `duration_ms`, `condition`, `status` (of `RefusePutToken`) and `late_ms` (of `DelaySettlement`).
 ///
 /// # Examples
 ///
@@ -21,7 +30,8 @@ use iothub_address::Identity;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Form", into = "Form")]
 pub struct Fault {
     pub(crate) kind: FaultKind,
     pub(crate) whom: Option<Identity>,
@@ -84,6 +94,18 @@ impl Fault {
         self
     }
 
+    /// What goes wrong.
+    #[must_use]
+    pub const fn kind(&self) -> FaultKind {
+        self.kind
+    }
+
+    /// For whom, unless it is for everyone.
+    #[must_use]
+    pub const fn whom(&self) -> Option<&Identity> {
+        self.whom.as_ref()
+    }
+
     /// How long it lasts; nothing for what happens once.
     pub(crate) fn lasting(&self) -> Duration {
         match self.duration {
@@ -113,6 +135,26 @@ impl Fault {
             _ => Ok(()),
         }
     }
+}
+
+/// A fault that lasts, or is to come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InjectedFault {
+    /// What goes wrong, as it was injected.
+    pub fault: Fault,
+    /// When.
+    pub when: FaultTime,
+}
+
+/// When a fault begins or ends, by the hub's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FaultTime {
+    /// It is to come.
+    Begins(Timestamp),
+    /// It lasts.
+    Ends(Timestamp),
 }
 
 /// Why a fault was not injected.

@@ -1,4 +1,5 @@
-//! The HTTPS port. It says what the hub is, and takes AMQP over WebSocket; the REST API has its place here.
+//! The HTTPS port. It says what the hub is, takes AMQP over WebSocket, and leads to the administration; the REST API has
+//! its place here.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use crate::admin::Admin;
 use crate::emulator::Parts;
 use crate::owner::HubHandle;
 use crate::websocket::{self, Messages, NotGranted};
@@ -46,6 +48,7 @@ impl About {
 pub(crate) struct Site {
     hub: HubHandle,
     amqp: Context,
+    admin: Arc<Admin>,
     tls: Arc<ServerConfig>,
     about: Bytes,
     stopping: watch::Receiver<bool>,
@@ -55,6 +58,7 @@ impl Site {
     pub(crate) fn new(
         hub: HubHandle,
         amqp: Context,
+        admin: Admin,
         tls: Arc<ServerConfig>,
         about: About,
         stopping: watch::Receiver<bool>,
@@ -62,6 +66,7 @@ impl Site {
         Self {
             hub,
             amqp,
+            admin: Arc::new(admin),
             tls,
             about: about.0,
             stopping,
@@ -94,7 +99,7 @@ impl Site {
                 let site = site.clone();
                 let upgrade = Arc::clone(&upgrade);
                 async move {
-                    let response = site.answer(&request).await;
+                    let response = site.answer(&mut request).await;
                     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                         let upgrade = upgrade.lock().unwrap_or_else(PoisonError::into_inner).take();
                         // The receiver waits until the connection is at its end.
@@ -132,12 +137,14 @@ impl Site {
         }
     }
 
-    /// Bodies are not read: nothing here takes one. The connection is closed behind an answer to one that was not
-    /// read to its end.
-    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    /// The connection is closed behind an answer to a body that was not read to its end.
+    async fn answer(&self, request: &mut Request<Incoming>) -> Response<Full<Bytes>> {
         if websocket::is_asked_for(request) {
             return websocket::grant(request, Full::default())
                 .unwrap_or_else(|refused| not_granted(&refused));
+        }
+        if Admin::owns(request.uri().path()) {
+            return self.admin.answer(request).await;
         }
         match (request.method(), request.uri().path()) {
             (&Method::GET, "/") => json(StatusCode::OK, self.about.clone()),

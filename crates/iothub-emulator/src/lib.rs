@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod admin;
 mod builder;
 mod client_certificate;
 mod clock;
@@ -28,7 +29,9 @@ pub use builder::{Builder, Endpoint, StartError};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use cloud_message::CloudMessage;
 pub use emulator::{Emulator, HubError};
-pub use fault::{CloseReason, Fault, FaultError, FaultKind, UnknownFault, UnknownReason};
+pub use fault::{
+    CloseReason, Fault, FaultError, FaultKind, FaultTime, InjectedFault, UnknownFault, UnknownReason,
+};
 pub use feed::{Feed, Notice, Subscription};
 pub use hub::{
     Ack, Activity, AuthFailure, AuthMethod, Authentication, Body, CloudToDevice, Event, Fate, Feedback, Keys,

@@ -7,12 +7,18 @@ use clap::{Args, Subcommand, ValueEnum};
 use iothub_address::{HubName, Secret};
 
 use super::values::{Size, secret};
-use super::{Format, Span};
+use super::{Format, Span, administration};
 
 #[derive(Subcommand)]
 pub(crate) enum Emulator {
     /// Run a hub until Ctrl-C or SIGTERM
     Run(Run),
+    /// Let something go wrong in a hub that runs
+    #[command(subcommand)]
+    Fault(administration::Fault),
+    /// Show or turn the clock of a hub that runs
+    #[command(subcommand)]
+    Clock(administration::Clock),
 }
 
 /// Run a hub until Ctrl-C or SIGTERM.
@@ -20,9 +26,9 @@ pub(crate) enum Emulator {
 /// Once it is ready it prints how to reach it, with -o json as one object on one line; then every event that it
 /// receives. This output holds the keys, since that is its purpose. If nobody reads it, the hub runs on.
 ///
-/// The same object is in the file emulator.json, readable by its owner only, in the state directory. That is
-/// --state-dir, or else a folder of this run in $XDG_RUNTIME_DIR/iothub or the temporary directory, which is removed
-/// at the end.
+/// The same object is in the file emulator.json, readable by its owner only, in the state directory, with the token that
+/// 'emulator fault' and 'clock' need. That is --state-dir, or else a folder of this run in $XDG_RUNTIME_DIR/iothub or the
+/// temporary directory, which is removed at the end, or by the next run if this one is killed.
 ///
 /// With --state-dir the next run goes on from there, also after a crash: what a client was told that the hub has is
 /// written and synced to the disk before. Without it all is in memory. A --device or --policy that is there already

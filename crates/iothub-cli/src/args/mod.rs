@@ -1,6 +1,7 @@
 //! The command line, typed. What it means is worked out in `plan` and in the commands.
 
 pub(crate) mod address;
+pub(crate) mod administration;
 pub(crate) mod device;
 pub(crate) mod device_live;
 pub(crate) mod emulator;

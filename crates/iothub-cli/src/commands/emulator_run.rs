@@ -1,7 +1,6 @@
 //! `iothub emulator run`
 
 mod printer;
-mod ready;
 mod registry;
 mod state;
 pub(super) mod stop;
@@ -16,12 +15,12 @@ use iothub_emulator::{
 use tokio::time::timeout;
 
 use self::printer::Printer;
-use self::ready::Ready;
 use self::registry::Registry;
 use self::state::StateDir;
 use self::stop::StopSignals;
 use crate::args::emulator::Run;
 use crate::args::{self, Format};
+use crate::commands::ready::{Announced, Ready};
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
 use crate::io::Io;
@@ -48,13 +47,13 @@ async fn serve(args: Run, registry: Registry, io: &mut Io) -> Result<Exit, Failu
     let emulator = start(&args, &registry, &state, io).await?;
     state.write_ca(emulator.root_certificate_pem())?;
     registry.add_default(&emulator).await?;
-    let ready = Ready::of(&emulator, &state).await?;
-    state.announce(&ready.json())?;
+    let announced = Announced::of(Ready::of(&emulator, &state.ca_file()).await?, &emulator);
+    state.announce(&announced.json())?;
 
     let (mut printer, lines) = Printer::start(io.take_stdout())?;
     let text = match args.output {
-        Format::Json => ready.json(),
-        Format::Text => ready.for_people(),
+        Format::Json => announced.ready.json(),
+        Format::Text => announced.ready.for_people(),
     };
     // The printer cannot have ended: if it failed, that is seen below.
     let _ = lines.send(text).await;

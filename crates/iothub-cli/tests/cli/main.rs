@@ -1,6 +1,8 @@
 //! The binary as a process, as people and scripts meet it: exit codes, standard streams, signals.
 #![allow(clippy::unwrap_used, reason = "a test that fails here fails as it should")]
 
+#[cfg(unix)]
+mod administration;
 mod bad_input;
 mod emulator;
 mod harness;

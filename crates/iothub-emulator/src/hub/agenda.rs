@@ -48,6 +48,11 @@ impl Agenda {
         self.by_time.extend(at.map(|at| (at, due)));
     }
 
+    /// When it is due.
+    pub(crate) fn at(&self, due: &Due) -> Option<Timestamp> {
+        self.times.get(due).copied()
+    }
+
     /// The earliest time.
     pub(crate) fn first(&self) -> Option<Timestamp> {
         self.by_time.first().map(|(at, _)| *at)

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::common::*;
 
 /// Status line, headers, body. The server closes behind it.
-async fn ask(hub: &Emulator, request: &str) -> (String, String, String) {
+pub(crate) async fn ask(hub: &Emulator, request: &str) -> (String, String, String) {
     let mut stream = tls_to(hub.https_address().unwrap(), hub, "localhost")
         .await
         .unwrap();

@@ -1,6 +1,7 @@
 //! The hub as its clients meet it: over sockets, from outside.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod admin;
 mod cbs;
 mod certificates;
 mod cloud_to_device;

@@ -5,22 +5,17 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use iothub_emulator::CA_FILE;
-use tempfile::TempDir;
 
+use crate::commands::ready::READY_FILE;
+use crate::commands::runtime_folder::{Run, RuntimeFolder, create_private};
 use crate::failure::Failure;
 use crate::io::Io;
 
 /// A hub's state directory.
 pub(super) struct StateDir {
     path: PathBuf,
-    kind: Kind,
-}
-
-enum Kind {
-    /// The user's own: only the file that says that a hub runs is removed at the end.
-    Given,
-    /// This run's own, in the user's runtime folder: all of it goes.
-    OfThisRun { run: TempDir, base: PathBuf },
+    /// Unless it is the user's own, of which only the file that says that a hub runs is removed at the end.
+    run: Option<Run>,
 }
 
 impl StateDir {
@@ -40,47 +35,29 @@ impl StateDir {
         create_private(path)?;
         Ok(Self {
             path: std::path::absolute(path)?,
-            kind: Kind::Given,
+            run: None,
         })
     }
 
     fn of_this_run(io: &Io) -> io::Result<Self> {
-        let base = match io.variable("XDG_RUNTIME_DIR").map(PathBuf::from) {
-            Some(runtime) if runtime.is_absolute() && runtime.is_dir() => runtime.join("iothub"),
-            _ => std::env::temp_dir().join(format!("iothub-{}", user()?)),
-        };
-        let prefix = format!("emulator-{}-", std::process::id());
-        let mut attempts = 0;
-        let run = loop {
-            create_private(&base)?;
-            attempts += 1;
-            match private_builder().prefix(&prefix).tempdir_in(&base) {
-                // Another run that ended has just removed the empty base.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && attempts < ATTEMPTS => {}
-                made => break made?,
-            }
-        };
-        refuse_foreign(&base, run.path())?;
+        let run = RuntimeFolder::of(io)?.begin_run()?;
         Ok(Self {
             path: run.path().to_owned(),
-            kind: Kind::OfThisRun { run, base },
+            run: Some(run),
         })
     }
 
     /// Where the hub itself is kept, if it is.
     pub(super) fn of_the_hub(&self) -> Option<&Path> {
-        match self.kind {
-            Kind::Given => Some(&self.path),
-            Kind::OfThisRun { .. } => None,
-        }
+        self.run.is_none().then_some(&self.path)
     }
 
     /// Writes the certificate to trust where the hub does not keep it itself.
     pub(super) fn write_ca(&self, pem: &str) -> Result<(), Failure> {
-        match self.kind {
-            Kind::Given => Ok(()),
-            Kind::OfThisRun { .. } => fs::write(self.ca_file(), pem).map_err(|error| self.unwritable(&error)),
+        if self.run.is_none() {
+            return Ok(());
         }
+        fs::write(self.ca_file(), pem).map_err(|error| self.unwritable(&error))
     }
 
     /// Where clients find the certificate to trust.
@@ -107,73 +84,11 @@ impl StateDir {
 
     /// The hub has stopped. What can't be removed does no harm.
     pub(super) fn remove(self) {
-        match self.kind {
-            Kind::Given => {
+        match self.run {
+            Some(run) => run.end(),
+            None => {
                 let _ = fs::remove_file(self.path.join(READY_FILE));
-            }
-            Kind::OfThisRun { run, base } => {
-                let _ = run.close();
-                // Unless another run is in it.
-                let _ = fs::remove_dir(base);
             }
         }
     }
 }
-
-/// Makes a directory that only its owner may enter; one that is there stays as it is.
-fn create_private(path: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
-}
-
-#[cfg(unix)]
-fn private_builder<'a>() -> tempfile::Builder<'a, 'a> {
-    use std::os::unix::fs::PermissionsExt;
-    let mut builder = tempfile::Builder::new();
-    builder.permissions(fs::Permissions::from_mode(0o700));
-    builder
-}
-
-#[cfg(not(unix))]
-fn private_builder<'a>() -> tempfile::Builder<'a, 'a> {
-    tempfile::Builder::new()
-}
-
-/// In a temporary directory that all users share, someone else may have made the folder first.
-#[cfg(unix)]
-fn refuse_foreign(base: &Path, own: &Path) -> io::Result<()> {
-    use std::os::unix::fs::MetadataExt;
-    let (base, own) = (fs::symlink_metadata(base)?, fs::symlink_metadata(own)?);
-    if base.is_dir() && base.uid() == own.uid() && base.mode() & 0o022 == 0 {
-        return Ok(());
-    }
-    Err(io::Error::new(
-        io::ErrorKind::PermissionDenied,
-        "others can change the runtime folder",
-    ))
-}
-
-#[cfg(not(unix))]
-fn refuse_foreign(_base: &Path, _own: &Path) -> io::Result<()> {
-    Ok(())
-}
-
-/// What tells users apart: the owner of a file that this user makes.
-#[cfg(unix)]
-fn user() -> io::Result<u32> {
-    use std::os::unix::fs::MetadataExt;
-    Ok(tempfile::tempfile()?.metadata()?.uid())
-}
-
-/// The temporary directory is each user's own.
-#[cfg(not(unix))]
-fn user() -> io::Result<&'static str> {
-    Ok("runtime")
-}
-
-/// By which other commands find a running hub.
-const READY_FILE: &str = "emulator.json";
-const ATTEMPTS: u32 = 3;

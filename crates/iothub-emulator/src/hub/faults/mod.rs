@@ -17,7 +17,7 @@ use super::agenda::Due;
 use super::command::Grant;
 use super::refusal::{Condition, Refusal, code};
 use crate::clock::Timestamp;
-use crate::fault::{Fault, FaultError, FaultKind, MAX_FAULTS};
+use crate::fault::{Fault, FaultError, FaultKind, FaultTime, InjectedFault, MAX_FAULTS};
 
 /// A fault's number, never used twice.
 pub(super) type FaultId = u64;
@@ -81,6 +81,33 @@ impl Hub {
             self.faults.to_come.insert(id, fault);
         }
         Ok(())
+    }
+
+    /// Those that last and those that are to come, each the oldest first.
+    pub(crate) fn faults(&self) -> Vec<InjectedFault> {
+        let of = |faults: &BTreeMap<FaultId, Fault>, when: fn(Timestamp) -> FaultTime| {
+            let timed = |(id, fault): (&FaultId, &Fault)| {
+                Some(InjectedFault {
+                    fault: fault.clone(),
+                    when: when(self.agenda.at(&Due::Fault(*id))?),
+                })
+            };
+            faults.iter().filter_map(timed).collect::<Vec<_>>()
+        };
+        let mut faults = of(&self.faults.lasting, FaultTime::Ends);
+        faults.extend(of(&self.faults.to_come, FaultTime::Begins));
+        faults
+    }
+
+    /// Ends those that last and forgets those that are to come. Gives how many there were.
+    pub(crate) fn clear_faults(&mut self) -> usize {
+        let lasting = std::mem::take(&mut self.faults.lasting);
+        let to_come = std::mem::take(&mut self.faults.to_come);
+        for id in lasting.keys().chain(to_come.keys()) {
+            self.agenda.set(Due::Fault(*id), None);
+        }
+        self.impair_all();
+        lasting.len() + to_come.len()
     }
 
     /// Its time has come, or its end.

@@ -1,23 +1,25 @@
 //! How to reach a hub that is ready, for those who start it and for those who look for it.
 
+use std::path::Path;
+
+use iothub_address::Secret;
 use iothub_emulator::Emulator;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value as Json};
 
-use super::state::StateDir;
 use crate::failure::Failure;
 use crate::output::json;
 
 /// What a ready hub says of itself. It holds the keys: that is its purpose.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(super) struct Ready {
     ready: bool,
     hub: String,
-    host: String,
+    pub(super) host: String,
     amqps_port: u16,
     amqp_port: Option<u16>,
-    https_port: Option<u16>,
-    ca: String,
+    pub(super) https_port: Option<u16>,
+    pub(super) ca: String,
     /// The first hundred. Null for an id that no connection string can hold, and for a device without keys.
     devices: Map<String, Json>,
     /// Null: no service endpoint is built yet.
@@ -26,8 +28,40 @@ pub(super) struct Ready {
     events: Option<String>,
 }
 
+/// What the file holds: all of it, and what only the hub's owner may know.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Announced {
+    #[serde(flatten)]
+    pub(super) ready: Ready,
+    /// Shown to the administration at `https://HOST:HTTPS_PORT/admin/`.
+    #[serde(serialize_with = "exposed", deserialize_with = "secret")]
+    pub(super) admin_token: Secret,
+}
+
+impl Announced {
+    pub(super) fn of(ready: Ready, emulator: &Emulator) -> Self {
+        Self {
+            ready,
+            admin_token: emulator.admin_token().clone(),
+        }
+    }
+
+    /// One line.
+    pub(super) fn json(&self) -> String {
+        json::line(self)
+    }
+}
+
+fn exposed<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose())
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
+    String::deserialize(deserializer).map(Secret::new)
+}
+
 impl Ready {
-    pub(super) async fn of(emulator: &Emulator, state: &StateDir) -> Result<Self, Failure> {
+    pub(super) async fn of(emulator: &Emulator, ca_file: &Path) -> Result<Self, Failure> {
         let mut devices = Map::new();
         let known = emulator.devices().await;
         let known = known.map_err(|error| Failure::unexpected("the hub's devices").because(&error))?;
@@ -55,7 +89,7 @@ impl Ready {
             amqps_port: emulator.amqps_address().port(),
             amqp_port: emulator.amqp_address().map(|address| address.port()),
             https_port: emulator.https_address().map(|address| address.port()),
-            ca: state.ca_file().display().to_string(),
+            ca: ca_file.display().to_string(),
             devices,
             service: None,
             events: None,
@@ -100,6 +134,9 @@ impl Ready {
         lines.join("\n")
     }
 }
+
+/// By which other commands find a running hub, in its directory.
+pub(super) const READY_FILE: &str = "emulator.json";
 
 /// How many devices of a hub that has many it names.
 const DEVICES: usize = 100;
