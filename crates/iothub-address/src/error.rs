@@ -20,15 +20,11 @@ impl AddressError {
         Self { kind, span }
     }
 
-    /// The same error, for an input in which the faulty text starts `bytes` later.
+    /// The same error, for an input in which the faulty text starts `bytes` later. Not for an ambiguity, whose readings
+    /// have places of their own.
     pub(crate) fn shifted(mut self, bytes: usize) -> Self {
         self.span.start += bytes;
         self.span.end += bytes;
-        if let ErrorKind::Ambiguous { readings } = &mut self.kind {
-            for reading in readings {
-                reading.shift(bytes);
-            }
-        }
         self
     }
 

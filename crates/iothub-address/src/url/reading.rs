@@ -61,14 +61,6 @@ impl Reading {
         self.path_escaped
     }
 
-    pub(crate) fn shift(&mut self, bytes: usize) {
-        let shifted = |range: &Range<usize>| range.start + bytes..range.end + bytes;
-        self.user = self.user.as_ref().map(shifted);
-        self.password = self.password.as_ref().map(shifted);
-        self.host = shifted(&self.host);
-        self.path = shifted(&self.path);
-    }
-
     /// Describes the readings of one text so that no description holds what another takes for a password.
     pub(crate) fn describe<'a>(text: &str, layouts: impl Iterator<Item = &'a Layout> + Clone) -> Vec<Self> {
         let secret_from = layouts
