@@ -26,7 +26,7 @@ use crate::owner::{self, HubHandle};
 use crate::random::{self, NoRandomness};
 use crate::store::{self, Opened, STATE_FILE, StateError};
 use crate::tls::{self, Authority, TlsError};
-use crate::wire::{self, Context, Transport};
+use crate::wire::{self, Context, Guests, Transport};
 
 /// A port of the hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -448,6 +448,7 @@ impl Builder {
                 serve,
             ));
         }
+        let guests = Guests::new(context.clone(), Arc::clone(&permits));
         if let Some((listener, _)) = https {
             let about = http::About::new(&parts);
             let admin = Admin::new(handle.clone(), parts.admin_token.clone());
@@ -455,7 +456,7 @@ impl Builder {
             let serve = move |stream, peer| site.clone().serve(stream, peer);
             listeners.spawn(wire::serve(listener, permits, stopping, serve));
         }
-        Ok(Emulator::new(parts, listeners))
+        Ok(Emulator::new(parts, listeners, guests))
     }
 
     fn names(&self, hub: &HubName) -> Vec<HubHost> {

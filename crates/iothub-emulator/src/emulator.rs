@@ -7,6 +7,7 @@ use iothub_address::{
     AddressError, ConnectionString, DeviceId, HubHost, HubName, Identity, ModuleId, PolicyName, Secret,
 };
 use iothub_sas::SharedKey;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -22,6 +23,7 @@ use crate::hub::{
 use crate::owner::{HubHandle, NotDone};
 use crate::random::NoRandomness;
 use crate::tls::Authority;
+use crate::wire::Guests;
 
 /// An IoT Hub in this process. Any number of them live side by side.
 ///
@@ -46,6 +48,7 @@ use crate::tls::Authority;
 pub struct Emulator {
     parts: Parts,
     listeners: JoinSet<()>,
+    guests: Guests,
 }
 
 /// All of an emulator but its listeners, which need to know of it.
@@ -120,8 +123,12 @@ impl Emulator {
         Builder::new()
     }
 
-    pub(crate) const fn new(parts: Parts, listeners: JoinSet<()>) -> Self {
-        Self { parts, listeners }
+    pub(crate) const fn new(parts: Parts, listeners: JoinSet<()>, guests: Guests) -> Self {
+        Self {
+            parts,
+            listeners,
+            guests,
+        }
     }
 
     /// The hub's name.
@@ -320,6 +327,25 @@ impl Emulator {
         self.parts.activity.clone()
     }
 
+    /// Serves AMQP on a stream that did not come to a port: one end of a [`duplex`](tokio::io::duplex) in a test without
+    /// sockets, or what comes out of a tunnel. All is as on the port without TLS, from the client's first byte on, and
+    /// nobody has shown a certificate. In [`activity`](Self::activity) the client's address is `0.0.0.0:0`.
+    ///
+    /// It returns at once; the connection ends as those of the ports do, and with the hub.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, since it spawns the connection's task.
+    ///
+    /// # Limits
+    /// Such connections count among the 10,000 of all ports together. One more is dropped, so that the client finds the
+    /// end of its stream.
+    pub fn serve<S>(&self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.guests.serve(stream);
+    }
+
     /// Stops: ports closed, connections closed with `amqp:connection:forced`, all tasks ended. It takes a few
     /// seconds at most, however clients behave.
     ///
@@ -328,6 +354,7 @@ impl Emulator {
     pub async fn stop(mut self) {
         self.parts.stop.send_replace(true);
         while self.listeners.join_next().await.is_some() {}
+        self.guests.gone().await;
         drop(self.parts.hub);
         // A panic of the owner has been reported where it happened.
         let _ = self.parts.owner.await;

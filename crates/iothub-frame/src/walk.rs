@@ -17,9 +17,18 @@ pub const MAX_DEPTH: usize = 32;
 /// # Errors
 /// The first [`Violation`] met.
 pub fn check_value(bytes: &[u8], start: usize) -> Result<usize, Violation> {
+    measure_value(bytes, start).map(|extent| extent.end)
+}
+
+/// Checks the one value that begins at `start`, and returns where it ends and how much it holds.
+///
+/// # Errors
+/// The first [`Violation`] met.
+pub fn measure_value(bytes: &[u8], start: usize) -> Result<Extent, Violation> {
     let mut walk = Walk {
         bytes,
         at: start,
+        values: 0,
         open: [Open::NONE; MAX_DEPTH],
         depth: 0,
     };
@@ -27,7 +36,21 @@ pub fn check_value(bytes: &[u8], start: usize) -> Result<usize, Violation> {
     while let Some(top) = walk.top() {
         walk.step(top)?;
     }
-    Ok(walk.at)
+    Ok(Extent {
+        end: walk.at,
+        values: walk.values,
+    })
+}
+
+/// What a value takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Extent {
+    /// Where it ends.
+    pub end: usize,
+    /// How many values it is: itself, and each that it holds at any depth. A decoder makes something of each, however
+    /// few bytes it has: a null of a list is one byte here, and some ten times that in memory.
+    pub values: usize,
 }
 
 /// Checks a whole encoded message: a run of described sections to the end of `bytes` (§3.2).
@@ -79,6 +102,7 @@ impl Open {
 struct Walk<'a> {
     bytes: &'a [u8],
     at: usize,
+    values: usize,
     open: [Open; MAX_DEPTH],
     depth: usize,
 }
@@ -125,6 +149,7 @@ impl Walk<'_> {
 
     /// What follows a constructor other than "described": §1.2, the encoding categories by their high nibble.
     fn body(&mut self, constructor: u8, end: usize) -> Result<(), Violation> {
+        self.values += 1;
         match constructor >> 4 {
             0x4 => Ok(()),
             0x5 => self.skip(1, end),
@@ -195,7 +220,9 @@ impl Walk<'_> {
         let elements = &mut self.open[self.depth - 1];
         elements.kind = Kind::Elements(constructor);
         if constructor >> 4 == 0x4 {
-            elements.left = 0; // no bytes to step over, however many
+            // No bytes to step over, however many.
+            self.values += elements.left as usize;
+            elements.left = 0;
         }
         Ok(())
     }

@@ -443,8 +443,9 @@ const LIMITS: Limits = Limits {
     out_high: OUT_HIGH,
     stall: STALL,
 };
-/// No client has more deliveries in flight; the engine looks each of a disposition's ids up.
-const DISPOSITION_WIDTH: u32 = 65_536;
+/// No client has more deliveries in flight; the engine looks each of a disposition's ids up, so this bounds what one
+/// frame can make it do.
+const DISPOSITION_WIDTH: u32 = 8192;
 /// The most bytes that may wait to be written; the engine stops there.
 const OUT_HIGH: usize = 16 * 1024 * 1024;
 /// How long a client may take no byte while some wait.

@@ -8,6 +8,7 @@ mod cbs;
 mod connection;
 mod decode;
 mod encode;
+mod guests;
 mod link;
 mod listener;
 mod outbox;
@@ -24,6 +25,7 @@ mod translate;
 use std::time::Duration;
 
 pub(crate) use connection::{Context, Transport, certificate_of};
+pub(crate) use guests::Guests;
 pub(crate) use listener::serve;
 pub(crate) use socket::Socket;
 
@@ -57,12 +59,18 @@ pub(crate) const MAX_CONNECTIONS: usize = 10_000;
 const MAX_SESSIONS: usize = 1024;
 /// The most links on one connection, of all its sessions.
 const MAX_LINKS: usize = 4096;
+/// The most that a performative may weigh in the engine's memory, in bytes: some 3,000 values. SDKs' have less than 100.
+const MAX_PERFORMATIVE: usize = 256 * 1024;
+/// The same of a transfer, beside its payload: its fields, and a delivery-tag of 32 bytes (§2.8.7).
+const MAX_TRANSFER_PERFORMATIVE: usize = 2 * 1024;
+/// The most that the sessions and links of one connection may weigh together, by their `begin` and `attach`, in bytes.
+const MAX_KEPT: usize = 32 * 1024 * 1024;
 /// The most deliveries that a link takes in one go, and so the most that one command to the hub holds.
 const MAX_TAKEN: usize = 64;
 /// A link takes no more in one go once it has this much, in bytes.
 const MAX_TAKEN_BYTES: usize = 1024 * 1024;
-/// The most that one connection's messages may weigh, in bytes, which the hub has not got yet; above it the
-/// connection is not read.
+/// The most that one connection's messages and attaches may weigh, in bytes, which the hub has not got yet; above it
+/// the connection is not read.
 const MAX_UNREAD: usize = 16 * 1024 * 1024;
 /// How long a connection is left unread before it is given up.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -72,7 +80,8 @@ const MAX_TOKEN_REPLIES: usize = 1024;
 /// The most deliveries over one link that the client has not settled; the link sends no more until it does. More
 /// than all that a mailbox can have out at once.
 const MAX_UNSETTLED: usize = 1024;
-/// The most bytes that wait while a fault lets a connection send nothing; the engine waits then.
+/// The most bytes of ours that wait for the stream to take them, or while a fault lets a connection send nothing; the
+/// engine waits then, and the client is read no further.
 const MAX_UNSAID: usize = 1024 * 1024;
 /// How much is read at once, in bytes.
 const READ_CHUNK: usize = 16 * 1024;

@@ -28,6 +28,8 @@ struct Shared {
     table: Mutex<Table>,
     /// Frames of ours wait to be written.
     waiting: AtomicBool,
+    /// Sessions were ended by us.
+    ending: AtomicBool,
     writer: AtomicWaker,
     next_number: AtomicU64,
 }
@@ -38,6 +40,8 @@ struct Table {
     sessions: HashMap<u16, Session>,
     /// The client's channel by ours.
     channels: HashMap<u16, u16>,
+    /// The client's channels of the sessions that we have ended and it has not.
+    ended: Vec<u16>,
     frames: BytesMut,
 }
 
@@ -119,6 +123,14 @@ impl Outgoing {
         self.0.writer.register(cx.waker());
         if self.0.waiting.swap(false, Ordering::AcqRel) {
             out.put(self.table().frames.split());
+        }
+    }
+
+    /// The sessions that we have ended since this was last asked, and the client has not: its channels.
+    pub(super) fn take_ended(&self) -> Vec<u16> {
+        match self.0.ending.swap(false, Ordering::AcqRel) {
+            true => std::mem::take(&mut self.table().ended),
+            false => Vec::new(),
         }
     }
 
@@ -263,6 +275,15 @@ impl Outgoing {
                 let mut table = self.table();
                 if let (Some(handle), Some(session)) = (frame.uint(0), table.session(channel)) {
                     session.handles.remove(&handle);
+                }
+            }
+            Kind::End => {
+                let mut table = self.table();
+                // It is not there any more if the client has ended it before.
+                if let Some(theirs) = table.channels.remove(&channel) {
+                    table.sessions.remove(&theirs);
+                    table.ended.push(theirs);
+                    self.0.ending.store(true, Ordering::Release);
                 }
             }
             // The answer to a drain: the count has moved on without deliveries (§2.6.7).

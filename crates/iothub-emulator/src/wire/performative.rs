@@ -10,6 +10,8 @@ pub(crate) struct Performative<'a> {
     list: &'a [u8],
     /// Where the performative ends and the payload begins.
     pub(crate) end: usize,
+    /// How many values it is: each takes room once it is decoded.
+    values: usize,
 }
 
 /// The nine performatives (§2.7), by the low byte of their descriptor.
@@ -32,14 +34,20 @@ impl<'a> Performative<'a> {
         if body.first() != Some(&DESCRIBED) {
             return None;
         }
-        let end = walk::check_value(body, 0).ok()?;
+        let walk::Extent { end, values, .. } = walk::measure_value(body, 0).ok()?;
         let descriptor_end = walk::check_value(body, 1).ok()?;
         let kind = Kind::of(body.get(1..descriptor_end)?)?;
         Some(Self {
             kind,
             list: body.get(descriptor_end..end)?,
             end,
+            values,
         })
+    }
+
+    /// About what it takes in the engine's memory, in bytes.
+    pub(crate) const fn weight(&self) -> usize {
+        self.end + self.values * VALUE_WEIGHT
     }
 
     /// A field that is a uint or a handle, by its place from 0; `None` if it is absent, null or of another type.
@@ -133,6 +141,8 @@ impl Kind {
 }
 
 const DESCRIBED: u8 = 0x00;
+/// What a decoded value takes beside its bytes, in bytes; measured of nulls in a list in a map.
+const VALUE_WEIGHT: usize = 80;
 /// `attach` has the most fields of the nine.
 const MOST_FIELDS: usize = 14;
 

@@ -7,6 +7,7 @@ use fe2o3_amqp_types::definitions::{self, ReceiverSettleMode, Role, SenderSettle
 use fe2o3_amqp_types::messaging::{Source, Target, TargetArchetype};
 use fe2o3_amqp_types::performatives::Attach;
 use fe2o3_amqp_types::primitives::{Symbol, Value as WireValue};
+use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -63,6 +64,10 @@ pub(crate) async fn serve(mut session: ListenerSessionHandle, channel: u16, shar
             }
         }
     }
+    // Attaches that came too late are not to count for ever.
+    while let Some(Some(attach)) = session.next_incoming_attach().now_or_never() {
+        shared.intake.taken(weight(&attach));
+    }
     drop((session, alive, ending));
     // The links' channels are closed: each ends by itself.
     while links.join_next().await.is_some() {}
@@ -89,12 +94,15 @@ async fn accept(
     shared: &Shared,
     over: &watch::Receiver<()>,
 ) -> Result<(), Over> {
+    let weight = weight(&attach);
     let (side, address) = node_of(&attach);
     let terms = Terms {
         presettled: attach.snd_settle_mode == SenderSettleMode::Settled,
         pair: pair_of(&attach),
     };
     let opened = shared.client.open_link(address, side, terms).await?;
+    // Not before the hub has decided, or what waits for it would know no bound.
+    shared.intake.taken(weight);
     settle_terms(&mut attach);
     let mode = attach.snd_settle_mode.clone();
     let outgoing = shared.outgoing.link(channel, attach.handle.0);
@@ -232,6 +240,14 @@ fn pair_of(attach: &Attach) -> String {
         Some(WireValue::Symbol(symbol)) => symbol.to_string(),
         Some(other) => format!("{other:?}"),
     }
+}
+
+/// What `translate` counted for the attach, and put where the client says how large a message may be.
+fn weight(attach: &Attach) -> usize {
+    attach
+        .max_message_size
+        .and_then(|weight| usize::try_from(weight).ok())
+        .unwrap_or_default()
 }
 
 /// The client's source and target go back to it as they came; SDKs compare them. What it left out and the engine

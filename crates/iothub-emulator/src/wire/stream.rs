@@ -171,12 +171,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Translated<S> {
         if impairments.has(Impairments::UNREAD) {
             return Poll::Pending;
         }
+        for channel in this.outgoing.take_ended() {
+            let gone = this.inward.end(channel, &mut this.ready);
+            this.intake.taken(gone);
+        }
         while this.ready.is_empty() {
             // The engine reads whenever it has nothing to write, so this is where our own frames go. What does not
             // go now goes with the engine's next ones.
             this.outgoing.poll_frames(cx, &mut this.unwritten);
             if !this.unwritten.is_empty() && this.poll_pass_on(cx)?.is_ready() {
                 let _ = Pin::new(&mut this.inner).poll_flush(cx)?;
+            }
+            if this.unwritten.len() >= MAX_UNSAID {
+                // Who asks and does not listen is heard no further. What was said last waits to be passed on, so the
+                // engine is woken when it can be.
+                return Poll::Pending;
             }
             if this.inward.holds_close() {
                 ready!(this.poll_settled(cx));

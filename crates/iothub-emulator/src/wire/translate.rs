@@ -10,6 +10,12 @@
 //! - Sessions and links are counted, and a frame for a link that was never attached ends the connection: the
 //!   engine keeps such frames, without bound, for a link that might still come.
 //!
+//! - A session that we end is over for the engine at once: while it waits for the client's `end` it spins. What the
+//!   client still says there until its own `end` is left out.
+//! - Performatives are weighed, since the engine decodes all of one before anyone can look at it, and keeps most of an
+//!   attach as long as there is the link. An attach waits in the engine until its session has time for it, so its weight
+//!   counts as unread until then; it stands where the client's `max-message-size` did, which nobody asks for.
+//!
 //! - A link's name gets a letter for the client's role behind it: the engine takes one name in one session for one
 //!   link, where the standard (§2.6.1) and Proton's blocking clients have one in each direction.
 //!
@@ -22,7 +28,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::outgoing::Outgoing;
 use super::performative::{self, Kind, Performative};
-use super::{MAX_FRAME_SIZE, MAX_LINKS, MAX_SESSIONS};
+use super::{MAX_FRAME_SIZE, MAX_KEPT, MAX_LINKS, MAX_PERFORMATIVE, MAX_SESSIONS, MAX_TRANSFER_PERFORMATIVE};
 
 /// What the engine must take as its largest frame.
 pub(crate) const ENGINE_FRAME_SIZE: u32 = MAX_FRAME_SIZE + GROWTH as u32;
@@ -40,22 +46,57 @@ pub(crate) enum Overstep {
     HandleInUse,
     #[error("a frame for a link that is not attached")]
     UnattachedHandle,
+    #[error("a performative that holds too much")]
+    Performative,
+    #[error("sessions and links that hold too much together")]
+    Kept,
 }
 
 /// Translates what comes from the peer. The protocol header has been taken off before.
 #[derive(Debug, Default)]
 pub(crate) struct Inward {
     unread: BytesMut,
-    /// What the peer attached, by channel and handle, and the weight of each link's unfinished delivery.
-    attached: HashMap<u16, HashMap<u32, usize>>,
+    /// What the peer has begun, by its channel.
+    sessions: HashMap<u16, Session>,
     links: usize,
+    /// What the sessions and links weigh together.
+    kept: usize,
     /// The peer's `close`, held back.
     close: Option<BytesMut>,
     peer_max_frame: Option<u32>,
     outgoing: Outgoing,
 }
 
-/// What frames weigh on their way to the links, in bytes: their payloads, and [`FRAME_WEIGHT`] each.
+#[derive(Debug, Default)]
+struct Session {
+    /// What its `begin` weighed.
+    weight: usize,
+    /// What the peer has attached, by its handle.
+    links: HashMap<u32, Link>,
+    /// We have ended it, and the peer has not.
+    over: bool,
+}
+
+#[derive(Debug, Default)]
+struct Link {
+    /// What its `attach` weighed.
+    weight: usize,
+    /// The weight of the delivery that is not whole yet.
+    unfinished: usize,
+}
+
+impl Session {
+    fn kept(&self) -> usize {
+        self.weight + self.links.values().map(|link| link.weight).sum::<usize>()
+    }
+
+    fn unfinished(&self) -> usize {
+        self.links.values().map(|link| link.unfinished).sum()
+    }
+}
+
+/// What frames weigh on their way to the links, in bytes: those of deliveries their payloads and [`FRAME_WEIGHT`] each,
+/// and each attach its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Weight {
     /// Of frames that came.
@@ -89,6 +130,21 @@ impl Inward {
         Ok(weight)
     }
 
+    /// A session that we have ended: tells the engine that the peer has too. Gives the weight that no link will get.
+    pub(crate) fn end(&mut self, channel: u16, out: &mut BytesMut) -> usize {
+        let Some(session) = self.sessions.get_mut(&channel).filter(|session| !session.over) else {
+            return 0;
+        };
+        let ended = std::mem::take(session);
+        session.over = true;
+        self.links -= ended.links.len();
+        self.kept -= ended.kept();
+        let mut end = BytesMut::new();
+        performative::put(&mut end, Kind::End, &[]);
+        put_frame(out, channel, &end, None);
+        ended.unfinished()
+    }
+
     /// The largest frame that the peer takes, once it has said so in its `open`.
     pub(crate) const fn peer_max_frame(&self) -> Option<u32> {
         self.peer_max_frame
@@ -113,6 +169,23 @@ impl Inward {
             put_frame(out, channel, body, None);
             return Ok(());
         };
+        let heaviest = match performative.kind {
+            Kind::Transfer => MAX_TRANSFER_PERFORMATIVE,
+            _ => MAX_PERFORMATIVE,
+        };
+        if performative.weight() > heaviest {
+            return Err(Overstep::Performative);
+        }
+        if self.sessions.get(&channel).is_some_and(|session| session.over) {
+            match performative.kind {
+                Kind::Open | Kind::Begin | Kind::Close => {}
+                Kind::End => {
+                    self.sessions.remove(&channel);
+                    return Ok(());
+                }
+                _ => return Ok(()),
+            }
+        }
         weight.gone += self.count(channel, &performative)?;
         if performative.kind != Kind::Transfer
             && let Some(instead) = self.outgoing.inward(channel, &performative)
@@ -130,17 +203,21 @@ impl Inward {
                 weight.gone += self.follow(channel, handle, &performative, own);
             }
             Kind::Close => {
-                weight.gone += self.attached.values().flat_map(HashMap::values).sum::<usize>();
-                self.attached.clear();
+                weight.gone += self.sessions.values().map(Session::unfinished).sum::<usize>();
+                self.sessions.clear();
                 let mut close = BytesMut::new();
                 put_frame(&mut close, channel, body, None);
                 self.close = Some(close);
             }
             Kind::Attach => {
                 let mut named = BytesMut::new();
-                put_named_by_role(&mut named, &performative);
-                let head = if named.is_empty() { body } else { &named };
-                put_frame(out, channel, head, None);
+                put_weighed(&mut named, &performative);
+                if named.is_empty() {
+                    put_frame(out, channel, body, None);
+                } else {
+                    weight.came += performative.weight();
+                    put_frame(out, channel, &named, None);
+                }
             }
             Kind::Open => {
                 self.peer_max_frame = performative.uint(2);
@@ -161,10 +238,10 @@ impl Inward {
     ) -> usize {
         const MORE: usize = 5;
         const ABORTED: usize = 9;
-        let links = self.attached.get_mut(&channel);
-        let Some(unfinished) = links
+        let session = self.sessions.get_mut(&channel);
+        let Some(Link { unfinished, .. }) = session
             .zip(handle)
-            .and_then(|(links, handle)| links.get_mut(&handle))
+            .and_then(|(session, handle)| session.links.get_mut(&handle))
         else {
             return 0;
         };
@@ -183,40 +260,54 @@ impl Inward {
     fn count(&mut self, channel: u16, performative: &Performative<'_>) -> Result<usize, Overstep> {
         match performative.kind {
             Kind::Begin => {
-                if self.attached.len() >= MAX_SESSIONS {
+                if self.sessions.len() >= MAX_SESSIONS {
                     return Err(Overstep::Sessions);
                 }
-                if self.attached.insert(channel, HashMap::new()).is_some() {
+                let weight = performative.weight();
+                let session = Session {
+                    weight,
+                    ..Session::default()
+                };
+                if self.sessions.insert(channel, session).is_some() {
                     return Err(Overstep::ChannelInUse);
                 }
+                self.keep(weight)?;
             }
             Kind::End => {
-                let ended = self.attached.remove(&channel).unwrap_or_default();
-                self.links -= ended.len();
-                return Ok(ended.values().sum());
+                let ended = self.sessions.remove(&channel).unwrap_or_default();
+                self.links -= ended.links.len();
+                self.kept -= ended.kept();
+                return Ok(ended.unfinished());
             }
             Kind::Attach => {
                 let handle = performative.uint(1);
-                let (Some(handles), Some(handle)) = (self.attached.get_mut(&channel), handle) else {
+                let (Some(session), Some(handle)) = (self.sessions.get_mut(&channel), handle) else {
                     return Ok(0); // the engine refuses it
                 };
                 if self.links >= MAX_LINKS {
                     return Err(Overstep::Links);
                 }
-                if handles.insert(handle, 0).is_some() {
+                let weight = performative.weight();
+                let link = Link {
+                    weight,
+                    unfinished: 0,
+                };
+                if session.links.insert(handle, link).is_some() {
                     return Err(Overstep::HandleInUse);
                 }
                 self.links += 1;
+                self.keep(weight)?;
             }
             Kind::Detach => {
                 let handle = performative.uint(0);
-                let links = self.attached.get_mut(&channel);
-                if let Some(gone) = links
+                let session = self.sessions.get_mut(&channel);
+                if let Some(gone) = session
                     .zip(handle)
-                    .and_then(|(links, handle)| links.remove(&handle))
+                    .and_then(|(session, handle)| session.links.remove(&handle))
                 {
                     self.links -= 1;
-                    return Ok(gone);
+                    self.kept -= gone.weight;
+                    return Ok(gone.unfinished);
                 }
             }
             Kind::Flow => {
@@ -231,11 +322,19 @@ impl Inward {
         Ok(0)
     }
 
+    fn keep(&mut self, weight: usize) -> Result<(), Overstep> {
+        self.kept += weight;
+        match self.kept > MAX_KEPT {
+            true => Err(Overstep::Kept),
+            false => Ok(()),
+        }
+    }
+
     fn must_be_attached(&self, channel: u16, handle: Option<u32>) -> Result<(), Overstep> {
-        let handles = self.attached.get(&channel);
-        match handles
+        let session = self.sessions.get(&channel);
+        match session
             .zip(handle)
-            .is_some_and(|(handles, handle)| handles.contains_key(&handle))
+            .is_some_and(|(session, handle)| session.links.contains_key(&handle))
         {
             true => Ok(()),
             false => Err(Overstep::UnattachedHandle),
@@ -243,11 +342,15 @@ impl Inward {
     }
 }
 
-/// Writes the attach with the role behind the name. Writes nothing if it has no name; the engine refuses that.
-fn put_named_by_role(out: &mut BytesMut, attach: &Performative<'_>) {
+/// Writes the attach with the role behind the name, and with its weight. Writes nothing if it has no name; the engine
+/// refuses that.
+fn put_weighed(out: &mut BytesMut, attach: &Performative<'_>) {
+    const NAME: usize = 0;
+    const ROLE: usize = 2;
+    const MAX_MESSAGE_SIZE: usize = 10;
     let Some(mut fields) = attach.fields() else { return };
     let (Some([0xa1, _, name @ ..] | [0xb1, _, _, _, _, name @ ..]), role) =
-        (fields.first(), attach.is_true(2))
+        (fields.get(NAME).copied(), attach.is_true(ROLE))
     else {
         return;
     };
@@ -257,7 +360,12 @@ fn put_named_by_role(out: &mut BytesMut, attach: &Performative<'_>) {
     named.put_u32(u32::try_from(name.len() + 1).unwrap_or(u32::MAX));
     named.put_slice(name);
     named.put_u8(role);
-    fields[0] = &named;
+    let mut weight = BytesMut::with_capacity(9);
+    weight.put_u8(0x80); // ulong
+    weight.put_u64(attach.weight() as u64);
+    fields.resize(fields.len().max(MAX_MESSAGE_SIZE + 1), &[0x40]);
+    fields[NAME] = &named;
+    fields[MAX_MESSAGE_SIZE] = &weight;
     performative::put(out, Kind::Attach, &fields);
 }
 
@@ -287,8 +395,9 @@ pub(crate) const FRAME_WEIGHT: usize = 256;
 
 /// How many bytes a data section adds to its content.
 const DATA_SECTION: usize = 8;
-/// The most that a frame grows: by a data section, or by a longer name in a longer list with a longer descriptor.
-const GROWTH: usize = 16;
+/// The most that a frame grows: by a data section, or by a longer name and a weight in a longer list, with the nulls
+/// before the weight.
+const GROWTH: usize = 48;
 const _: () = assert!(GROWTH >= DATA_SECTION);
 
 /// Behind a link's name.

@@ -220,10 +220,87 @@ fn a_links_name_says_its_role() {
         let mut begun = Inward::default();
         let (_, out) = inward(&mut begun, &[frame(0, BEGIN), attach(role)]).unwrap();
         let named = [
-            0x00, 0x53, 0x12, 0xc0, 10, 3, 0xb1, 0, 0, 0, 2, b'n', letter, 0x43, role,
+            0x00, 0x53, 0x12, 0xc0, 26, 11, 0xb1, 0, 0, 0, 2, b'n', letter, 0x43, role,
         ];
-        assert_eq!(out, [frame(0, BEGIN), frame(0, &named)].concat());
+        // 11 bytes; the descriptor, the list and three fields; up to the weight all is null.
+        let weight = [&[0x40; 7][..], &[0x80], &(11_u64 + 5 * 80).to_be_bytes()].concat();
+        assert_eq!(
+            out,
+            [frame(0, BEGIN), frame(0, &[&named[..], &weight].concat())].concat()
+        );
     }
+}
+
+/// In few bytes: a list of nulls in the session's properties, and in a transfer's state.
+#[test]
+fn what_grows_in_memory_is_weighed() {
+    let nulls = |count: u16| {
+        let size = u32::from(count) + 4;
+        let head = [&[0xd0][..], &size.to_be_bytes(), &u32::from(count).to_be_bytes()].concat();
+        [head, vec![0x40; count.into()]].concat()
+    };
+    let list = |code: u8, fields: &[Vec<u8>]| {
+        let body = fields.concat();
+        let size = u32::try_from(body.len() + 4).unwrap();
+        let count = u32::try_from(fields.len()).unwrap();
+        let head = [
+            &[0x00, 0x53, code, 0xd0][..],
+            &size.to_be_bytes(),
+            &count.to_be_bytes(),
+        ]
+        .concat();
+        [head, body].concat()
+    };
+    let begin = |count| {
+        list(
+            0x11,
+            &[vec![0x40], vec![0x43], vec![0x43], vec![0x43], nulls(count)],
+        )
+    };
+    assert!(inward(&mut Inward::default(), &[frame(0, &begin(3000))]).is_ok());
+    assert_eq!(
+        inward(&mut Inward::default(), &[frame(0, &begin(3300))]),
+        Err(Overstep::Performative)
+    );
+    let transfer = list(0x14, &[vec![0x43], nulls(30)]);
+    assert_eq!(
+        inward(&mut attached(), &[frame(0, &transfer)]),
+        Err(Overstep::Performative)
+    );
+
+    // Each is allowed, but not all together; what has ended does not count.
+    let begins = |channels: std::ops::Range<u16>| channels.map(|channel| frame(channel, &begin(3000)));
+    let mut full = Inward::default();
+    for round in 0..3 {
+        let frames: Vec<_> = begins(0..130).collect();
+        assert!(inward(&mut full, &frames).is_ok(), "{round}");
+        let ends: Vec<_> = (0..130).map(|channel| frame(channel, END)).collect();
+        assert!(inward(&mut full, &ends).is_ok());
+    }
+    let frames: Vec<_> = begins(0..140).collect();
+    assert_eq!(inward(&mut full, &frames), Err(Overstep::Kept));
+}
+
+#[test]
+fn a_session_that_we_end_is_over_at_once_and_its_channel_free_after_the_peers_end() {
+    let mut begun = attached();
+    let mut out = BytesMut::new();
+    inward(&mut begun, &[piece(true, false)]).unwrap();
+    assert_eq!(begun.end(0, &mut out), 10 + FRAME_WEIGHT);
+    assert_eq!(out.to_vec(), frame(0, &[0x00, 0x53, 0x17, 0xc0, 1, 0]));
+    assert_eq!((begun.links, begun.kept), (0, 0));
+    // It is told once.
+    assert_eq!(begun.end(0, &mut out), 0);
+    let late = [
+        frame(0, &transfer(0, b"late")),
+        frame(0, &attach(1)),
+        frame(0, END),
+    ];
+    assert_eq!(inward(&mut begun, &late), Ok((came(0), Vec::new())));
+    assert_eq!(
+        inward(&mut begun, &[frame(0, BEGIN)]),
+        Ok((came(0), frame(0, BEGIN)))
+    );
 }
 
 #[test]

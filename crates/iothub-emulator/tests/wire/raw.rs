@@ -1,6 +1,7 @@
 //! A client that writes its frames by hand, byte by byte as AMQP 1.0 parts 1 and 2 lay them out, so that it can say
 //! what no engine would.
 
+use futures_util::FutureExt;
 use iothub_emulator::Emulator;
 use serde_amqp::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -172,6 +173,22 @@ impl Raw {
     pub(crate) async fn send_anyway(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes).await;
         let _ = self.stream.flush().await;
+    }
+
+    /// Sends, or says that the hub takes no more; within a minute.
+    #[allow(dead_code, reason = "for the tests of bounds")]
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        // Only so that a test that fails ends.
+        let sent = tokio::time::timeout(std::time::Duration::from_secs(60), self.stream.write_all(bytes));
+        sent.await.map_err(|_| std::io::ErrorKind::TimedOut)??;
+        self.stream.flush().await
+    }
+
+    /// Takes what has come, whatever it is.
+    #[allow(dead_code, reason = "for the tests of bounds")]
+    pub(crate) async fn take(&mut self) {
+        let mut bytes = [0; 4096];
+        while let Some(Ok(1..)) = self.stream.read(&mut bytes).now_or_never() {}
     }
 
     /// Ends our side of the stream.

@@ -1,0 +1,113 @@
+//! Clients that read nothing, and clients that are not there any more.
+
+use std::time::Duration;
+
+use iothub_emulator::CloudMessage;
+use tokio::time::Instant;
+
+use crate::common::device;
+use crate::raw::*;
+use crate::{CONNECTION, MIB, assert_served, attached, begun, gone, measure, stream};
+
+/// Attaches a receiver of cloud-to-device messages with handle 1 and credit for all.
+async fn receiver(raw: &mut Raw) {
+    let address = "/devices/myFirstDevice/messages/devicebound";
+    raw.send(&frame(
+        0,
+        ATTACH,
+        &attach_fields(1, "receiver", true, address, "target"),
+        b"",
+    ))
+    .await;
+    raw.expect_past_flows(ATTACH).await;
+    let fields = [
+        uint(0),
+        uint(5000),
+        uint(0),
+        uint(5000),
+        uint(1),
+        uint(0),
+        uint(1000),
+    ];
+    raw.send(&frame(0, FLOW, &fields, b"")).await;
+}
+
+/// More than goes into the stream under it: the hub's writer waits, then gives the client up.
+#[test]
+fn a_client_that_reads_nothing_is_given_up_and_gone_and_its_messages_are_another_ones() {
+    let bytes = measure(|hub| async move {
+        let mut slow = begun(&hub).await;
+        receiver(&mut slow).await;
+        for _ in 0..50 {
+            let message = CloudMessage::new(vec![b'x'; 60_000]);
+            hub.send_to_device(device(), message).await.unwrap();
+        }
+        let before = Instant::now();
+        assert_eq!(gone(&hub, 1).await, "the peer stopped reading");
+        let waited = before.elapsed();
+        assert!(
+            (Duration::from_secs(30)..Duration::from_secs(35)).contains(&waited),
+            "{waited:?}"
+        );
+        // What it had not settled is there for the next one.
+        let mut next = begun(&hub).await;
+        receiver(&mut next).await;
+        let first = next.expect_past_flows(TRANSFER).await;
+        assert!(!first.payload.is_empty());
+        drop(slow);
+    });
+    println!("{bytes} bytes for a client that reads nothing");
+    assert!(bytes < CONNECTION, "{bytes} bytes");
+}
+
+/// Cut off from the network, with no word to the hub: the stream is open, and nobody is at its other end.
+#[test]
+fn a_client_that_is_not_there_any_more_is_gone_after_the_idle_time_out() {
+    let bytes = measure(|hub| async move {
+        let quiet = attached(&hub).await;
+        let before = Instant::now();
+        let why = gone(&hub, 1).await;
+        let waited = before.elapsed();
+        // What our `open` promises: 240 s.
+        assert!(
+            (Duration::from_secs(240)..Duration::from_secs(250)).contains(&waited),
+            "{waited:?}: {why}"
+        );
+        drop(quiet);
+        let mut next = attached(&hub).await;
+        assert_served(&mut next, 0).await;
+    });
+    assert!(bytes < 4 * MIB, "{bytes} bytes");
+}
+
+/// A byte now and then is no frame.
+#[test]
+fn a_client_that_dribbles_is_gone_after_the_idle_time_out() {
+    let bytes = measure(|hub| async move {
+        let mut dribbling = attached(&hub).await;
+        let frame = transfer(0, false, false, &data(&[b'x'; 10_000]));
+        let before = Instant::now();
+        for byte in &frame {
+            if dribbling.try_send(&[*byte]).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        }
+        gone(&hub, 1).await;
+        assert!(
+            before.elapsed() < Duration::from_secs(260),
+            "{:?}",
+            before.elapsed()
+        );
+    });
+    assert!(bytes < 4 * MIB, "{bytes} bytes");
+}
+
+/// Before `open` too: nobody is left to wait for.
+#[test]
+fn a_stream_whose_other_end_is_dropped_is_gone_at_once() {
+    measure(|hub| async move {
+        drop(stream(&hub));
+        assert!(gone(&hub, 1).await.contains("before it was open"));
+    });
+}
