@@ -191,6 +191,13 @@ impl Builder {
         self
     }
 
+    /// A module that is there from the start, by its primary key; a secondary one is made, or kept from an earlier run.
+    pub fn module_key(mut self, device: DeviceId, module: ModuleId, primary: SharedKey) -> Self {
+        let identity = Identity::Module(device, module);
+        self.identities.push((identity, Shown::Primary(primary)));
+        self
+    }
+
     /// A shared access policy by its primary key; a secondary one is made. The hub's five built-in names have the
     /// rights that they have there; a policy of any other name has all rights.
     pub fn policy(mut self, name: PolicyName, key: SharedKey) -> Self {
@@ -451,7 +458,7 @@ impl Builder {
         let guests = Guests::new(context.clone(), Arc::clone(&permits));
         if let Some((listener, _)) = https {
             let about = http::About::new(&parts);
-            let admin = Admin::new(handle.clone(), parts.admin_token.clone());
+            let admin = Admin::new(handle.clone(), parts.admin_token.clone(), parts.way());
             let site = http::Site::new(handle, context, admin, tls, about, stopping.clone());
             let serve = move |stream, peer| site.clone().serve(stream, peer);
             listeners.spawn(wire::serve(listener, permits, stopping, serve));

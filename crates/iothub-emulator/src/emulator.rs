@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use iothub_address::{
-    AddressError, ConnectionString, DeviceId, HubHost, HubName, Identity, ModuleId, PolicyName, Secret,
+    AddressError, ConnectionString, ConnectionStringBuilder, DeviceId, HubHost, HubName, Identity, ModuleId,
+    PolicyName, Secret,
 };
 use iothub_sas::SharedKey;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -233,16 +234,7 @@ impl Emulator {
     /// [`RegistryError::NotFound`], [`HubError::NoConnectionString`] for an id with a `;`, or
     /// [`HubError::NoCredential`] for an identity of type `none`.
     pub async fn connection_string(&self, identity: &Identity) -> Result<ConnectionString, HubError> {
-        let wanted = identity.clone();
-        let find = move |hub: &mut Hub, _| hub.authentication(&wanted).cloned();
-        let found = self.parts.hub.run(find).await?;
-        let string = self.connection().identity(identity.clone());
-        let string = match found.ok_or_else(|| RegistryError::NotFound(identity.clone()))? {
-            Authentication::Sas(keys) => string.key(secret(keys.primary())),
-            Authentication::SelfSigned(_) | Authentication::CertificateAuthority => string.x509(),
-            Authentication::None => return Err(HubError::NoCredential(identity.clone())),
-        };
-        Ok(string.build()?)
+        connection_string(&self.parts.hub, self.parts.way(), identity).await
     }
 
     /// What a back end connects with: a policy's primary key.
@@ -263,7 +255,9 @@ impl Emulator {
             .await?
             .ok_or_else(|| HubError::NoPolicy(policy.clone()))?;
         let string = self
-            .connection()
+            .parts
+            .way()
+            .string()
             .policy(policy.clone())
             .key(secret(keys.primary()));
         Ok(string.build()?)
@@ -380,18 +374,53 @@ impl Emulator {
     pub(crate) fn feedback_feed(&self) -> Feed<Feedback> {
         self.parts.feedback.clone()
     }
+}
 
-    fn connection(&self) -> iothub_address::ConnectionStringBuilder {
-        let ip = self.parts.listen;
+impl Parts {
+    pub(crate) const fn way(&self) -> Way {
+        Way {
+            listen: self.listen,
+            amqps_port: self.amqps.port(),
+        }
+    }
+}
+
+/// Where connection strings lead.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    listen: IpAddr,
+    amqps_port: u16,
+}
+
+impl Way {
+    fn string(self) -> ConnectionStringBuilder {
+        let ip = self.listen;
         let host = if ip.is_loopback() || ip.is_unspecified() {
             "localhost".to_owned()
         } else {
             ip.to_string()
         };
         let host = HubHost::parse(&host).expect("an address, or localhost, is a host");
-        let port = self.parts.amqps.port();
+        let port = self.amqps_port;
         ConnectionString::builder(host).port((port != AMQPS_PORT).then_some(port))
     }
+}
+
+pub(crate) async fn connection_string(
+    hub: &HubHandle,
+    way: Way,
+    identity: &Identity,
+) -> Result<ConnectionString, HubError> {
+    let wanted = identity.clone();
+    let find = move |hub: &mut Hub, _| hub.authentication(&wanted).cloned();
+    let found = hub.run(find).await?;
+    let string = way.string().identity(identity.clone());
+    let string = match found.ok_or_else(|| RegistryError::NotFound(identity.clone()))? {
+        Authentication::Sas(keys) => string.key(secret(keys.primary())),
+        Authentication::SelfSigned(_) | Authentication::CertificateAuthority => string.x509(),
+        Authentication::None => return Err(HubError::NoCredential(identity.clone())),
+    };
+    Ok(string.build()?)
 }
 
 impl std::fmt::Debug for Emulator {

@@ -4,15 +4,19 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use iothub_address::{HubName, Secret};
+use iothub_address::{HubHost, HubName, Secret};
 
 use super::values::{Size, secret};
-use super::{Format, Span, administration};
+use super::{Format, Span, administration, surroundings};
 
 #[derive(Subcommand)]
 pub(crate) enum Emulator {
     /// Run a hub until Ctrl-C or SIGTERM
     Run(Run),
+    /// Print what a shell needs to reach a hub that runs
+    Env(surroundings::Env),
+    /// Print the certificate that clients of a hub must trust
+    Ca(surroundings::Ca),
     /// Let something go wrong in a hub that runs
     #[command(subcommand)]
     Fault(administration::Fault),
@@ -37,7 +41,8 @@ pub(crate) enum Emulator {
 #[command(after_long_help = "\
 Examples:
   iothub emulator run
-  iothub emulator run --device dev1 --device dev2=BASE64KEY --amqps-port 0 -o json")]
+  iothub emulator run --device dev1 --device dev2=BASE64KEY --module dev1/m --amqps-port 0 -o json
+  iothub emulator run --name hub.example --device-ca ca.pem --x509-device dev3")]
 pub(crate) struct Run {
     /// The hub's name
     #[arg(long, value_name = "NAME", default_value = DEFAULT_HUB)]
@@ -48,9 +53,26 @@ pub(crate) struct Run {
     #[arg(long, value_name = "ID[=BASE64KEY]", value_parser = secret)]
     pub(crate) device: Vec<Secret>,
 
+    /// Register a module of a device, with a key or a new one; here the device's id holds no '='
+    #[arg(long, value_name = "DEVICE/MODULE[=BASE64KEY]", value_parser = secret)]
+    pub(crate) module: Vec<Secret>,
+
+    /// Register a device, or with /MODULE a module, that signs in by a certificate with one of these thumbprints (SHA-1 or
+    /// SHA-256, in hexadecimal); without any, by one that a --device-ca has signed and whose common name is the id
+    #[arg(long, value_name = "ID[=THUMBPRINT[,THUMBPRINT]]")]
+    pub(crate) x509_device: Vec<String>,
+
+    /// Take the word of this authority for devices' certificates (PEM, one or more)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) device_ca: Vec<PathBuf>,
+
     /// Add a policy, or give a built-in one its key
     #[arg(long, value_name = "NAME=BASE64KEY", value_parser = secret)]
     pub(crate) policy: Vec<Secret>,
+
+    /// Answer to this host name or address too, and have it in the certificate
+    #[arg(long, value_name = "HOST")]
+    pub(crate) name: Vec<HubHost>,
 
     /// The address to listen on
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]

@@ -7,6 +7,7 @@ pub(crate) mod device_live;
 pub(crate) mod emulator;
 pub(crate) mod route;
 pub(crate) mod sas;
+pub(crate) mod surroundings;
 mod values;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};

@@ -44,6 +44,7 @@ async fn send(sending: Sending, io: &mut Io) -> Result<Exit, Failure> {
     let Sending {
         target,
         auth,
+        transport,
         batching,
         pace,
         total,
@@ -58,7 +59,7 @@ async fn send(sending: Sending, io: &mut Io) -> Result<Exit, Failure> {
         let (builder, hub) = match target {
             Target::Hub(builder) => (*builder, None),
             Target::Local => {
-                let (builder, hub) = LocalHub::start(io).await?;
+                let (builder, hub) = LocalHub::start(transport, io).await?;
                 let builder = match auth {
                     Some(Auth::Cbs) => builder.claims_based(),
                     _ => builder,

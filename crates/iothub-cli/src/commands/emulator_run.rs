@@ -6,11 +6,13 @@ mod state;
 pub(super) mod stop;
 
 use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use iothub_emulator::{
-    Activity, Builder, Emulator, Endpoint, Event, Feed, LogLimits, Notice, StartError, StateError, Tier, What,
+    Activity, Builder, Emulator, Endpoint, Event, Feed, LogLimits, Notice, StartError, StateError, Tier,
+    TlsError, What,
 };
 use tokio::time::timeout;
 
@@ -33,7 +35,7 @@ pub(crate) fn run(args: Run, io: &mut Io) -> Result<Exit, Failure> {
         let failure = Failure::usage("only a hub of tier S1, S2 or S3 has more than one unit");
         return Err(failure.and("leave --units away, or choose a tier by --tier"));
     }
-    let registry = Registry::of(&args.device, &args.policy)?;
+    let registry = Registry::of(&args)?;
     let runtime = super::runtime()?;
     let done = runtime.block_on(serve(args, registry, io));
     runtime.shutdown_background();
@@ -86,6 +88,7 @@ async fn start(args: &Run, registry: &Registry, state: &StateDir, io: &mut Io) -
         let builder = Emulator::builder()
             .hub(args.hub.clone())
             .listen(args.listen)
+            .extra_names(args.name.iter().cloned())
             .amqps_port(args.amqps_port.unwrap_or(AMQPS_PORT))
             .https_port(https_port)
             .amqp_port(args.amqp_port)
@@ -97,6 +100,7 @@ async fn start(args: &Run, registry: &Registry, state: &StateDir, io: &mut Io) -
             Some(directory) => builder.state_dir(directory),
             None => builder,
         };
+        let builder = args.device_ca.iter().fold(builder, Builder::device_authority);
         let builder = match args.token_grace {
             Some(grace) => builder.token_grace(grace.0),
             None => builder,
@@ -123,7 +127,7 @@ async fn start(args: &Run, registry: &Registry, state: &StateDir, io: &mut Io) -
         }
         started => started,
     };
-    started.map_err(not_started)
+    started.map_err(|error| not_started(error, &args.device_ca))
 }
 
 fn tier(asked: args::emulator::Tier) -> Option<Tier> {
@@ -137,7 +141,7 @@ fn tier(asked: args::emulator::Tier) -> Option<Tier> {
     }
 }
 
-fn not_started(error: StartError) -> Failure {
+fn not_started(error: StartError, device_authorities: &[PathBuf]) -> Failure {
     match &error {
         StartError::Listen { endpoint, source, .. } => {
             let flag = match endpoint {
@@ -151,9 +155,15 @@ fn not_started(error: StartError) -> Failure {
             };
             Failure::usage(chain(&error)).and(remedy)
         }
+        StartError::Tls(why @ (TlsError::DeviceAuthority { path, .. } | TlsError::File { path, .. }))
+            if device_authorities.contains(path) =>
+        {
+            Failure::usage("--device-ca").because(why)
+        }
         StartError::State(StateError::Io { .. }) => Failure::unexpected(chain(&error)),
         StartError::State(_) => Failure::usage(chain(&error)),
-        StartError::Device(_) => Failure::usage(chain(&error)).and("give each --device once"),
+        StartError::Device(_) => Failure::usage(chain(&error))
+            .and("give each --device once, and the device of each --module before"),
         _ => Failure::unexpected(chain(&error)),
     }
 }

@@ -6,7 +6,9 @@ mod device_methods;
 mod device_run;
 mod device_send;
 mod device_twin;
+mod emulator_ca;
 mod emulator_clock;
+mod emulator_env;
 mod emulator_fault;
 mod emulator_run;
 mod live;
@@ -41,6 +43,8 @@ pub(crate) fn run(command: Command, io: &mut Io) -> Result<Exit, Failure> {
         Command::Sas(Sas::Decode(args)) => sas::decode(args, io),
         Command::Sas(Sas::Verify(args)) => sas::verify(args, io),
         Command::Emulator(Emulator::Run(args)) => emulator_run::run(args, io),
+        Command::Emulator(Emulator::Env(args)) => emulator_env::run(args, io),
+        Command::Emulator(Emulator::Ca(args)) => emulator_ca::run(args, io),
         Command::Emulator(Emulator::Fault(args)) => emulator_fault::run(args, io),
         Command::Emulator(Emulator::Clock(args)) => emulator_clock::run(args, io),
     }

@@ -7,8 +7,10 @@ use iothub_emulator::Emulator;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value as Json};
 
+use crate::args::surroundings::Shell;
 use crate::failure::Failure;
 use crate::output::json;
+use crate::output::shell::quoted;
 
 /// What a ready hub says of itself. It holds the keys: that is its purpose.
 #[derive(Serialize, Deserialize)]
@@ -21,7 +23,7 @@ pub(super) struct Ready {
     pub(super) https_port: Option<u16>,
     pub(super) ca: String,
     /// The first hundred. Null for an id that no connection string can hold, and for a device without keys.
-    devices: Map<String, Json>,
+    pub(super) devices: Map<String, Json>,
     /// Null: no service endpoint is built yet.
     service: Option<String>,
     /// Null: no event endpoint is built yet.
@@ -123,10 +125,13 @@ impl Ready {
         }
         if let Some(string) = self.devices.values().find_map(Json::as_str) {
             lines.push("send to it from another terminal:".to_owned());
-            lines.push(format!("  export IOTHUB_CA_FILE={}", quoted(&self.ca)));
+            lines.push(format!(
+                "  export IOTHUB_CA_FILE={}",
+                quoted(Shell::Bash, &self.ca)
+            ));
             lines.push(format!(
                 "  export IOTHUB_DEVICE_CONNECTION_STRING={}",
-                quoted(string)
+                quoted(Shell::Bash, string)
             ));
             lines.push("  iothub device send 'Hello World!'".to_owned());
         }
@@ -140,8 +145,3 @@ pub(super) const READY_FILE: &str = "emulator.json";
 
 /// How many devices of a hub that has many it names.
 const DEVICES: usize = 100;
-
-/// As one word of a POSIX shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
-}

@@ -10,7 +10,7 @@ use hyper::{Method, StatusCode};
 use serde_json::Value;
 
 use self::https::Https;
-use super::ready::{Announced, READY_FILE};
+use super::ready::{Announced, READY_FILE, Ready};
 use super::runtime_folder::RuntimeFolder;
 use crate::args::administration::Running;
 use crate::exit::Exit;
@@ -50,6 +50,11 @@ impl RunningHub {
         let announced = serde_json::from_str(&text)
             .map_err(|_| Failure::usage(format!("{} is not as this version writes it", file.display())))?;
         Ok(Self { announced })
+    }
+
+    /// What it wrote down when it was ready.
+    pub(super) const fn ready(&self) -> &Ready {
+        &self.announced.ready
     }
 
     /// Asks its administration, and gives its answer.

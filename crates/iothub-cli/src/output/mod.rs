@@ -7,3 +7,4 @@ pub(crate) mod incoming;
 pub(crate) mod json;
 pub(crate) mod outcome;
 pub(crate) mod progress;
+pub(crate) mod shell;

@@ -31,6 +31,22 @@ fn certificate(route: &Route, io: &mut Io) -> Result<Option<ClientCertificate>, 
         })
 }
 
+/// A hub in this process is reached directly, by either transport.
+pub(crate) fn refuse_all_but_transport(route: &Route) -> Result<(), Failure> {
+    let given = [
+        ("--proxy", route.proxy.is_some()),
+        ("--gateway", route.gateway.is_some()),
+        ("--port", route.port.is_some()),
+    ];
+    match given.iter().find(|(_, given)| *given) {
+        Some((flag, _)) => Err(Failure::usage(format!(
+            "--local starts a hub of its own, and {flag} leads elsewhere"
+        ))
+        .and("leave one of them out")),
+        None => Ok(()),
+    }
+}
+
 /// Sends a client by the way that the flags say, or else the environment, and signs it in as they say.
 pub(crate) fn apply(
     builder: DeviceClientBuilder,

@@ -11,6 +11,7 @@ use super::pace::Pace;
 use super::supply::Supply;
 use super::{roots, route, secrets};
 use crate::args::device::{Auth, Send};
+use crate::args::route::Carrier;
 use crate::args::{Format, Input};
 use crate::failure::Failure;
 use crate::io::Io;
@@ -21,6 +22,8 @@ pub(crate) struct Sending {
     pub(crate) target: Target,
     /// For the local hub; what else a target is signed in by, it knows.
     pub(crate) auth: Option<Auth>,
+    /// For the local hub too.
+    pub(crate) transport: Carrier,
     pub(crate) batching: Batching,
     pub(crate) pace: Pace,
     /// How many messages there will be, where that is known before.
@@ -70,7 +73,10 @@ impl Sending {
                 )
                 .and("leave --auth x509 and --cert out"));
             }
-            Target::Local => Target::Local,
+            Target::Local => {
+                route::refuse_all_but_transport(&args.route)?;
+                Target::Local
+            }
         };
         let total = args.count.or_else(|| {
             let known = args.jsonl.is_none();
@@ -89,6 +95,7 @@ impl Sending {
         Ok(Self {
             target,
             auth: args.auth,
+            transport: args.route.transport,
             batching: if args.batch { Batching::On } else { Batching::Off },
             pace,
             total,

@@ -383,6 +383,143 @@ fn a_device_or_policy_that_can_not_be_is_usage() {
     run(["--hub", "a.b"]).run().expect_code(2);
 }
 
+/// As `iothub device send` by certificate does, with openssl in no part of it.
+#[cfg(unix)]
+#[test]
+fn devices_come_by_certificate_and_modules_by_key() {
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+    let named = |name: &str| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params
+    };
+    let scratch = tempfile::tempdir().unwrap();
+    let path = |name: &str| scratch.path().join(name).to_str().unwrap().to_owned();
+    let (ca_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let mut ca = named("devices");
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    std::fs::write(path("ca.pem"), ca.self_signed(&ca_key).unwrap().pem()).unwrap();
+    let signed = named("signed")
+        .signed_by(&key, &Issuer::new(ca, &ca_key))
+        .unwrap();
+    let own = named("own").self_signed(&key).unwrap();
+    // Two hashes of the same bytes, by the standard tools' names for them.
+    let thumbprint = iothub_emulator::Thumbprint::sha256(own.der()).to_string();
+    let x509 = format!("own={},{thumbprint}", "0".repeat(40));
+    let module = format!("dev/m={KEY}");
+    let flags = [
+        "-o",
+        "json",
+        "--device",
+        "dev",
+        "--module",
+        &module,
+        "--x509-device",
+        &x509,
+    ];
+    let mut hub = run(flags)
+        .arg("--x509-device")
+        .arg("signed")
+        .arg("--device-ca")
+        .arg(path("ca.pem"))
+        .start();
+    let ready = hub.json();
+    let port = &ready["amqps_port"];
+    let by = |string: String| {
+        iothub(["device", "send", "a"])
+            .env("IOTHUB_CA_FILE", ready["ca"].as_str().unwrap())
+            .env("IOTHUB_DEVICE_CONNECTION_STRING", string)
+    };
+    for (device, certificate) in [("own", own), ("signed", signed)] {
+        let string = ready["devices"][device].as_str().unwrap();
+        assert_eq!(
+            string,
+            format!("HostName=localhost:{port};DeviceId={device};x509=true")
+        );
+        by(string.to_owned())
+            .file("--cert", certificate.pem())
+            .file("--cert-key", key.serialize_pem())
+            .run()
+            .expect_code(0);
+        assert_eq!(hub.json()["device"], device);
+    }
+    by(format!(
+        "HostName=localhost:{port};DeviceId=dev;ModuleId=m;SharedAccessKey={KEY}"
+    ))
+    .run()
+    .expect_code(0);
+    let event = hub.json();
+    assert_eq!((&event["device"], &event["module"]), (&json!("dev"), &json!("m")));
+    stop(hub);
+}
+
+/// The host of a connection string is what SDKs dial, check the certificate for, and write into tokens.
+#[cfg(unix)]
+#[test]
+fn the_hub_answers_to_each_of_its_names() {
+    let mut hub = run([
+        "-o",
+        "json",
+        "--name",
+        "127.0.0.5",
+        "--name",
+        "hub.localhost",
+        "--listen",
+        "127.0.0.1",
+    ])
+    .start();
+    let ready = hub.json();
+    let key = ready["devices"]["myFirstDevice"]
+        .as_str()
+        .unwrap()
+        .split("SharedAccessKey=")
+        .nth(1)
+        .unwrap()
+        .to_owned();
+    let port = &ready["amqps_port"];
+    for host in [
+        "localhost",
+        "127.0.0.1",
+        "tcontehub.azure-devices.net",
+        "hub.localhost",
+    ] {
+        let string = format!("HostName={host}:{port};DeviceId=myFirstDevice;SharedAccessKey={key}");
+        let gateway = "localhost";
+        for auth in ["plain", "cbs"] {
+            let mut send = iothub(["device", "send", host, "--auth", auth])
+                .env("IOTHUB_CA_FILE", ready["ca"].as_str().unwrap())
+                .env("IOTHUB_DEVICE_CONNECTION_STRING", &string);
+            if host.contains('.') && host != "127.0.0.1" {
+                // No resolver knows it.
+                send = send.arg("--gateway").arg(format!("{gateway}:{port}"));
+            }
+            send.run().expect_code(0);
+            assert_eq!(hub.json()["body"], host);
+        }
+    }
+    stop(hub);
+}
+
+#[test]
+fn a_name_or_an_authority_or_a_certified_device_that_can_not_be_is_usage() {
+    let scratch = tempfile::tempdir().unwrap();
+    let empty = scratch.path().join("empty.pem");
+    std::fs::write(&empty, "nothing").unwrap();
+    let empty = empty.to_str().unwrap();
+    for (flags, words) in [
+        (["--device-ca", "/nowhere/ca.pem"], "/nowhere/ca.pem"),
+        (["--device-ca", empty], empty),
+        (["--device-ca", "/"], "/"),
+        (["--x509-device", "dev=12"], "40 hexadecimal digits"),
+        (["--module", "dev"], "DEVICE/MODULE"),
+        (["--module", "nobody/m"], "nobody"),
+        (["--module", "dev/m=c2hvcnQ="], "5 bytes"),
+    ] {
+        run(flags).run().expect_error(2, &[flags[0], words]);
+    }
+    run(["--name", "a b"]).run().expect_code(2);
+}
+
 #[test]
 fn a_tier_and_its_units_must_fit() {
     for flags in [&["--units", "2"][..], &["--tier", "f1", "--units", "2"]] {

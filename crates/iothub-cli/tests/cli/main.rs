@@ -13,4 +13,6 @@ mod secrets;
 mod send;
 #[cfg(unix)]
 mod signals;
+#[cfg(unix)]
+mod surroundings;
 mod ways;

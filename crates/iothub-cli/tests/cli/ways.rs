@@ -91,6 +91,33 @@ fn messages_go_over_a_websocket_and_by_each_way_to_sign_in() {
 }
 
 #[test]
+fn the_local_hub_is_reached_by_either_transport_and_by_no_detour() {
+    for args in [
+        &["--transport", "ws"][..],
+        &["--transport", "amqp"],
+        &["--transport", "ws", "--auth", "cbs"],
+    ] {
+        let ran = iothub(
+            ["device", "send", "--local", "a"]
+                .into_iter()
+                .chain(args.iter().copied()),
+        )
+        .arg("-v")
+        .run()
+        .expect_code(0);
+        assert!(ran.stdout.contains("received "), "{ran:?}");
+    }
+    for (flag, value) in [
+        ("--proxy", "none"),
+        ("--gateway", "localhost"),
+        ("--port", "5671"),
+    ] {
+        let ran = iothub(["device", "send", "--local", "a", flag, value]).run();
+        ran.expect_error(2, &["--local", flag]);
+    }
+}
+
+#[test]
 fn a_certificate_that_can_not_be_used_is_a_usage_error_that_shows_nothing_of_the_key() {
     let hub = Hub::start();
     let other = KeyPair::generate().unwrap().serialize_pem();

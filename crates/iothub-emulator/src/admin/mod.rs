@@ -4,6 +4,7 @@
 //! [`Refusal`].
 
 mod clock;
+mod connecting;
 mod faults;
 mod refusal;
 mod token;
@@ -20,17 +21,19 @@ use tokio::time::timeout;
 
 use self::refusal::Refusal;
 pub(crate) use self::token::AdminToken;
+use crate::emulator::Way;
 use crate::owner::HubHandle;
 
 /// What its owner may ask of a hub.
 pub(crate) struct Admin {
     hub: HubHandle,
     token: AdminToken,
+    way: Way,
 }
 
 impl Admin {
-    pub(crate) const fn new(hub: HubHandle, token: AdminToken) -> Self {
-        Self { hub, token }
+    pub(crate) const fn new(hub: HubHandle, token: AdminToken, way: Way) -> Self {
+        Self { hub, token, way }
     }
 
     /// Whether a path is of the administration, be there something or not.
@@ -55,6 +58,10 @@ impl Admin {
         let path = path.strip_prefix(PREFIX).unwrap_or_default().to_owned();
         let hub = &self.hub;
         match (path.as_str(), request.method().clone()) {
+            ("/connection-string", Method::POST) => {
+                connecting::string(hub, self.way, read(request).await?).await
+            }
+            ("/connection-string", _) => Err(Refusal::Method("POST")),
             ("/clock", Method::GET) => clock::show(hub).await,
             ("/clock", Method::POST) => clock::turn(hub, read(request).await?).await,
             ("/clock", _) => Err(Refusal::Method("GET, POST")),

@@ -5,6 +5,8 @@ use http_body_util::Full;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 
+use iothub_address::AddressError;
+
 use super::{JSON, MAX_BODY};
 use crate::emulator::HubError;
 use crate::fault::FaultError;
@@ -29,6 +31,8 @@ pub(super) enum Refusal {
     Form(serde_json::Error),
     #[error("{0}")]
     Value(&'static str),
+    #[error("no device or module has such a name: {0}")]
+    Name(AddressError),
     #[error(transparent)]
     Hub(HubError),
 }
@@ -54,10 +58,15 @@ impl Refusal {
             Self::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "method"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
             Self::Slow => (StatusCode::REQUEST_TIMEOUT, "slow"),
-            Self::Broken | Self::Form(_) | Self::Value(_) => (StatusCode::BAD_REQUEST, "bad-request"),
+            Self::Broken | Self::Form(_) | Self::Value(_) | Self::Name(_) => {
+                (StatusCode::BAD_REQUEST, "bad-request")
+            }
             Self::Hub(HubError::Fault(FaultError::TooMany)) => (StatusCode::CONFLICT, "too-many"),
             Self::Hub(HubError::Fault(_)) => (StatusCode::BAD_REQUEST, "bad-request"),
             Self::Hub(HubError::Registry(_)) => (StatusCode::NOT_FOUND, "not-found"),
+            Self::Hub(HubError::NoCredential(_) | HubError::NoConnectionString(_)) => {
+                (StatusCode::CONFLICT, "no-connection-string")
+            }
             Self::Hub(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         }
     }

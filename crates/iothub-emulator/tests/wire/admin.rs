@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iothub_emulator::{Emulator, Fault, FaultKind, FaultTime, ManualClock, Timestamp};
+use iothub_emulator::{Authentication, Emulator, Fault, FaultKind, FaultTime, ManualClock, Timestamp};
 use serde_json::{Value, json};
 
 use crate::cbs::{NODE_TYPE, attach_pair, attach_telemetry, put};
@@ -253,6 +253,41 @@ async fn no_more_faults_are_kept_than_a_hub_bears() {
     }
     let (status, body) = owner(&hub, "POST /admin/faults", r#"{"kind":"KillTcp"}"#).await;
     assert_eq!((status, &body["error"]), (409, &json!("too-many")), "{body}");
+}
+
+#[tokio::test]
+async fn what_a_device_connects_with_is_told_to_the_owner() {
+    let hub = hub().await;
+    hub.register_module(device(), "m".parse().unwrap(), None)
+        .await
+        .unwrap();
+    hub.register_device("bare".parse().unwrap(), Authentication::None)
+        .await
+        .unwrap();
+    let port = hub.amqps_address().port();
+    let ask = async |body: &str| owner(&hub, "POST /admin/connection-string", body).await;
+    let (status, body) = ask(r#"{"device":"myFirstDevice"}"#).await;
+    let string = format!("HostName=localhost:{port};DeviceId={DEVICE};SharedAccessKey={KEY}");
+    assert_eq!((status, body), (200, json!({ "connection_string": string })));
+    let (status, body) = ask(r#"{"device":"myFirstDevice","module":"m"}"#).await;
+    let string = body["connection_string"].as_str().unwrap();
+    assert_eq!(status, 200);
+    assert!(string.contains(&format!("DeviceId={DEVICE};ModuleId=m;SharedAccessKey=")));
+    for (body, status, error) in [
+        (r#"{"device":"nobody"}"#, 404, "not-found"),
+        (r#"{"device":"myFirstDevice","module":"n"}"#, 404, "not-found"),
+        (r#"{"device":"bare"}"#, 409, "no-connection-string"),
+        (r#"{"device":"a/b"}"#, 400, "bad-request"),
+        ("{}", 400, "bad-request"),
+    ] {
+        let (answered, answer) = ask(body).await;
+        assert_eq!(
+            (answered, &answer["error"]),
+            (status, &json!(error)),
+            "{body}: {answer}"
+        );
+    }
+    assert_eq!(owner(&hub, "GET /admin/connection-string", "").await.0, 405);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use iothub_emulator::What;
 use iothub_sas::{Signer, UnixTime};
 use serde_amqp::Value as Wire;
 
-use crate::common::{DEVICE, KEY, device_token, hub, key};
+use crate::common::{DEVICE, KEY, builder, device_token, hub, key};
 use crate::messages::{ACCEPTED, REJECTED, events, outcome};
 use crate::raw::*;
 
@@ -201,6 +201,41 @@ pub(crate) fn telemetry(id: u32) -> Vec<u8> {
 }
 
 /// Java and uamqp come by these, with a response or without.
+/// In the token's audience, in the request's own name for it, and in the link's address.
+#[tokio::test]
+async fn each_name_of_the_hub_is_taken_with_and_without_a_port() {
+    let named = builder().extra_names(["hub.example".parse().unwrap()]);
+    let hub = named.start().await.unwrap();
+    for host in [
+        "tcontehub.azure-devices.net",
+        "localhost",
+        "localhost:5671",
+        "127.0.0.1",
+        "127.0.0.1:15671",
+        "[::1]",
+        "[::1]:443",
+        "hub.example",
+        "HUB.Example:5671",
+    ] {
+        let mut raw = Raw::bare(&hub).await;
+        attach_pair(&mut raw).await;
+        let token = sign(KEY, &format!("{host}/devices/{DEVICE}"), LATER);
+        assert_eq!(put(&mut raw, 0, NODE_TYPE, &token).await.0, 200, "{host}");
+        raw.attach(
+            TELEMETRY,
+            "telemetry",
+            &format!("amqps://{host}/devices/{DEVICE}/messages/events"),
+        )
+        .await;
+        raw.expect_past_flows(ATTACH).await;
+        raw.expect(FLOW).await;
+    }
+    let mut raw = Raw::bare(&hub).await;
+    attach_pair(&mut raw).await;
+    let token = sign(KEY, &format!("other.example/devices/{DEVICE}"), LATER);
+    assert_eq!(put(&mut raw, 0, NODE_TYPE, &token).await.0, 401);
+}
+
 #[tokio::test]
 async fn the_mechanisms_without_credentials_let_in_with_any_response() {
     let hub = hub().await;

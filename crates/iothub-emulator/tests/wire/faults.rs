@@ -7,8 +7,9 @@ use iothub_emulator::{CloseReason, Emulator, Fault, FaultError, FaultKind, HubEr
 use serde_amqp::Value as Wire;
 
 use crate::cbs::{NODE_TYPE, TELEMETRY, attach_pair, attach_telemetry, put, put_token, telemetry};
-use crate::common::{DEVICE, device, device_token, hub};
+use crate::common::{DEVICE, builder, device, device_token, hub};
 use crate::messages::{ACCEPTED, REJECTED, events, outcome};
+use crate::principals::at_start;
 use crate::raw::*;
 
 const DETACH_FORCED: &str = "amqp:link:detach-forced";
@@ -277,11 +278,7 @@ async fn a_message_that_asks_for_what_is_no_fault_is_rejected() {
 #[tokio::test]
 async fn a_fault_of_one_device_leaves_others_alone() {
     let other = "other".parse().unwrap();
-    let hub = crate::common::builder()
-        .device(other, None)
-        .start()
-        .await
-        .unwrap();
+    let hub = builder().device(other, None).start().await.unwrap();
     let mut raw = connected(&hub).await;
     let other: iothub_address::DeviceId = "other".parse().unwrap();
     for kind in FaultKind::ALL {
@@ -374,7 +371,8 @@ async fn tokens_are_refused_with_any_status_and_swallowed() {
 
 #[tokio::test]
 async fn outcomes_are_told_late_or_never() {
-    let hub = hub().await;
+    // On a slow machine the real clock would turn by more than the test does.
+    let hub = builder().clock(at_start()).start().await.unwrap();
     let mut raw = connected(&hub).await;
     let by = Duration::from_secs(7);
     let late = Fault::new(FaultKind::DelaySettlement { by }).duration(Duration::from_secs(5));

@@ -1,12 +1,13 @@
 //! The hub that `--local` starts in this process.
 
 use iothub_address::{AmqpUrl, DeviceId, HubHost, HubName, Identity, Node, Resource, Secret, User};
-use iothub_amqp::{DeviceClient, DeviceClientBuilder};
+use iothub_amqp::{DeviceClient, DeviceClientBuilder, Transport};
 use iothub_emulator::{Emulator, Event, Notice, Subscription};
 use rustls_pki_types::CertificateDer;
 
 use crate::args::Format;
 use crate::args::emulator::{DEFAULT_DEVICE, DEFAULT_HUB};
+use crate::args::route::Carrier;
 use crate::failure::Failure;
 use crate::io::Io;
 use crate::output::event;
@@ -20,14 +21,17 @@ pub(super) struct LocalHub {
 
 impl LocalHub {
     /// Starts it, and says on standard error by which address its device will come.
-    pub(super) async fn start(io: &mut Io) -> Result<(DeviceClientBuilder, Self), Failure> {
+    pub(super) async fn start(
+        transport: Carrier,
+        io: &mut Io,
+    ) -> Result<(DeviceClientBuilder, Self), Failure> {
         let hub = HubName::parse(DEFAULT_HUB).map_err(|error| broken(&error))?;
         let device = DeviceId::parse(DEFAULT_DEVICE).map_err(|error| broken(&error))?;
         let key = secrets::random_key()?;
         let keys = iothub_emulator::Keys::new(key.clone(), secrets::random_key()?);
         let starting = Emulator::builder()
             .hub(hub.clone())
-            .https_port(None)
+            .https_port((transport == Carrier::Ws).then_some(0))
             .device(device.clone(), keys)
             .start();
         let emulator = starting.await.map_err(|error| broken(&error))?;
@@ -44,6 +48,10 @@ impl LocalHub {
 
         let root = CertificateDer::from(emulator.root_certificate_der().to_vec());
         let builder = DeviceClient::at(&url)?.root_certificate(root);
+        let builder = match emulator.https_address() {
+            Some(https) => builder.transport(Transport::WebSocket).port(https.port()),
+            None => builder,
+        };
         let received = emulator.journal().subscribe();
         Ok((builder, Self { emulator, received }))
     }
