@@ -202,6 +202,10 @@ impl Grant {
                 | (FaultKind::KillAmqpCbsLinkResp, Self::TokenReplies)
                 | (FaultKind::KillAmqpD2cLink, Self::Telemetry(_))
                 | (FaultKind::KillAmqpC2dLink, Self::CloudToDevice(_))
+                | (FaultKind::KillAmqpTwinLinkReq, Self::TwinRequests(_))
+                | (FaultKind::KillAmqpTwinLinkResp, Self::TwinReplies(_))
+                | (FaultKind::KillAmqpMethodReqLink, Self::MethodCalls(_))
+                | (FaultKind::KillAmqpMethodRespLink, Self::MethodReplies(_))
         )
     }
 }
