@@ -41,7 +41,11 @@ def node_sends_what_it_can_say(world, way):
     expect("message-id", system["message-id"], "m-1")
     # An id that looks like a uuid is one on the wire (AMQP 1.0 section 1.6.24).
     expect("correlation-id", system["correlation-id"], {"uuid": message["correlation_id"]})
-    expect("content-type and -encoding", (system["content-type"], system["content-encoding"]), ("application/json", "utf-8"))
+    expect(
+        "content-type and -encoding",
+        (system["content-type"], system["content-encoding"]),
+        ("application/json", "utf-8"),
+    )
     expect("absolute-expiry-time", system["absolute-expiry-time"], {"timestamp": 2_000_000_000_000})
     interface = event["annotations"]["iothub-interface-id"]
     expect("the mark of a security message", interface, "urn:azureiot:Security:SecurityAgent:1")

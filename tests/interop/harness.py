@@ -119,9 +119,10 @@ class Process:
 class Run:
     """All cases of one run: its folder, its network, the programs under test, and the hub that some cases share."""
 
-    def __init__(self, iothub, hub_program, work, own_network):
+    def __init__(self, iothub, hub_program, client_program, work, own_network):
         self.iothub = iothub
         self.hub_program = hub_program
+        self.client_program = client_program
         self.work = work
         self.own_network = own_network
         self.program_hub = None
@@ -180,7 +181,7 @@ class World:
         return self.run.folder(name)
 
     def hub(self):
-        """`iothub emulator run`, one for the cases in turn: started by the first that needs it, and anew after one failed."""
+        """`iothub emulator run`, one for the cases in turn: begun by the first of them, and anew after one failed."""
         self.at_program_hub = True
         if self.run.program_hub is None:
             self.run.program_hub = Hub(self.run)
@@ -274,7 +275,7 @@ class Listener:
 
     def __init__(self, world, user, password):
         self.folder = world.folder("listener")
-        self.ca, certificate, key = self._certificate()
+        self.ca, certificate, key = server_certificate(self.folder)
         self.process = world.start(
             "proton_listen",
             [sys.executable, HERE / "peers" / "proton_listen.py"],
@@ -284,7 +285,7 @@ class Listener:
                     "port": 0,
                     "certificate": str(certificate),
                     "key": str(key),
-                    "sasl_dir": str(self._password_file(user, password)),
+                    "sasl_dir": str(password_file(self.folder, user, password)),
                     "messages": 1,
                     "timeout_s": ENDS_WITHIN_S,
                 }
@@ -296,33 +297,35 @@ class Listener:
     def message(self):
         return self.process.json_line(10)
 
-    def _certificate(self):
-        """A CA and a leaf of it for `localhost`: rustls takes no CA certificate as a server's own."""
-        ca, ca_key = self.folder / "ca.pem", self.folder / "ca.key"
-        leaf, leaf_key = self.folder / "leaf.pem", self.folder / "leaf.key"
-        new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-        new += ["-nodes", "-days", "2"]
-        run(*new, "-keyout", ca_key, "-out", ca, "-subj", "/CN=interop CA")
-        signed = ["-CA", ca, "-CAkey", ca_key, "-keyout", leaf_key, "-out", leaf, "-subj", "/CN=localhost"]
-        extensions = ["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"]
-        run(*new, *signed, *extensions)
-        return ca, leaf, leaf_key
 
-    def _password_file(self, user, password):
-        """Cyrus SASL checks PLAIN against its own small database, which needs no daemon.
+def server_certificate(folder):
+    """A CA and a leaf of it for `localhost`: rustls takes no CA certificate as a server's own."""
+    ca, ca_key = folder / "ca.pem", folder / "ca.key"
+    leaf, leaf_key = folder / "leaf.pem", folder / "leaf.key"
+    new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    new += ["-nodes", "-days", "2"]
+    run(*new, "-keyout", ca_key, "-out", ca, "-subj", "/CN=interop CA")
+    signed = ["-CA", ca, "-CAkey", ca_key, "-keyout", leaf_key, "-out", leaf, "-subj", "/CN=localhost"]
+    extensions = ["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"]
+    run(*new, *signed, *extensions)
+    return ca, leaf, leaf_key
 
-        A user name with "@" is a name and a realm to Cyrus, so `DEVICE@sas.HUB` is stored as DEVICE in the realm
-        `sas.HUB`. The password goes in by stdin.
-        """
-        folder = self.folder / "sasl"
-        folder.mkdir()
-        database = folder / "users"
-        (folder / "proton-server.conf").write_text(
-            f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {database}\nmech_list: PLAIN\n"
-        )
-        name, realm = user.split("@")
-        run("saslpasswd2", "-p", "-c", "-f", database, "-u", realm, name, stdin=password)
-        return folder
+
+def password_file(folder, user, password):
+    """Cyrus SASL checks PLAIN against its own small database, which needs no daemon.
+
+    A user name with "@" is a name and a realm to Cyrus, so `DEVICE@sas.HUB` is stored as DEVICE in the realm
+    `sas.HUB`. The password goes in by stdin.
+    """
+    folder = folder / "sasl"
+    folder.mkdir()
+    database = folder / "users"
+    (folder / "proton-server.conf").write_text(
+        f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {database}\nmech_list: PLAIN\n"
+    )
+    name, realm = user.split("@")
+    run("saslpasswd2", "-p", "-c", "-f", database, "-u", realm, name, stdin=password)
+    return folder
 
 
 def url_of(user, token, place, device=DEVICE):

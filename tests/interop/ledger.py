@@ -20,7 +20,7 @@ class Gap:
         if trouble is None:
             return "failed", f"FAIL {self.case} has passed: the gap {self.id} is closed, so take it out of the ledger"
         if self.fails_with not in trouble:
-            return "failed", f"FAIL {self.case} {trouble}: this is not the gap {self.id}, which fails with {self.fails_with!r}"
+            return "failed", f"FAIL {self.case} {trouble}: not the gap {self.id}, which fails with {self.fails_with!r}"
         return "gap", f"gap {self.case} {self.id}: {self.reason}"
 
 

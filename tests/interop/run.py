@@ -39,7 +39,8 @@ def main():
     if not chosen:
         print(f"no case is named *{options.only}*; there are:", *CASES, sep="\n  ", file=sys.stderr)
         return 2
-    run = Run(options.iothub.resolve(), options.hub.resolve(), options.work.resolve(), options.network == "own")
+    programs = [path.resolve() for path in (options.iothub, options.hub, options.client)]
+    run = Run(*programs, options.work.resolve(), options.network == "own")
     in_turn = [name for name in chosen if name in IN_TURN]
     beside = [name for name in chosen if name not in IN_TURN]
     try:
@@ -62,14 +63,15 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--iothub", type=Path, help="the binary under test")
     parser.add_argument("--hub", type=Path, help="the program that hosts the emulator as a library")
+    parser.add_argument("--client", type=Path, help="the program that hosts the client as a library")
     parser.add_argument("--work", type=Path, help="a folder of this run's own; emptied first")
     parser.add_argument("--ledger", type=Path, default=Path(__file__).parents[1] / "ledger.toml", help="the known gaps")
     parser.add_argument("--network", choices=["own", "shared"], default="shared", help="own: a new namespace, all ports free")
     parser.add_argument("--check-network", action="store_true", help="only see whether this is an own network that serves")
     parser.add_argument("--only", default="", metavar="SUBSTRING", help="only the cases whose name has it")
     options = parser.parse_args()
-    if not options.check_network and not (options.iothub and options.hub and options.work):
-        parser.error("--iothub, --hub and --work are needed")
+    if not options.check_network and not (options.iothub and options.hub and options.client and options.work):
+        parser.error("--iothub, --hub, --client and --work are needed")
     return options
 
 

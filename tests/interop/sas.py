@@ -12,8 +12,13 @@ from urllib.parse import quote
 
 
 def sign(key_base64, host, device, lifetime_s=3600):
-    resource = quote(f"{host}/devices/{device}", safe="")
+    return sign_resource(key_base64, quote(f"{host}/devices/{device}", safe=""), lifetime_s)
+
+
+def sign_resource(key_base64, resource, lifetime_s=3600, policy=None):
+    """`resource` as it stands in the token: what is signed is what is written."""
     expiry = int(time.time()) + lifetime_s
     mac = hmac.new(base64.b64decode(key_base64), f"{resource}\n{expiry}".encode(), hashlib.sha256).digest()
     signature = quote(base64.b64encode(mac), safe="")
-    return f"SharedAccessSignature sr={resource}&sig={signature}&se={expiry}"
+    of_policy = f"&skn={policy}" if policy else ""
+    return f"SharedAccessSignature sr={resource}&sig={signature}&se={expiry}{of_policy}"

@@ -39,12 +39,14 @@ pub(crate) fn run(mut args: Args) -> Result<String, Failure> {
         shell::root().join("tests/interop/install.sh"),
     ))?;
     let iothub = build(&["--release", "--package", "iothub-cli"], "iothub")?;
-    // The library under test in a program of the cases: built as all tests are, so that little of it is built anew.
-    let hub = build(&["--package", "iothub-tests", "--bins"], "interop-hub")?;
+    // The libraries under test in programs of the cases: built as all tests are, so that little of it is built anew.
+    let [hub, client] = ["interop-hub", "interop-client"]
+        .map(|name| build(&["--package", "iothub-tests", "--bin", name], name));
     let namespace = if shared { None } else { namespace() };
 
     let mut runner = runner(namespace.unwrap_or_default());
-    runner.arg("--iothub").arg(iothub).arg("--hub").arg(hub);
+    runner.arg("--iothub").arg(iothub);
+    runner.arg("--hub").arg(hub?).arg("--client").arg(client?);
     runner.args(["--work", WORK]);
     runner.args(["--network", if namespace.is_some() { "own" } else { "shared" }]);
     runner.args(only.iter().flat_map(|substring| ["--only", substring]));

@@ -3,7 +3,7 @@
 //
 // stdin:  one JSON object a line. The first says how to be made:
 //         {"transport": "tcp" | "ws", "module": false,
-//          "connection_string" | "token": a shared access signature | "key": {"connection_string", "ttl_s", "margin_s"},
+//          "connection_string" | "token": a signature | "key": {"connection_string", "ttl_s", "margin_s"},
 //          "cert", "key_pem", "retry": true}
 //         Each other is an order: {"do": "open" | …} with what the functions below take. The end of stdin closes.
 // stdout: for each order, when it is done, {"did": …, "error": null | the error's class, …}; and as they come
@@ -36,7 +36,7 @@ function make(job) {
     client.setRetryPolicy(new NoRetry());
   }
   client.on('error', (error) => say({ saw: 'error', error: error.name }));
-  client.on('disconnect', (how) => say({ saw: 'disconnect', error: how && how.transportObj ? how.transportObj.name : null }));
+  client.on('disconnect', ({ transportObj: error }) => say({ saw: 'disconnect', error: error ? error.name : null }));
   return job.cert ? client.setOptions({ cert: job.cert, key: job.key_pem }) : Promise.resolve();
 }
 
@@ -46,6 +46,8 @@ const orders = {
   send: (order) => client.sendEvent(messageOf(order.message)),
 
   output: (order) => client.sendOutputEvent(order.output, messageOf(order.message)),
+
+  batch: (order) => client.sendEventBatch(order.messages.map(messageOf)),
 
   async burst(order) {
     let accepted = 0;
@@ -113,6 +115,7 @@ function messageOf(wanted) {
     correlation_id: 'correlationId',
     content_type: 'contentType',
     content_encoding: 'contentEncoding',
+    user_id: 'userId',
     to: 'to',
     expiry: 'expiryTimeUtc',
   };

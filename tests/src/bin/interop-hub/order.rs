@@ -5,7 +5,7 @@ use std::time::Duration;
 use iothub_address::{DeviceId, Identity};
 use iothub_emulator::{
     Ack, CloseReason, CloudMessage, Emulator, Event, Fault, FaultKind, Feedback, MethodCall, Notice, Status,
-    Subscription,
+    Subscription, What,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -78,6 +78,11 @@ pub(crate) enum Order {
     },
     /// What happened at the door so far, a text each.
     Activity,
+    /// Waits until so many have come in all, and those were let in.
+    AwaitConnections {
+        count: usize,
+        within_s: u64,
+    },
 }
 
 /// A cloud-to-device message.
@@ -202,6 +207,10 @@ impl Desk {
                 hub.turn_clock(Duration::from_secs(by_s)).await?;
                 done()
             }
+            Order::AwaitConnections { count, within_s } => {
+                timeout(Duration::from_secs(within_s), let_in(hub, count)).await?;
+                done()
+            }
             Order::Activity => {
                 let happened = hub.activity().snapshot();
                 json!({"activity": happened.iter().map(|activity| activity.what.to_string()).collect::<Vec<_>>()})
@@ -239,6 +248,20 @@ impl Message {
             message = message.expires(now + Duration::from_secs(seconds));
         }
         Ok(message)
+    }
+}
+
+async fn let_in(hub: &Emulator, count: usize) {
+    let mut activity = hub.activity().subscribe_from_start();
+    let mut connections = std::collections::BTreeSet::new();
+    while connections.len() < count {
+        match activity.next().await {
+            Some(Notice::Entry(happened)) if matches!(happened.what, What::Authenticated { .. }) => {
+                connections.insert(happened.connection);
+            }
+            Some(_) => {}
+            None => return,
+        }
     }
 }
 

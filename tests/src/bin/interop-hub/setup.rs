@@ -29,6 +29,9 @@ pub(crate) struct Setup {
     tier: Option<String>,
     max_delivery_count: Option<u8>,
     lock_s: Option<u64>,
+    /// Shared access policies by name and primary key, base64.
+    #[serde(default)]
+    policies: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -50,6 +53,9 @@ impl Setup {
             .cloud_to_device(cloud_to_device);
         for file in self.device_ca {
             builder = builder.device_authority(file);
+        }
+        for (name, key) in self.policies {
+            builder = builder.policy(name.parse()?, SharedKey::from_base64(&key)?);
         }
         if let Some(seconds) = self.token_grace_s {
             builder = builder.token_grace(Duration::from_secs(seconds));
