@@ -12,14 +12,14 @@ fuzz what parses, with libFuzzer
 usage: cargo xtask fuzz [--minutes N] [TARGET]...
 
   --minutes N  how long, all targets at once; default 5
-  TARGET       url, connection_string, node, token, frame; default all
+  TARGET       url, connection_string, node, token, frame, connection; default all
 
 Builds with coverage for libFuzzer by the stable compiler (it takes a C++ compiler too), starts from the corpus in
 fuzz/corpus, and keeps what is new in fuzz/work. Without sanitizers: the code is safe Rust, so a finding is a panic, a
 hang of over 10 s, or more than 2 GiB. An input that finds something is left in fuzz/artifacts; add it to the corpus,
 which plain tests replay.";
 
-const TARGETS: [&str; 5] = ["url", "connection_string", "node", "token", "frame"];
+const TARGETS: [&str; 6] = ["url", "connection_string", "node", "token", "frame", "connection"];
 const DEFAULT_MINUTES: &str = "5";
 
 pub(crate) fn run(mut args: Args) -> Result<String, Failure> {

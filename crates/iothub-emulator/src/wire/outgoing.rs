@@ -4,6 +4,9 @@
 //! outcome that the client has not settled before anyone could say what became of it. So the frames are watched
 //! as they pass, and what the engine does not say is said here.
 //!
+//! The engine keeps flows for a link that it does not have, without bound, for one that might still come; so they are
+//! not shown to it once the link is over, nor when there are too many before it is.
+//!
 //! Bounds: a link that the client receives over for each that it attached ([`MAX_LINKS`](super::MAX_LINKS)), and a
 //! delivery for each that it has not settled; a link stops at [`MAX_UNSETTLED`](super::MAX_UNSETTLED).
 
@@ -16,7 +19,7 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 
 use super::performative::{self, Kind, Performative};
-use super::translate::put_frame;
+use super::translate::{mark, put_frame};
 use crate::hub::Credit;
 
 /// Of one connection; clones are the same.
@@ -49,6 +52,9 @@ struct Table {
 struct Session {
     /// Links that the client receives over, by its handle.
     links: HashMap<u32, Link>,
+    /// All that the client has attached, by its handle.
+    halves: HashMap<u32, Half>,
+    /// Its handles by their links' names, with the role behind.
     names: HashMap<Vec<u8>, u32>,
     /// The client's handle by ours.
     handles: HashMap<u32, u32>,
@@ -60,9 +66,24 @@ struct Session {
 }
 
 #[derive(Debug)]
+struct Half {
+    name: Vec<u8>,
+    stage: Stage,
+}
+
+/// How far the client's attach has come.
+#[derive(Debug)]
+enum Stage {
+    /// We have not answered it, and so many flows have come.
+    Early(u32),
+    Answered,
+    /// We have detached, and the client has not.
+    Over,
+}
+
+#[derive(Debug)]
 struct Link {
     number: u64,
-    name: Vec<u8>,
     /// The client settles only once we have (rcv-settle-mode second).
     second: bool,
     /// §2.6.7, as it stands in the frames that have passed.
@@ -147,7 +168,7 @@ impl Outgoing {
                     table.channels.retain(|_, theirs| *theirs != channel);
                 }
             }
-            Kind::Attach if frame.is_true(ATTACH_ROLE) => self.attach(channel, frame),
+            Kind::Attach => self.attach(channel, frame),
             Kind::Detach => {
                 if let (Some(handle), Some(session)) =
                     (frame.uint(0), self.table().sessions.get_mut(&channel))
@@ -155,7 +176,7 @@ impl Outgoing {
                     session.detach(handle);
                 }
             }
-            Kind::Flow => self.flow(channel, frame),
+            Kind::Flow => return self.flow(channel, frame),
             Kind::Disposition => return self.disposition(channel, frame),
             _ => {}
         }
@@ -171,11 +192,17 @@ impl Outgoing {
         let Some(session) = table.sessions.get_mut(&channel) else {
             return;
         };
-        let name = fields.first().map(|name| text(name).to_vec()).unwrap_or_default();
+        let receives = frame.is_true(ATTACH_ROLE);
+        let mut name = fields.first().map(|name| text(name).to_vec()).unwrap_or_default();
+        name.push(mark(receives));
         session.names.insert(name.clone(), handle);
+        let stage = Stage::Early(0);
+        session.halves.insert(handle, Half { name, stage });
+        if !receives {
+            return;
+        }
         let link = Link {
             number,
-            name,
             second: matches!(fields.get(ATTACH_RCV_SETTLE_MODE), Some([0x50, 1])),
             delivery_count: 0,
             sent: 0,
@@ -185,26 +212,25 @@ impl Outgoing {
         session.links.insert(handle, link);
     }
 
-    fn flow(&self, channel: u16, frame: &Performative<'_>) {
+    fn flow(&self, channel: u16, frame: &Performative<'_>) -> Option<BytesMut> {
         let mut table = self.table();
-        let session = table.sessions.get_mut(&channel);
-        let Some(link) = session
-            .zip(frame.uint(4))
-            .and_then(|(session, handle)| session.links.get_mut(&handle))
-        else {
-            return;
-        };
-        let Some(granted) = frame.uint(6) else { return };
-        // A client that has not seen our attach yet does not know where the count begins; it begins at 0.
-        let limit = frame.uint(5).unwrap_or(0).wrapping_add(granted);
-        let drained = frame.is_true(8);
-        let left = limit.wrapping_sub(link.delivery_count);
-        let left = if drained || left > u32::MAX / 2 { 0 } else { left };
-        link.credit = Credit {
-            seen: link.sent,
-            granted: left,
-        };
-        link.changed.notify_one();
+        let session = table.sessions.get_mut(&channel)?;
+        let handle = frame.uint(4)?;
+        session.credit(handle, frame);
+        match &mut session.halves.get_mut(&handle)?.stage {
+            Stage::Answered => return None,
+            Stage::Early(flows) if *flows < MAX_EARLY_FLOWS => {
+                *flows += 1;
+                return None;
+            }
+            Stage::Early(_) | Stage::Over => {}
+        }
+        // What it says of the session still counts.
+        let mut fields = frame.fields()?;
+        fields.truncate(FLOW_SESSION_FIELDS);
+        let mut flow = BytesMut::new();
+        performative::put(&mut flow, Kind::Flow, &fields);
+        Some(flow)
     }
 
     /// An outcome that the client has not settled is given to the engine as if it had: the engine answers such too
@@ -273,8 +299,11 @@ impl Outgoing {
             }
             Kind::Detach => {
                 let mut table = self.table();
-                if let (Some(handle), Some(session)) = (frame.uint(0), table.session(channel)) {
-                    session.handles.remove(&handle);
+                if let (Some(handle), Some(session)) = (frame.uint(0), table.session(channel))
+                    && let Some(theirs) = session.handles.remove(&handle)
+                    && let Some(half) = session.halves.get_mut(&theirs)
+                {
+                    half.stage = Stage::Over;
                 }
             }
             Kind::End => {
@@ -304,7 +333,8 @@ impl Outgoing {
         }
     }
 
-    /// Our attach of a link of this name is about to go; gives whether the client wants to settle second.
+    /// Our attach of a link of this name, with the role behind it, is about to go; gives whether the client wants to
+    /// settle second.
     pub(super) fn attached(&self, channel: u16, name: &[u8], handle: Option<u32>) -> bool {
         let mut table = self.table();
         let (Some(session), Some(handle)) = (table.session(channel), handle) else {
@@ -314,6 +344,9 @@ impl Outgoing {
             return false;
         };
         session.handles.insert(handle, theirs);
+        if let Some(half) = session.halves.get_mut(&theirs) {
+            half.stage = Stage::Answered;
+        }
         session.links.get(&theirs).is_some_and(|link| link.second)
     }
 
@@ -412,13 +445,31 @@ impl Table {
 
 impl Session {
     fn detach(&mut self, handle: u32) {
-        let Some(link) = self.links.remove(&handle) else {
+        if let Some(half) = self.halves.remove(&handle)
+            && self.names.get(&half.name) == Some(&handle)
+        {
+            self.names.remove(&half.name);
+        }
+        if self.links.remove(&handle).is_some() {
+            self.deliveries.retain(|_, delivery| delivery.handle != handle);
+        }
+    }
+
+    /// Notes how much the client takes over a link, as a flow says.
+    fn credit(&mut self, handle: u32, flow: &Performative<'_>) {
+        let (Some(link), Some(granted)) = (self.links.get_mut(&handle), flow.uint(6)) else {
             return;
         };
-        if self.names.get(&link.name) == Some(&handle) {
-            self.names.remove(&link.name);
-        }
-        self.deliveries.retain(|_, delivery| delivery.handle != handle);
+        // A client that has not seen our attach yet does not know where the count begins; it begins at 0.
+        let limit = flow.uint(5).unwrap_or(0).wrapping_add(granted);
+        let drained = flow.is_true(8);
+        let left = limit.wrapping_sub(link.delivery_count);
+        let left = if drained || left > u32::MAX / 2 { 0 } else { left };
+        link.credit = Credit {
+            seen: link.sent,
+            granted: left,
+        };
+        link.changed.notify_one();
     }
 }
 
@@ -539,6 +590,10 @@ const OUTCOMES: [&str; 4] = [
     "amqp:released:list",
     "amqp:modified:list",
 ];
+/// The most flows that a client may send for a link before it has our answer; what more say of the link is not heard.
+const MAX_EARLY_FLOWS: u32 = 16;
+/// The windows; what stands behind them is of a link.
+const FLOW_SESSION_FIELDS: usize = 4;
 const ATTACH_ROLE: usize = 2;
 const ATTACH_RCV_SETTLE_MODE: usize = 4;
 const TRUE: &[u8] = &[0x41];

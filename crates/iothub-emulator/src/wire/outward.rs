@@ -117,7 +117,6 @@ impl Outward {
             Kind::Attach => {
                 let fields = performative.fields().unwrap_or_default();
                 let name = fields.first().copied().map(outgoing::text).unwrap_or_default();
-                let name = name.split_last().map_or(name, |(_, name)| name);
                 let second = self.outgoing.attached(channel, name, performative.uint(1));
                 put_whole(&mut whole, &performative, &Edit { second, tag: None });
             }

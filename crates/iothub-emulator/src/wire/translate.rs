@@ -349,17 +349,16 @@ fn put_weighed(out: &mut BytesMut, attach: &Performative<'_>) {
     const ROLE: usize = 2;
     const MAX_MESSAGE_SIZE: usize = 10;
     let Some(mut fields) = attach.fields() else { return };
-    let (Some([0xa1, _, name @ ..] | [0xb1, _, _, _, _, name @ ..]), role) =
+    let (Some([0xa1, _, name @ ..] | [0xb1, _, _, _, _, name @ ..]), receives) =
         (fields.get(NAME).copied(), attach.is_true(ROLE))
     else {
         return;
     };
-    let role = if role { RECEIVER } else { SENDER };
     let mut named = BytesMut::with_capacity(name.len() + 6);
     named.put_u8(0xb1);
     named.put_u32(u32::try_from(name.len() + 1).unwrap_or(u32::MAX));
     named.put_slice(name);
-    named.put_u8(role);
+    named.put_u8(mark(receives));
     let mut weight = BytesMut::with_capacity(9);
     weight.put_u8(0x80); // ulong
     weight.put_u64(attach.weight() as u64);
@@ -400,9 +399,10 @@ const DATA_SECTION: usize = 8;
 const GROWTH: usize = 48;
 const _: () = assert!(GROWTH >= DATA_SECTION);
 
-/// Behind a link's name.
-const SENDER: u8 = b's';
-const RECEIVER: u8 = b'r';
+/// What stands behind a link's name.
+pub(super) const fn mark(receives: bool) -> u8 {
+    if receives { b'r' } else { b's' }
+}
 
 #[cfg(test)]
 #[path = "translate_tests.rs"]

@@ -130,6 +130,40 @@ fn begins_that_grow_in_memory_wait_until_they_are_looked_at() {
     assert!(bytes < CONNECTION, "{bytes} bytes");
 }
 
+/// The engine would keep each for a link that might still come.
+#[test]
+fn flows_for_a_link_that_is_over_or_not_there_yet_take_no_room() {
+    let flow = |handle| {
+        let fields = [
+            uint(0),
+            uint(5000),
+            uint(0),
+            uint(5000),
+            uint(handle),
+            uint(0),
+            uint(1),
+        ];
+        frame(0, FLOW, &fields, b"")
+    };
+    let bytes = measure(|hub| async move {
+        let mut witness = attached(&hub).await;
+        let mut hostile = begun(&hub).await;
+        // It never answers the hub's detach.
+        hostile.attach(0, "refused", "nowhere").await;
+        assert_eq!(hostile.refusal().await.0, "amqp:not-found");
+        for _ in 0..50 {
+            hostile.send(&flow(0).repeat(1000)).await;
+        }
+        // Before the hub can have answered.
+        let early = [attach(0, 1, "granted", &events_address()), flow(1).repeat(1000)].concat();
+        hostile.send(&early).await;
+        hostile.expect_past_flows(ATTACH).await;
+        assert_served(&mut witness, 0).await;
+    });
+    println!("{bytes} bytes for flows");
+    assert!(bytes < 4 * MIB, "{bytes} bytes");
+}
+
 /// As wide as a disposition may be: wider ones end the connection (see `hostile` over sockets).
 #[test]
 fn wide_dispositions_of_nothing_cost_their_client_alone() {
