@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::clock::Timestamp;
-use crate::hub::{Ack, Body, Message, MessageId, Properties, Value};
+use crate::hub::{Ack, Body, INPUT_NAME, Message, MessageId, Properties, Value};
 
 /// A message for a device or module.
 ///
@@ -77,6 +77,11 @@ impl CloudMessage {
     /// With all system properties as they stand here.
     pub fn properties(mut self, properties: Properties) -> Self {
         self.0.properties = properties;
+        self
+    }
+
+    pub(crate) fn for_input(mut self, input: String) -> Self {
+        self.0.annotations = vec![(INPUT_NAME.to_owned(), Value::String(input))];
         self
     }
 

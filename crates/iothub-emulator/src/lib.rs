@@ -34,10 +34,10 @@ pub use fault::{
 };
 pub use feed::{Feed, Notice, Subscription};
 pub use hub::{
-    Ack, Activity, AuthFailure, AuthMethod, Authentication, Body, CloudToDevice, Event, Fate, Feedback, Keys,
-    LogLimits, MailboxError, Message, MessageId, MethodError, MethodResponse, NoThumbprint, Properties,
-    RegistryError, Rights, Scope, Sender, Source, Status, Thumbprint, Thumbprints, Tier, Twin, TwinError,
-    Value, What,
+    Ack, Activity, AuthFailure, AuthMethod, Authentication, Body, CloudToDevice, ConnectionState, Event,
+    Fate, Feedback, Keys, LogLimits, MailboxError, Message, MessageId, MethodError, MethodResponse,
+    NoThumbprint, Presence, Properties, RegistryError, Rights, Scope, Sender, Source, Status, Thumbprint,
+    Thumbprints, Tier, Twin, TwinError, Value, What,
 };
 pub use method_call::MethodCall;
 pub use random::NoRandomness;

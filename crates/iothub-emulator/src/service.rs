@@ -1,11 +1,11 @@
 //! What a service does with a hub, from within its process.
 
-use iothub_address::Identity;
+use iothub_address::{DeviceId, Identity, ModuleId};
 
 use crate::cloud_message::CloudMessage;
 use crate::emulator::{Emulator, HubError};
 use crate::feed::Feed;
-use crate::hub::{Feedback, Hub, MethodResponse, Twin};
+use crate::hub::{Feedback, Hub, MethodResponse, Presence, Twin};
 use crate::method_call::MethodCall;
 
 impl Emulator {
@@ -30,6 +30,28 @@ impl Emulator {
         let message = message.into_message();
         let work = move |hub: &mut Hub, now| hub.send_to_device(&identity, message, now);
         Ok(self.handle().run(work).await??)
+    }
+
+    /// As [`send_to_device`](Self::send_to_device), for one of a module's inputs: what an Edge hub does with a message that
+    /// a route brings there. The module finds the input's name in the annotation `x-opt-input-name`.
+    ///
+    /// # Errors
+    /// As [`send_to_device`](Self::send_to_device).
+    ///
+    /// # Delivery
+    /// As [`send_to_device`](Self::send_to_device): inputs share the module's mailbox.
+    ///
+    /// # Cancel safety
+    /// When dropped, the message may have been put.
+    pub async fn send_to_input(
+        &self,
+        device: DeviceId,
+        module: ModuleId,
+        input: impl Into<String>,
+        message: CloudMessage,
+    ) -> Result<(), HubError> {
+        self.send_to_device(Identity::Module(device, module), message.for_input(input.into()))
+            .await
     }
 
     /// Takes all messages out of the mailbox of a device or module, also those that it has and has not settled.
@@ -81,6 +103,15 @@ impl Emulator {
     ) -> Result<MethodResponse, HubError> {
         let answer = self.handle().call_method(identity.into(), call.into_call());
         Ok(answer.await??)
+    }
+
+    /// Whether a device or module is there, and since when.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotFound`](crate::RegistryError::NotFound).
+    pub async fn presence(&self, identity: impl Into<Identity>) -> Result<Presence, HubError> {
+        let identity = identity.into();
+        Ok(self.handle().run(move |hub, _| hub.presence(&identity)).await??)
     }
 
     /// The twin of a device or module.

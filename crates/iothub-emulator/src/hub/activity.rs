@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use iothub_address::Identity;
+
 use super::authentication::AuthFailure;
 use super::thumbprint::Thumbprint;
 use crate::clock::Timestamp;
@@ -57,6 +59,13 @@ pub enum What {
         /// The identity, or `policy NAME`.
         principal: String,
     },
+    /// The device or module has come on another connection, which takes its place.
+    TakenOver {
+        /// Whose links have ended here.
+        identity: Identity,
+        /// The number of the other connection.
+        by: u64,
+    },
     /// A fault that was injected struck it.
     Struck {
         /// Which.
@@ -91,6 +100,7 @@ impl fmt::Display for What {
             Self::ShowedCertificate { thumbprint } => write!(f, "showed certificate {thumbprint}"),
             Self::Refused(why) => write!(f, "was refused: {why}"),
             Self::Expired { principal } => write!(f, "is {principal} no longer: the token has expired"),
+            Self::TakenOver { identity, by } => write!(f, "is {identity} no longer: #{by} is"),
             Self::Struck { fault } => write!(f, "is struck by {fault}"),
             Self::LinkRefused { address, condition } => write!(f, "was refused {address:?}: {condition}"),
             Self::Gone { why } => write!(f, "is gone: {why}"),

@@ -10,6 +10,7 @@ use super::command::{ConnectionId, Credit, Effect, Grant, LinkId, Parcel};
 use super::feedback::{Ack, Feedback};
 use super::mailbox::{CloudToDevice, Left, LockToken, Mailbox, Outcome, Waiting};
 use super::message::{Message, MessageId};
+use super::presence::RECEIVER_TAKEN;
 use super::refusal::{Condition, Refusal, code};
 use super::ring::SharedRing;
 use super::unique::{Unique, guid_text, uuid_text};
@@ -162,7 +163,7 @@ impl Hub {
         };
         let before = self.cloud_to_device.receivers.insert(identity.clone(), receiver);
         if let Some(before) = before {
-            let text = "Another AMQP Client has opened a Receive Link".to_owned();
+            let text = RECEIVER_TAKEN.to_owned();
             let refusal =
                 self.refusals
                     .refuse(Condition::LinkStolen, code::CLOSED_ON_NEW_CONNECTION, text, now);
@@ -213,6 +214,7 @@ impl Hub {
         let Some(Ok(left)) = settled else {
             return Err(self.lock_lost(now));
         };
+        self.active(&identity, now);
         self.tell_fates(&identity, left, now);
         self.deliver(&identity, now);
         Ok(())
@@ -231,6 +233,7 @@ impl Hub {
     /// can go.
     fn deliver(&mut self, identity: &Identity, now: Timestamp) {
         let mut done = Vec::new();
+        let mut sent = false;
         let state = &mut self.cloud_to_device;
         let settings = state.settings;
         if let Some(receiver) = state.receivers.get_mut(identity)
@@ -243,6 +246,7 @@ impl Hub {
                     break;
                 };
                 receiver.sent += 1;
+                sent = true;
                 let delivery = Parcel {
                     tag: Some(token),
                     awaits_outcome: !receiver.presettled,
@@ -261,6 +265,9 @@ impl Hub {
                     done.extend(settled.ok().flatten());
                 }
             }
+        }
+        if sent {
+            self.active(identity, now);
         }
         self.tell_fates(identity, done, now);
         self.schedule_mailbox(identity);
@@ -315,6 +322,7 @@ impl Hub {
 /// The message as the device gets it.
 fn outgoing(number: u64, token: &LockToken, waiting: &Waiting) -> Message {
     let mut message = waiting.message.clone();
+    let named = std::mem::take(&mut message.annotations).into_iter();
     message.annotations = vec![
         ("x-opt-lock-token".to_owned(), Value::String(guid_text(token))),
         ("x-opt-sequence-number".to_owned(), Value::Ulong(number)),
@@ -328,8 +336,13 @@ fn outgoing(number: u64, token: &LockToken, waiting: &Waiting) -> Message {
         ),
     ];
     message
+        .annotations
+        .extend(named.filter(|(name, _)| name == INPUT_NAME));
+    message
 }
 
+/// The annotation that says for which of a module's inputs a message is.
+pub(crate) const INPUT_NAME: &str = "x-opt-input-name";
 /// The largest message, in bytes (Azure docs, "IoT Hub quotas and throttling": 64 KB).
 const MAX_SIZE: usize = 64 * 1024;
 /// The longest time that a message may wait (Azure docs, "Send cloud-to-device messages": two days).

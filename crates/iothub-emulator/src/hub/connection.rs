@@ -22,6 +22,8 @@ pub(crate) struct Connection {
     /// What it showed in its TLS handshake.
     certificate: Option<Shown>,
     links: BTreeMap<LinkId, Grant>,
+    /// Its device has come on another connection, and this one is being closed.
+    pub(super) superseded: bool,
     /// What it was last told is wrong with it.
     pub(super) impairments: Impairments,
 }
@@ -120,9 +122,13 @@ impl Connection {
 
     /// Whether a token of `identity` itself was shown, by SASL or to `$cbs`.
     pub(crate) fn speaks_for(&self, identity: &Identity) -> bool {
+        self.plain_is(identity) || self.put.contains_key(&Subject::Identity(identity.clone()))
+    }
+
+    /// Whether it came in by PLAIN as `identity`.
+    pub(crate) fn plain_is(&self, identity: &Identity) -> bool {
         let plain = self.plain.as_ref().map(|held| &held.principal);
         matches!(plain, Some(Principal::Identity { identity: own, .. }) if own == identity)
-            || self.put.contains_key(&Subject::Identity(identity.clone()))
     }
 
     /// Who came in by PLAIN.

@@ -24,6 +24,7 @@ impl Hub {
             self.changes.touch(|| Part::Identity(identity.clone()));
             self.drop_mailbox(identity);
             self.twins.remove(identity);
+            self.presences.remove(identity);
         }
         self.send_away(&REMOVED, now);
         Ok(())

@@ -25,6 +25,9 @@ impl Hub {
         if let Some(connection) = self.connections.get_mut(&from) {
             connection.add_link(link, grant.clone());
         }
+        if let Some(identity) = grant.identity() {
+            self.arrived(identity, from, now);
+        }
         match grant {
             Grant::CloudToDevice(identity) => self.open_receiver(identity, link, terms.presettled, now),
             Grant::MethodCalls(identity) => {
@@ -40,7 +43,11 @@ impl Hub {
 
     pub(super) fn link_gone(&mut self, from: ConnectionId, link: LinkId, now: Timestamp) {
         let connection = self.connections.get_mut(&from);
-        match connection.and_then(|connection| connection.remove_link(link)) {
+        let grant = connection.and_then(|connection| connection.remove_link(link));
+        if let Some(identity) = grant.as_ref().and_then(Grant::identity) {
+            self.left(identity, from, now);
+        }
+        match grant {
             Some(Grant::CloudToDevice(identity)) => self.receiver_gone(&identity, link, now),
             Some(Grant::MethodCalls(_) | Grant::MethodReplies(_)) => {
                 if let Some(key) = self.leave_pair(link) {
@@ -66,6 +73,7 @@ impl Hub {
             return Ok(());
         };
         self.authorize(from, &key.identity, Use::Keep(self.token_grace), now)?;
+        self.active(&key.identity, now);
         match key.kind {
             Kind::Twin => self.twin_request(&key, message, now),
             Kind::Methods => self.method_response(&key, message),
@@ -95,6 +103,7 @@ impl Hub {
         terms: &Terms,
         now: Timestamp,
     ) -> Result<Grant, Refusal> {
+        self.unless_superseded(from, now)?;
         // How an id was escaped cannot be seen in the address; only the registry knows which reading is one.
         let mut readings = Node::readings(address);
         let registered = |node: &Node| {

@@ -1,6 +1,6 @@
 //! Direct methods: a service calls, the device answers, or does not in time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -65,23 +65,76 @@ pub enum MethodError {
 #[derive(Debug)]
 pub(crate) struct Calls {
     waiting: BTreeMap<Reply, Waiting>,
+    /// Those of `waiting` for each identity that has any.
+    by_identity: BTreeMap<Identity, BTreeSet<Reply>>,
+    /// Those that were sent, by what the answer will carry.
+    by_id: BTreeMap<CallId, Reply>,
     ids: Unique,
 }
+
+/// What ties an answer to its call: the correlation-id of both.
+type CallId = [u8; 16];
 
 #[derive(Debug)]
 struct Waiting {
     identity: Identity,
     call: Call,
     /// To whom it was sent, and under which id; `None` while the device is awaited.
-    sent: Option<(PairKey, [u8; 16])>,
+    sent: Option<(PairKey, CallId)>,
 }
 
 impl Calls {
     pub(super) const fn new(seed: u64) -> Self {
         Self {
             waiting: BTreeMap::new(),
+            by_identity: BTreeMap::new(),
+            by_id: BTreeMap::new(),
             ids: Unique::new(seed),
         }
+    }
+
+    fn put(&mut self, reply: Reply, identity: &Identity, call: Call) {
+        let waiting = Waiting {
+            identity: identity.clone(),
+            call,
+            sent: None,
+        };
+        self.waiting.insert(reply, waiting);
+        self.by_identity
+            .entry(identity.clone())
+            .or_default()
+            .insert(reply);
+    }
+
+    fn take(&mut self, reply: Reply) {
+        let Some(waiting) = self.waiting.remove(&reply) else {
+            return;
+        };
+        if let Some((_, id)) = waiting.sent {
+            self.by_id.remove(&id);
+        }
+        if let Some(replies) = self.by_identity.get_mut(&waiting.identity) {
+            replies.remove(&reply);
+            if replies.is_empty() {
+                self.by_identity.remove(&waiting.identity);
+            }
+        }
+    }
+
+    /// The identity's calls of which this holds.
+    fn of(&self, identity: &Identity, which: impl Fn(&Waiting) -> bool) -> Vec<Reply> {
+        let replies = self.by_identity.get(identity).into_iter().flatten();
+        replies
+            .filter(|reply| self.waiting.get(reply).is_some_and(&which))
+            .copied()
+            .collect()
+    }
+
+    /// The call that was sent over this pair and under this id.
+    fn answered(&self, key: &PairKey, id: CallId) -> Option<Reply> {
+        let reply = *self.by_id.get(&id)?;
+        let (to, _) = self.waiting.get(&reply)?.sent.as_ref()?;
+        (to == key).then_some(reply)
     }
 }
 
@@ -103,12 +156,7 @@ impl Hub {
             return self.end_call(reply, Err(error));
         }
         let connect_timeout = call.connect_timeout;
-        let waiting = Waiting {
-            identity: identity.clone(),
-            call,
-            sent: None,
-        };
-        self.calls.waiting.insert(reply, waiting);
+        self.calls.put(reply, identity, call);
         if self.send_call(reply, now) {
             return;
         }
@@ -120,14 +168,7 @@ impl Hub {
 
     /// The device has come: what waits for it goes to it.
     pub(super) fn methods_opened(&mut self, identity: &Identity, now: Timestamp) {
-        let waiting: Vec<Reply> = self
-            .calls
-            .waiting
-            .iter()
-            .filter(|(_, waiting)| waiting.sent.is_none() && waiting.identity == *identity)
-            .map(|(reply, _)| *reply)
-            .collect();
-        for reply in waiting {
+        for reply in self.calls.of(identity, |waiting| waiting.sent.is_none()) {
             self.send_call(reply, now);
         }
     }
@@ -135,14 +176,7 @@ impl Hub {
     /// One of the two links is gone: no answer can come any more.
     pub(super) fn methods_gone(&mut self, key: &PairKey) {
         let lost = |waiting: &Waiting| waiting.sent.as_ref().is_some_and(|(sent, _)| sent == key);
-        let gone: Vec<Reply> = self
-            .calls
-            .waiting
-            .iter()
-            .filter(|(_, waiting)| lost(waiting))
-            .map(|(reply, _)| *reply)
-            .collect();
-        for reply in gone {
+        for reply in self.calls.of(&key.identity, lost) {
             self.end_call(reply, Err(MethodError::Gone(key.identity.clone())));
         }
     }
@@ -158,13 +192,7 @@ impl Hub {
             }
             _ => return,
         };
-        let found = self.calls.waiting.iter().find(|(_, waiting)| {
-            waiting
-                .sent
-                .as_ref()
-                .is_some_and(|(to, sent)| to == key && *sent == id)
-        });
-        let Some(reply) = found.map(|(reply, _)| *reply) else {
+        let Some(reply) = self.calls.answered(key, id) else {
             return;
         };
         let status = match response.property("IoThub-status") {
@@ -211,6 +239,7 @@ impl Hub {
         };
         let id = self.calls.ids.next();
         waiting.sent = Some((key.clone(), id));
+        self.calls.by_id.insert(id, reply);
         let due = now + waiting.call.response_timeout;
         let message = Message {
             properties: Properties {
@@ -230,7 +259,7 @@ impl Hub {
     }
 
     fn end_call(&mut self, reply: Reply, outcome: Result<MethodResponse, MethodError>) {
-        self.calls.waiting.remove(&reply);
+        self.calls.take(reply);
         self.agenda.set(Due::Call(reply), None);
         self.effects
             .push_back(Effect::Answer(reply, Answer::Method(outcome)));

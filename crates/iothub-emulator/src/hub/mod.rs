@@ -21,6 +21,7 @@ mod mailbox;
 mod message;
 mod methods;
 mod pairs;
+mod presence;
 mod record;
 mod refusal;
 mod registry;
@@ -45,6 +46,7 @@ pub use authentication::AuthFailure;
 pub(crate) use authentication::Names;
 pub(crate) use cbs::{TokenRefusal, TokenRequest};
 pub(crate) use certificate::{ClientCertificate, DeviceAuthorities};
+pub(crate) use cloud_to_device::INPUT_NAME;
 pub use cloud_to_device::MailboxError;
 pub(crate) use command::{
     Answer, Batch, Claim, Command, ConnectionId, Credit, Delivery, Effect, Grant, LinkId, Parcel, Rejected,
@@ -61,6 +63,7 @@ pub(crate) use mailbox::{LockToken, Outcome};
 pub use message::{Body, Message, MessageId, Properties};
 pub(crate) use methods::Call;
 pub use methods::{MethodError, MethodResponse};
+pub use presence::{ConnectionState, Presence};
 pub(crate) use record::{Keeping, Kept, Record};
 pub(crate) use refusal::Refusal;
 use refusal::Refusals;
@@ -79,6 +82,7 @@ use self::faults::Faults;
 use self::log::Log;
 use self::methods::Calls;
 use self::pairs::Pairs;
+use self::presence::Presences;
 use self::record::{Changes, Part};
 use self::twins::Twins;
 use crate::clock::Timestamp;
@@ -119,6 +123,7 @@ pub(crate) struct Hub {
     pairs: Pairs,
     twins: Twins,
     calls: Calls,
+    presences: Presences,
     token_grace: Duration,
     clock_skew: Duration,
     agenda: Agenda,
@@ -146,6 +151,7 @@ impl Hub {
             pairs: Pairs::default(),
             twins: Twins::new(),
             calls: Calls::new(!setup.seed),
+            presences: Presences::default(),
             // From the token's own end, whatever the clocks may differ.
             token_grace: setup.token_grace.saturating_sub(setup.clock_skew),
             clock_skew: setup.clock_skew,

@@ -46,6 +46,7 @@ impl Hub {
             Ok(sender) => sender,
             Err(refusal) => return Told::now(Err(refusal), now),
         };
+        self.active(identity, now);
         if let Err(refusal) = self.may_keep(now) {
             return Told::now(Err(refusal), now);
         }

@@ -105,6 +105,14 @@ impl Hub {
     }
 
     fn answer_twin(&mut self, key: &PairKey, request: &Message, now: Timestamp) -> Answered {
+        if let Some(refusal) = self.refused_by_fault(&key.identity, now) {
+            return Answered {
+                // The code's first three digits are those of HTTP, as everywhere in the hub's table.
+                status: i32::try_from(refusal.code / 1000).unwrap_or(500),
+                version: None,
+                body: refusal.description().into_bytes(),
+            };
+        }
         let annotation = |name: &str| {
             let found = request.annotations.iter().find(|(known, _)| known == name);
             found.map(|(_, value)| value)

@@ -77,7 +77,7 @@ impl Credential {
     }
 
     /// After `open` and `begin`, without SASL.
-    async fn bare(&self, hub: &Emulator) -> Raw {
+    pub(crate) async fn bare(&self, hub: &Emulator) -> Raw {
         let mut raw = self.silent(hub).await;
         raw.start().await;
         raw

@@ -190,6 +190,32 @@ async fn what_the_twin_does_not_take_is_answered_with_a_status_and_the_hubs_json
     assert_eq!(answer(&mut raw).await.0, 200);
 }
 
+/// 32 KB each, depth 10, and keys without dots (protocol §5.9): the edge is taken, and one byte more is not.
+#[tokio::test]
+async fn reported_properties_have_a_largest_size() {
+    let hub = hub().await;
+    let mut raw = Raw::begun(&hub).await;
+    pair(&mut raw, ADDRESS, Some("twin:x")).await;
+    // Eight texts of 4 KB with keys of one letter, less what the keys take.
+    let patch = |spare: usize| {
+        let text = |length: usize| Json::String("x".repeat(length));
+        let mut all = serde_json::Map::new();
+        for letter in ["a", "b", "c", "d", "e", "f", "g"] {
+            all.insert(letter.to_owned(), text(4095));
+        }
+        all.insert("h".to_owned(), text(4095 + spare));
+        Json::Object(all).to_string()
+    };
+    let operation = operation("PATCH", "/properties/reported");
+    for (id, (spare, status)) in (0..).zip([(1, 400), (0, 200)]) {
+        raw.send(&request(id, true, string("x"), &operation, &patch(spare)))
+            .await;
+        assert_eq!(answer(&mut raw).await.0, status, "{spare}");
+    }
+    let twin = hub.twin(device()).await.unwrap();
+    assert_eq!(twin.reported().len(), 8);
+}
+
 /// uamqp asks before it can hear (protocol §12, row 7); other pairs are served alike.
 #[tokio::test]
 async fn an_answer_waits_for_the_link_that_it_goes_over() {
