@@ -9,6 +9,9 @@ use crate::hub::{Answer, Authentication, Claim, Command, LinkId, Message, Side, 
 const EVENTS: &str = "/devices/device1/messages/events";
 const TWIN: &str = "/devices/device1/twin";
 
+/// The number of a link or connection, the condition and the code.
+type Ended = (u64, Condition, u32);
+
 impl World {
     /// The connection without credentials, and then with the identity's token.
     fn by_cbs(&mut self, from: ConnectionId, name: &str, key: &str) {
@@ -37,7 +40,7 @@ impl World {
     }
 
     /// The links that were detached and the connections that were closed since, each with its condition and code.
-    fn ended(&mut self) -> (Vec<(LinkId, Condition, u32)>, Vec<(ConnectionId, Condition, u32)>) {
+    fn ended(&mut self) -> (Vec<Ended>, Vec<Ended>) {
         let (mut links, mut connections) = (Vec::new(), Vec::new());
         while let Some(effect) = self.hub.poll_effect() {
             match effect {

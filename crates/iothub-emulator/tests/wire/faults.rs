@@ -9,16 +9,15 @@ use serde_amqp::Value as Wire;
 use crate::cbs::{NODE_TYPE, TELEMETRY, attach_pair, attach_telemetry, put, put_token, telemetry};
 use crate::common::{DEVICE, builder, device, device_token, hub};
 use crate::messages::{ACCEPTED, REJECTED, events, outcome};
-use crate::pairs::{attach_half, delivered, entry, pair};
 use crate::principals::at_start;
 use crate::raw::*;
 
-const DETACH_FORCED: &str = "amqp:link:detach-forced";
+pub(crate) const DETACH_FORCED: &str = "amqp:link:detach-forced";
 const COMMANDS: u32 = 3;
 const BATCH: u32 = 0x8001_3700;
 
 /// A connection of the device by `$cbs`, with its telemetry link, all in session 0.
-async fn connected(hub: &Emulator) -> Raw {
+pub(crate) async fn connected(hub: &Emulator) -> Raw {
     let mut raw = Raw::bare(hub).await;
     attach_pair(&mut raw).await;
     assert_eq!(put(&mut raw, 0, NODE_TYPE, &device_token()).await.0, 200);
@@ -31,7 +30,7 @@ async fn connected(hub: &Emulator) -> Raw {
 }
 
 /// The four properties, as the C# SDK's tests write them.
-fn asking(kind: &str, reason: &str, delay: &str, duration: &str) -> Vec<u8> {
+pub(crate) fn asking(kind: &str, reason: &str, delay: &str, duration: &str) -> Vec<u8> {
     let pairs = [
         ("AzIoTHub_FaultOperationType", kind),
         ("AzIoTHub_FaultOperationCloseReason", reason),
@@ -46,7 +45,7 @@ fn asking(kind: &str, reason: &str, delay: &str, duration: &str) -> Vec<u8> {
     section(0x74, &map(&pairs))
 }
 
-fn message_asking(id: u32, properties: &[u8]) -> Vec<u8> {
+pub(crate) fn message_asking(id: u32, properties: &[u8]) -> Vec<u8> {
     let fields = [
         uint(TELEMETRY),
         uint(id),
@@ -64,7 +63,7 @@ async fn ask_for(raw: &mut Raw, kind: &str, reason: &str) {
     assert_eq!(outcome(&disposition), (ACCEPTED, None), "{kind} {reason}");
 }
 
-fn lasting(kind: FaultKind) -> Fault {
+pub(crate) fn lasting(kind: FaultKind) -> Fault {
     Fault::new(kind).duration(Duration::from_secs(30))
 }
 
@@ -153,87 +152,6 @@ async fn each_kind_that_kills_a_link_detaches_that_one_and_no_other() {
                 outcome(&raw.expect_past_flows(DISPOSITION).await),
                 (ACCEPTED, None)
             );
-        }
-    }
-}
-
-/// After its delay, as often as it comes back while the fault lasts, and no longer (protocol §11).
-#[tokio::test]
-async fn each_kind_that_kills_half_of_a_pair_does_so_after_its_delay_and_for_its_time() {
-    let twin = format!("/devices/{DEVICE}/twin");
-    let methods = format!("/devices/{DEVICE}/methods/devicebound");
-    let kinds = [
-        ("KillAmqpTwinLinkReq", &twin, false),
-        ("KillAmqpTwinLinkResp", &twin, true),
-        ("KillAmqpMethodReqLink", &methods, true),
-        ("KillAmqpMethodRespLink", &methods, false),
-    ];
-    for (kind, address, receives) in kinds {
-        for (reason, condition) in [("boom", Some(DETACH_FORCED)), ("byebye", None)] {
-            let hub = hub().await;
-            let mut raw = connected(&hub).await;
-            for (handle, half) in [(4, false), (5, true)] {
-                attach_half(&mut raw, handle, half, address, Some("pair")).await;
-                raw.expect_past_flows(ATTACH).await;
-            }
-            raw.send(&message_asking(1, &asking(kind, reason, "10", "20")))
-                .await;
-            let disposition = raw.expect_past_flows(DISPOSITION).await;
-            assert_eq!(outcome(&disposition), (ACCEPTED, None), "{kind} {reason}");
-            // Not before its time: the answer to this comes first.
-            hub.turn_clock(Duration::from_secs(9)).await.unwrap();
-            raw.begin(1).await;
-            hub.turn_clock(Duration::from_secs(1)).await.unwrap();
-            let handle = if receives { 5 } else { 4 };
-            for _ in 0..2 {
-                let detach = raw.expect_past_flows(DETACH).await;
-                assert_eq!(detach.field(0), &Wire::Uint(handle), "{kind}");
-                assert_eq!(detach.field(1), &Wire::Bool(true), "closed");
-                assert_error(&detach, 2, condition);
-                raw.send(&frame(0, DETACH, &[uint(handle), boolean(true)], b""))
-                    .await;
-                attach_half(&mut raw, handle, receives, address, Some("pair")).await;
-                raw.expect_past_flows(ATTACH).await;
-            }
-            raw.expect_past_flows(DETACH).await;
-            raw.send(&frame(0, DETACH, &[uint(handle), boolean(true)], b""))
-                .await;
-            hub.turn_clock(Duration::from_secs(20)).await.unwrap();
-            attach_half(&mut raw, handle, receives, address, Some("pair")).await;
-            raw.expect_past_flows(ATTACH).await;
-            // It stays, and so do the others.
-            raw.begin(2).await;
-            raw.send(&telemetry(2)).await;
-            assert_eq!(
-                outcome(&raw.expect_past_flows(DISPOSITION).await),
-                (ACCEPTED, None)
-            );
-        }
-    }
-}
-
-#[tokio::test]
-async fn what_is_invoked_answers_twin_requests_with_its_status_for_its_time() {
-    for (kind, status) in [
-        (FaultKind::InvokeThrottling, 429),
-        (FaultKind::InvokeMaxMessageQuota, 403),
-        (FaultKind::InvokeAuthError, 401),
-    ] {
-        let hub = hub().await;
-        let mut raw = Raw::begun(&hub).await;
-        pair(&mut raw, &format!("/devices/{DEVICE}/twin"), Some("twin:x")).await;
-        hub.inject(lasting(kind).of(device())).await.unwrap();
-        for (id, expected) in [(0, status), (1, 200)] {
-            let annotations = section(0x72, &map(&[(symbol("operation"), string("GET"))]));
-            raw.send(&transfer(id, true, false, &[annotations, data(b" ")].concat()))
-                .await;
-            let (_, sections) = delivered(&mut raw).await;
-            assert_eq!(
-                entry(&sections, 0x72, "status"),
-                Some(Wire::Int(expected)),
-                "{kind}"
-            );
-            hub.turn_clock(Duration::from_secs(30)).await.unwrap();
         }
     }
 }
@@ -595,7 +513,7 @@ async fn a_hub_with_faults_stops() {
     stopped.expect("the hub does not stop");
 }
 
-fn assert_error(frame: &Frame, place: usize, condition: Option<&str>) {
+pub(crate) fn assert_error(frame: &Frame, place: usize, condition: Option<&str>) {
     match condition {
         Some(condition) => assert_eq!(frame.error(place).0, condition),
         None => assert_eq!(frame.field(place), &Wire::Null),

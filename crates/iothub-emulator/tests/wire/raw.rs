@@ -251,6 +251,25 @@ impl Raw {
         }
     }
 
+    /// The next frame as it stands on the wire, from its size on, that is no heartbeat.
+    pub(crate) async fn wire_frame(&mut self) -> Vec<u8> {
+        let frame = async {
+            loop {
+                let mut frame = vec![0; 8];
+                self.stream.read_exact(&mut frame).await.unwrap();
+                let size = u32::from_be_bytes([frame[0], frame[1], frame[2], frame[3]]) as usize;
+                frame.resize(size, 0);
+                self.stream.read_exact(&mut frame[8..]).await.unwrap();
+                if size > 8 {
+                    return frame;
+                }
+            }
+        };
+        // Only so that a test that fails ends.
+        let frame = tokio::time::timeout(std::time::Duration::from_secs(20), frame);
+        frame.await.expect("the hub says nothing")
+    }
+
     pub(crate) async fn expect(&mut self, code: u8) -> Frame {
         let frame = self.frame().await.expect("the hub ended the connection");
         assert_eq!(frame.code, u64::from(code), "{frame:?}");
