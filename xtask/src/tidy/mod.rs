@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: what no compiler checks, one module a kind of source.
 
+mod acceptance;
 mod code;
 mod documents;
 mod packages;
@@ -23,6 +24,7 @@ usage: cargo xtask tidy
              ignored test, no todo!, no unimplemented!; no file over 600 lines without a reason
   documents  each crate and its modules stand in ARCHITECTURE.md, which has 200 lines at most; both licence texts are
              there; the README opens with its two commands
+  acceptance each row of the protocol reference that the emulator must meet has a test that is there
 
 Each finding is a line `FILE:LINE: what is wrong`; all are printed, and one is enough to fail.";
 
@@ -41,6 +43,7 @@ pub(crate) fn run(args: Args) -> Result<String, Failure> {
     let mut findings = packages::check(&workspace);
     findings.extend(sources::check(&workspace, &files));
     findings.extend(documents::check(&workspace, &files));
+    findings.extend(acceptance::check(&files));
     findings.sort();
     for finding in &findings {
         println!("{finding}");

@@ -8,7 +8,8 @@ use super::Hub;
 use super::agenda::Due;
 use super::command::{ConnectionId, Credit, Effect, Grant, LinkId, Parcel};
 use super::feedback::{Ack, Feedback};
-use super::mailbox::{CloudToDevice, Left, LockToken, Mailbox, Outcome, Waiting};
+use super::limits::{Excess, Operation};
+use super::mailbox::{CloudToDevice, Left, LockToken, MAX_WAITING, Mailbox, Outcome, Waiting};
 use super::message::{Message, MessageId};
 use super::presence::RECEIVER_TAKEN;
 use super::refusal::{Condition, Refusal, code};
@@ -65,6 +66,24 @@ pub enum MailboxError {
     /// The application property `iothub-ack` is none of `none`, `positive`, `negative`, `full`.
     #[error("iothub-ack is none of none, positive, negative and full")]
     Ack,
+    /// More is sent at once than the hub's tier lets through (429001 `ThrottlingException`).
+    #[error("more messages are sent to devices at once than the hub's tier lets through")]
+    Throttled,
+    /// The day's messages are used up (403002 `IotHubQuotaExceeded`).
+    #[error("the hub's messages of the day are used up: its tier has {per_day}")]
+    QuotaExceeded {
+        /// How many its tier has.
+        per_day: u64,
+    },
+}
+
+impl MailboxError {
+    const fn of(excess: Excess) -> Self {
+        match excess {
+            Excess::Throttled(_) => Self::Throttled,
+            Excess::Quota { per_day } => Self::QuotaExceeded { per_day },
+        }
+    }
 }
 
 impl Mailboxes {
@@ -99,6 +118,11 @@ impl Hub {
             None => Ack::None,
             Some(value) => value.as_text().and_then(Ack::parse).ok_or(MailboxError::Ack)?,
         };
+        if self.waiting_messages(identity) >= MAX_WAITING {
+            return Err(MailboxError::Full(identity.clone()));
+        }
+        let admitted = self.limits.admit(Operation::CloudToDevice, [size], now);
+        admitted.map_err(MailboxError::of)?;
         let latest = now + MAX_TIME_TO_LIVE;
         let expires = message.properties.absolute_expiry_time;
         let expires = expires.unwrap_or_else(|| now + self.cloud_to_device.settings.time_to_live);

@@ -9,6 +9,7 @@ use iothub_address::Identity;
 use super::Hub;
 use super::agenda::Due;
 use super::command::{Answer, Effect, Reply};
+use super::limits::{Excess, Operation};
 use super::message::{Body, Message, MessageId, Properties};
 use super::pairs::{Kind, PairKey};
 use super::unique::Unique;
@@ -59,6 +60,24 @@ pub enum MethodError {
     /// As many calls wait for answers as the hub keeps track of.
     #[error("{MAX_CALLS} method calls wait for their answers, and no more may")]
     TooMany,
+    /// More is called at once than the hub's tier lets through (429001 `ThrottlingException`).
+    #[error("more methods are called at once than the hub's tier lets through")]
+    Throttled,
+    /// The day's messages are used up, of which a call is one (403002 `IotHubQuotaExceeded`).
+    #[error("the hub's messages of the day are used up: its tier has {per_day}")]
+    QuotaExceeded {
+        /// How many its tier has.
+        per_day: u64,
+    },
+}
+
+impl MethodError {
+    const fn of(excess: Excess) -> Self {
+        match excess {
+            Excess::Throttled(_) => Self::Throttled,
+            Excess::Quota { per_day } => Self::QuotaExceeded { per_day },
+        }
+    }
 }
 
 /// The calls that wait for an answer.
@@ -152,6 +171,10 @@ impl Hub {
         } else {
             None
         };
+        let refused = refused.or_else(|| {
+            let admitted = self.limits.admit(Operation::Method, [size], now);
+            admitted.err().map(MethodError::of)
+        });
         if let Some(error) = refused {
             return self.end_call(reply, Err(error));
         }

@@ -207,3 +207,93 @@ fn a_message_is_metered_by_its_body_and_properties() {
     message.body = Body::Value(Value::Null);
     assert_eq!(message.metered_size(), 999);
 }
+
+/// S1: 100 a minute, and ten seconds' worth more.
+#[test]
+fn messages_to_devices_above_the_throttle_are_refused() {
+    let mut world = of(Tier::S1);
+    let device = identity("device1");
+    for number in 0..116 {
+        if number % 50 == 0 {
+            world.hub.purge(&device, world.now).unwrap();
+        }
+        let sent = world.hub.send_to_device(&device, Message::default(), world.now);
+        assert_eq!(sent, Ok(()), "{number}");
+    }
+    let sent = world.hub.send_to_device(&device, Message::default(), world.now);
+    assert_eq!(sent, Err(MailboxError::Throttled));
+    // One in 0.6 s.
+    world.turn_to_millis(1_200);
+    assert_eq!(
+        world.hub.send_to_device(&device, Message::default(), world.now),
+        Ok(())
+    );
+}
+
+/// S1: 160 KB a second, of which a call is at least 4 KB: 2,400 a minute, and ten seconds' worth more.
+#[test]
+fn calls_above_the_throttle_are_refused() {
+    let mut world = of(Tier::S1);
+    let device = identity("device1");
+    let call = |world: &mut World, reply| {
+        let call = Call {
+            method: "m".to_owned(),
+            payload: bytes::Bytes::new(),
+            response_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::ZERO,
+        };
+        world.hub.call_method(&device, call, reply, world.now);
+        match world.hub.poll_effect() {
+            Some(Effect::Answer(_, Answer::Method(outcome))) => outcome.unwrap_err(),
+            other => panic!("{other:?}"),
+        }
+    };
+    for reply in 0..2800 {
+        let told = call(&mut world, reply);
+        assert!(matches!(told, MethodError::NotOnline(_)), "{reply}: {told:?}");
+    }
+    assert_eq!(call(&mut world, 2800), MethodError::Throttled);
+}
+
+/// S1: 50 updates and 100 reads a second, each a minute's worth at once and ten seconds' more.
+#[test]
+fn twin_requests_above_the_throttle_are_answered_429() {
+    let mut world = of(Tier::S1);
+    world.admitted(1, "device1");
+    for side in [Side::Sender, Side::Receiver] {
+        world.open_side(1, "/devices/device1/twin", side).unwrap();
+    }
+    let requests = world.replies - 1;
+    for (operation, resource, body, most) in [
+        ("PATCH", "/properties/reported", "{}", 3500),
+        ("GET", "", " ", 7000),
+    ] {
+        let ask = |world: &mut World| {
+            world.replies += 1;
+            let message = Message {
+                annotations: vec![
+                    ("operation".to_owned(), operation.into()),
+                    ("resource".to_owned(), resource.into()),
+                ],
+                body: Body::Data(body.into()),
+                ..Message::default()
+            };
+            let command = Command::Request {
+                link: requests,
+                message: Box::new(message),
+                reply: world.replies,
+            };
+            world.hub.handle(1, command, world.now);
+            let effects: Vec<_> = std::iter::from_fn(|| world.hub.poll_effect()).collect();
+            let status = effects.iter().find_map(|effect| match effect {
+                Effect::Send(_, parcel) => Some(parcel.message.annotations[0].1.clone()),
+                _ => None,
+            });
+            status.unwrap()
+        };
+        for number in 0..most {
+            assert_eq!(ask(&mut world), Value::Int(200), "{operation} {number}");
+        }
+        assert_eq!(ask(&mut world), Value::Int(429), "{operation}");
+    }
+}

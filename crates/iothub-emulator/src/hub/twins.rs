@@ -6,9 +6,10 @@ use iothub_address::Identity;
 use serde_json::Value as Json;
 
 use super::Hub;
+use super::limits::{Excess, Operation};
 use super::message::{Body, Message, Properties};
 use super::pairs::{Kind, PairKey};
-use super::refusal::{Condition, code};
+use super::refusal::{Condition, Refusal, code};
 use super::registry::RegistryError;
 use super::twin::{Twin, TwinError};
 use super::value::Value;
@@ -30,6 +31,15 @@ impl Answered {
             status: 200,
             version: None,
             body,
+        }
+    }
+
+    /// The code's first three digits are those of HTTP, as everywhere in the hub's table.
+    fn refused(refusal: &Refusal) -> Self {
+        Self {
+            status: i32::try_from(refusal.code / 1000).unwrap_or(500),
+            version: None,
+            body: refusal.description().into_bytes(),
         }
     }
 }
@@ -106,18 +116,17 @@ impl Hub {
 
     fn answer_twin(&mut self, key: &PairKey, request: &Message, now: Timestamp) -> Answered {
         if let Some(refusal) = self.refused_by_fault(&key.identity, now) {
-            return Answered {
-                // The code's first three digits are those of HTTP, as everywhere in the hub's table.
-                status: i32::try_from(refusal.code / 1000).unwrap_or(500),
-                version: None,
-                body: refusal.description().into_bytes(),
-            };
+            return Answered::refused(&refusal);
         }
         let annotation = |name: &str| {
             let found = request.annotations.iter().find(|(known, _)| known == name);
             found.map(|(_, value)| value)
         };
         let text = |name: &str| annotation(name).and_then(Value::as_text).unwrap_or_default();
+        if let Err(excess) = self.count_twin_request(text("operation"), body(request).len(), now) {
+            let refusal = self.excess(excess, now);
+            return Answered::refused(&refusal);
+        }
         match (text("operation"), text("resource")) {
             ("GET", _) => {
                 let twin = self.twins.get(&key.identity).cloned().unwrap_or_else(Twin::new);
@@ -157,6 +166,16 @@ impl Hub {
                 self.refuse_twin(400, code::INVALID_ARGUMENT, text, now)
             }
         }
+    }
+
+    /// What waits in a throttle's queue is answered at once: the rate over time is the tier's all the same.
+    fn count_twin_request(&mut self, operation: &str, size: usize, now: Timestamp) -> Result<(), Excess> {
+        let operation = match operation {
+            "GET" => Operation::TwinRead,
+            "PATCH" => Operation::TwinUpdate,
+            _ => return Ok(()),
+        };
+        self.limits.admit(operation, [size], now).map(drop)
     }
 
     fn refuse_twin(&mut self, status: i32, code: u32, text: String, now: Timestamp) -> Answered {

@@ -179,5 +179,5 @@ pub(crate) struct Opened {
     pub(crate) orders: mpsc::Receiver<LinkOrder>,
 }
 
-/// How many orders may wait for a link; one more ends it.
-const LINK_ORDERS: usize = 64;
+/// How many orders may wait for a link that has not come for them; one more ends it. A burst of method calls is as many.
+const LINK_ORDERS: usize = 256;

@@ -61,8 +61,12 @@ impl Outbox {
             tokio::select! {
                 biased;
                 _ = over.changed() => break End::Theirs,
-                order = orders.recv(), if waiting.len() < MAX_WAITING => match order {
-                    Some(LinkOrder::Send(delivery)) => waiting.push_back(*delivery),
+                // Always, or an order to end would wait for credit too.
+                order = orders.recv() => match order {
+                    Some(LinkOrder::Send(delivery)) if waiting.len() < MAX_WAITING => {
+                        waiting.push_back(*delivery);
+                    }
+                    Some(LinkOrder::Send(_)) => break link::ordered(None),
                     last => break link::ordered(last),
                 },
                 Some((delivery, outcome)) = unsettled.next() => {
@@ -206,5 +210,5 @@ fn outcome_of(outcome: Result<WireOutcome, SendError>) -> Option<(Outcome, Settl
     })
 }
 
-/// The most deliveries that wait for credit here; more wait as the link's orders.
-const MAX_WAITING: usize = 64;
+/// The most deliveries of a link that wait for credit; one more ends it.
+const MAX_WAITING: usize = 256;

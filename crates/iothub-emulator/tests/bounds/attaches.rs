@@ -1,7 +1,7 @@
 //! Links and sessions without end, and frames that say much in few bytes.
 
 use crate::raw::*;
-use crate::{CONNECTION, MIB, assert_served, attached, begun, events_address, gone, measure};
+use crate::{CONNECTION, MIB, assert_served, attached, begun, events_address, gone, measure, witness};
 
 /// The most that any of these may say before it is cut off, so that a test that fails ends.
 const ROUNDS: u32 = 5_000;
@@ -10,7 +10,7 @@ const ROUNDS: u32 = 5_000;
 fn ten_thousand_attaches_end_their_connection_whether_they_are_granted_or_not() {
     for address in [events_address(), "nowhere".to_owned()] {
         let bytes = measure(|hub| async move {
-            let mut witness = attached(&hub).await;
+            let mut witness = witness(&hub).await;
             let mut hostile = begun(&hub).await;
             for handle in 0..10_000 {
                 let attach = attach(0, handle, &format!("link{handle}"), &address);
@@ -29,7 +29,7 @@ fn ten_thousand_attaches_end_their_connection_whether_they_are_granted_or_not() 
 #[test]
 fn links_that_come_and_go_without_end_take_no_more_room() {
     let bytes = measure(|hub| async move {
-        let mut witness = attached(&hub).await;
+        let mut witness = witness(&hub).await;
         let mut hostile = begun(&hub).await;
         for round in 0..1_000 {
             hostile
@@ -50,7 +50,7 @@ fn links_that_come_and_go_without_end_take_no_more_room() {
 #[test]
 fn sessions_that_come_and_go_without_end_take_no_more_room() {
     let bytes = measure(|hub| async move {
-        let mut witness = attached(&hub).await;
+        let mut witness = witness(&hub).await;
         let mut hostile = begun(&hub).await;
         for _ in 0..1_000 {
             hostile.begin(1).await;
@@ -67,7 +67,7 @@ fn sessions_that_come_and_go_without_end_take_no_more_room() {
 #[test]
 fn links_without_end_that_nobody_reads_of_are_cut_off() {
     let bytes = measure(|hub| async move {
-        let mut witness = attached(&hub).await;
+        let mut witness = witness(&hub).await;
         let mut hostile = begun(&hub).await;
         let name = "n".repeat(15_000);
         let mut said = 0;
@@ -91,7 +91,7 @@ fn links_without_end_that_nobody_reads_of_are_cut_off() {
 #[test]
 fn attaches_that_grow_in_memory_wait_until_they_are_looked_at() {
     let bytes = measure(|hub| async move {
-        let mut witness = attached(&hub).await;
+        let mut witness = witness(&hub).await;
         let mut hostile = begun(&hub).await;
         let nulls = list(&vec![null(); 3_000]);
         let mut fields = attach_fields(0, "link", false, "source", &events_address());
@@ -112,7 +112,7 @@ fn attaches_that_grow_in_memory_wait_until_they_are_looked_at() {
 #[test]
 fn begins_that_grow_in_memory_wait_until_they_are_looked_at() {
     let bytes = measure(|hub| async move {
-        let mut witness = attached(&hub).await;
+        let mut witness = witness(&hub).await;
         let mut hostile = begun(&hub).await;
         let nulls = list(&vec![null(); 3_000]);
         let mut fields = vec![null(), uint(0), uint(5000), uint(5000), null(), null(), null()];
@@ -168,7 +168,7 @@ fn flows_for_a_link_that_is_over_or_not_there_yet_take_no_room() {
 #[test]
 fn wide_dispositions_of_nothing_cost_their_client_alone() {
     let bytes = measure(|hub| async move {
-        let mut witness = attached(&hub).await;
+        let mut witness = witness(&hub).await;
         let mut hostile = attached(&hub).await;
         for (round, role) in (0..20).zip([true, false].into_iter().cycle()) {
             let first = round * 8192;

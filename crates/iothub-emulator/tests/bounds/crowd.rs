@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::raw::*;
-use crate::{STRANGER, assert_served, attached, gone, measure, stream};
+use crate::{STRANGER, assert_served, attached, gone, measure, stream, witness};
 
 /// As many as there may be at all; one of them is the witness.
 const PORTS: usize = 10_000;
@@ -25,7 +25,7 @@ fn beginnings() -> [Vec<u8>; 4] {
 #[test]
 fn strangers_are_few_at_a_time_cost_little_and_have_a_deadline() {
     let bytes = measure(|hub| async move {
-        let mut witness = attached(&hub).await;
+        let mut witness = witness(&hub).await;
         let mut strangers = Vec::with_capacity(PORTS);
         let beginnings = beginnings();
         for beginning in beginnings.iter().cycle().take(PORTS - 1) {

@@ -44,6 +44,7 @@ pub(crate) fn measure<F: Future<Output = ()>>(attack: impl FnOnce(std::rc::Rc<Em
     measured.bytes_max
 }
 
+const WITNESS: &str = "witness";
 /// More than anything here takes, of a time that does not pass by itself.
 const LONGEST: std::time::Duration = std::time::Duration::from_secs(3600);
 
@@ -60,6 +61,21 @@ pub(crate) fn stream(hub: &Emulator) -> DuplexStream {
     let (theirs, ours) = tokio::io::duplex(64 * 1024);
     hub.serve(ours);
     theirs
+}
+
+/// Another device, that has attached a sender with handle 0 and is to be served whatever the first one does.
+pub(crate) async fn witness(hub: &Emulator) -> Raw {
+    let keys = iothub_emulator::Keys::new(common::key(common::KEY), common::key(common::OTHER_KEY));
+    hub.register_device(WITNESS.parse().unwrap(), keys).await.unwrap();
+    let mut raw = Raw::on(stream(hub));
+    let token = common::token(&format!("tcontehub.azure-devices.net/devices/{WITNESS}"));
+    assert_eq!(raw.plain(&format!("{WITNESS}@sas.tcontehub"), &token).await, 0);
+    raw.start().await;
+    raw.attach(0, "telemetry", &format!("/devices/{WITNESS}/messages/events"))
+        .await;
+    raw.expect(ATTACH).await;
+    raw.expect(FLOW).await;
+    raw
 }
 
 /// A client that was let in, and has attached a sender with handle 0.

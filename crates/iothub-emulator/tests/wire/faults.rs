@@ -13,7 +13,7 @@ use crate::principals::at_start;
 use crate::raw::*;
 
 pub(crate) const DETACH_FORCED: &str = "amqp:link:detach-forced";
-const COMMANDS: u32 = 3;
+pub(crate) const COMMANDS: u32 = 3;
 const BATCH: u32 = 0x8001_3700;
 
 /// A connection of the device by `$cbs`, with its telemetry link, all in session 0.

@@ -1,7 +1,9 @@
 //! The hub as its clients meet it: over sockets, from outside.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod accept;
 mod admin;
+mod bounds;
 mod cbs;
 mod certificates;
 mod cloud_to_device;

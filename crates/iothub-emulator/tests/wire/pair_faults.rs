@@ -1,4 +1,5 @@
-//! Faults of the links that come in pairs, twin and methods (protocol §11).
+//! Faults of the links that come in pairs, twin and methods, and of the one for messages to the device (protocol
+//! §11).
 
 use std::time::Duration;
 
@@ -6,29 +7,35 @@ use iothub_emulator::FaultKind;
 use serde_amqp::Value as Wire;
 
 use crate::cbs::telemetry;
-use crate::common::{DEVICE, device, hub};
-use crate::faults::{DETACH_FORCED, asking, assert_error, connected, lasting, message_asking};
+use crate::common::{DEVICE, builder, device, hub};
+use crate::faults::{COMMANDS, DETACH_FORCED, asking, assert_error, connected, lasting, message_asking};
 use crate::messages::{ACCEPTED, outcome};
 use crate::pairs::{attach_half, delivered, entry, pair};
+use crate::principals::at_start;
 use crate::raw::*;
 
 /// After its delay, as often as it comes back while the fault lasts, and no longer (protocol §11).
 #[tokio::test]
-async fn each_kind_that_kills_half_of_a_pair_does_so_after_its_delay_and_for_its_time() {
+async fn each_kind_that_kills_one_link_does_so_after_its_delay_and_for_its_time() {
     let twin = format!("/devices/{DEVICE}/twin");
     let methods = format!("/devices/{DEVICE}/methods/devicebound");
+    let commands = format!("/devices/{DEVICE}/messages/devicebound");
     let kinds = [
-        ("KillAmqpTwinLinkReq", &twin, false),
-        ("KillAmqpTwinLinkResp", &twin, true),
-        ("KillAmqpMethodReqLink", &methods, true),
-        ("KillAmqpMethodRespLink", &methods, false),
+        ("KillAmqpTwinLinkReq", &twin, 4),
+        ("KillAmqpTwinLinkResp", &twin, 5),
+        ("KillAmqpMethodReqLink", &methods, 5),
+        ("KillAmqpMethodRespLink", &methods, 4),
+        ("KillAmqpC2DLink", &commands, COMMANDS),
     ];
-    for (kind, address, receives) in kinds {
+    for (kind, address, handle) in kinds {
         for (reason, condition) in [("boom", Some(DETACH_FORCED)), ("byebye", None)] {
-            let hub = hub().await;
+            // Its time goes only when it is turned.
+            let hub = builder().clock(at_start()).start().await.unwrap();
             let mut raw = connected(&hub).await;
+            let receives = handle != 4;
+            let pair = if handle == COMMANDS { &twin } else { address };
             for (handle, half) in [(4, false), (5, true)] {
-                attach_half(&mut raw, handle, half, address, Some("pair")).await;
+                attach_half(&mut raw, handle, half, pair, Some("pair")).await;
                 raw.expect_past_flows(ATTACH).await;
             }
             raw.send(&message_asking(1, &asking(kind, reason, "10", "20")))
@@ -39,7 +46,6 @@ async fn each_kind_that_kills_half_of_a_pair_does_so_after_its_delay_and_for_its
             hub.turn_clock(Duration::from_secs(9)).await.unwrap();
             raw.begin(1).await;
             hub.turn_clock(Duration::from_secs(1)).await.unwrap();
-            let handle = if receives { 5 } else { 4 };
             for _ in 0..2 {
                 let detach = raw.expect_past_flows(DETACH).await;
                 assert_eq!(detach.field(0), &Wire::Uint(handle), "{kind}");
