@@ -2,7 +2,7 @@
 
 from cases import cases_of
 from device_hub import DeviceHub
-from harness import Failure, expect
+from harness import expect
 from node_device import NodeDevice
 
 WAYS = ("tcp", "ws")

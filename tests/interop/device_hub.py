@@ -5,7 +5,6 @@ It has a loopback address of its own, and there, where the network is this run's
 """
 
 import base64
-import json
 import os
 import socket
 

@@ -3,6 +3,7 @@
 import re
 import sys
 
+from device_hub import DeviceHub
 from harness import HERE, HOST, expect
 from told import Told
 
@@ -72,3 +73,12 @@ class ProtonDevice(Told):
 def events_of(device, module=None):
     """The address of its telemetry."""
     return f"/devices/{device}" + (f"/modules/{module}" if module else "") + "/messages/events"
+
+
+def signed_in(world, whom="valve", **setup):
+    """A hub with one device, which has shown its token."""
+    hub = DeviceHub(world, **setup)
+    hub.device(whom)
+    proton = ProtonDevice(world, hub)
+    proton.signs_in(hub, whom)
+    return hub, proton

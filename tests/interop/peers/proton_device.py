@@ -115,6 +115,14 @@ class Device(Handler):
         if settled:
             delivery.settle()
 
+    def do_abort(self, link, body):
+        """Some frames of a transfer, and then the one that takes it back."""
+        self.sent += 1
+        delivery = self.links[link].delivery(f"t{self.sent}")
+        self.links[link].stream(body.encode())
+        self.connection.transport.pending()
+        delivery.abort()
+
     def do_settle(self, deliveries, outcome, settled=True, condition=None):
         for at in deliveries:
             delivery = self.deliveries[at]
@@ -233,9 +241,12 @@ def condition_of(condition):
 
 
 def message_of(wanted):
-    body = wanted.get("body", "")
+    if "sequence" in wanted:
+        body = [value_of(value) for value in wanted["sequence"]]
+    else:
+        body = value_of(wanted["value"]) if "value" in wanted else wanted.get("body", "").encode()
     message = Message(
-        body=value_of(wanted["value"]) if "value" in wanted else body.encode(),
+        body=body,
         inferred="value" not in wanted,
         properties=(
             {key: value_of(value) for key, value in wanted["properties"].items()} if "properties" in wanted else None

@@ -17,7 +17,7 @@ import json
 import os
 import sys
 
-from proton import Data, Delivery, Endpoint, Handler, Message, SSLDomain, int32, symbol, ulong
+from proton import Data, Delivery, Endpoint, Handler, Message, SSLDomain, int32
 from proton.reactor import Container
 
 from proton_listen import port_of
