@@ -29,8 +29,8 @@ pub(crate) fn line(event: &Event, format: Format) -> String {
             source: event.source.as_str(),
             properties: application_properties(event),
             system: system_properties(event),
-            body_kind: shown.kind,
-            body: shown.json,
+            body_kind: shown.kind(),
+            body: shown.into_json(),
         }),
         Format::Text => text(event, &shown),
     }
@@ -66,11 +66,7 @@ fn text(event: &Event, shown: &ShownBody) -> String {
         // Writing into a `String` cannot fail, here and below.
         let _ = write!(line, "  {{{}}}", OneLine(&properties.join(", ")));
     }
-    let _ = match shown.kind {
-        Kind::Json => write!(line, "  {}", OneLine(shown.json.get())),
-        Kind::Text => write!(line, "  {}", OneLine(&shown.text)),
-        Kind::Base64 => write!(line, "  base64 {}", shown.text),
-    };
+    let _ = write!(line, "  {}", shown.for_people());
     line
 }
 
@@ -83,11 +79,10 @@ pub(super) enum Kind {
 }
 
 /// A body in the form that shows most of it.
-pub(super) struct ShownBody {
-    pub(super) kind: Kind,
-    pub(super) json: Box<RawValue>,
-    /// The text or base64 itself, not quoted; nothing for JSON.
-    pub(super) text: String,
+pub(super) enum ShownBody {
+    Json(Box<RawValue>),
+    Text(String),
+    Base64(String),
 }
 
 impl ShownBody {
@@ -110,38 +105,47 @@ impl ShownBody {
 
     pub(super) fn of_bytes(bytes: &[u8], content_type: Option<&str>) -> Self {
         let Ok(text) = std::str::from_utf8(bytes) else {
-            return Self::quoted(Kind::Base64, STANDARD.encode(bytes));
+            return Self::Base64(STANDARD.encode(bytes));
         };
         let is_said = content_type.is_some_and(|text| text.eq_ignore_ascii_case("application/json"));
         let looks_so = text.trim_ascii_start().starts_with(['{', '[']);
         if (is_said || looks_so)
             && let Some(json) = json::compact(text)
         {
-            return Self {
-                kind: Kind::Json,
-                json,
-                text: String::new(),
-            };
+            return Self::Json(json);
         }
         if text.contains(|c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r')) {
-            return Self::quoted(Kind::Base64, STANDARD.encode(bytes));
+            return Self::Base64(STANDARD.encode(bytes));
         }
-        Self::quoted(Kind::Text, text.to_owned())
+        Self::Text(text.to_owned())
     }
 
     fn of_json(value: &Json) -> Self {
-        Self {
-            kind: Kind::Json,
-            json: raw(value),
-            text: String::new(),
+        Self::Json(raw(value))
+    }
+
+    pub(super) const fn kind(&self) -> Kind {
+        match self {
+            Self::Json(_) => Kind::Json,
+            Self::Text(_) => Kind::Text,
+            Self::Base64(_) => Kind::Base64,
         }
     }
 
-    fn quoted(kind: Kind, text: String) -> Self {
-        Self {
-            kind,
-            json: raw(&text),
-            text,
+    /// As a JSON value: a text is quoted.
+    pub(super) fn into_json(self) -> Box<RawValue> {
+        match self {
+            Self::Json(json) => json,
+            Self::Text(text) | Self::Base64(text) => raw(&text),
+        }
+    }
+
+    /// On one line.
+    pub(super) fn for_people(&self) -> String {
+        match self {
+            Self::Json(json) => OneLine(json.get()).to_string(),
+            Self::Text(text) => OneLine(text).to_string(),
+            Self::Base64(text) => format!("base64 {text}"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Text for people.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use time::OffsetDateTime;
 
@@ -10,15 +10,19 @@ pub(crate) struct OneLine<'a>(pub(crate) &'a str);
 
 impl fmt::Display for OneLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            if c.is_control() || is_format(c) {
-                write!(f, "{}", c.escape_default())?;
-            } else {
-                f.write_char(c)?;
-            }
+        // What stands between two that are escaped is written in one go: a hub shows much text.
+        let mut shown = 0;
+        for (at, c) in self.0.char_indices().filter(|(_, c)| acts(*c)) {
+            f.write_str(&self.0[shown..at])?;
+            write!(f, "{}", c.escape_default())?;
+            shown = at + c.len_utf8();
         }
-        Ok(())
+        f.write_str(&self.0[shown..])
     }
+}
+
+fn acts(c: char) -> bool {
+    c.is_control() || is_format(c)
 }
 
 /// Line and paragraph separators, and the characters that turn the reading direction (Unicode TR 9).

@@ -33,8 +33,8 @@ pub(crate) fn command(message: &ReceivedMessage, settled: &str, format: Format) 
                 .iter()
                 .map(|(key, value)| (key.clone(), Value::String(value.clone())))
                 .collect(),
-            body_kind: shown.kind,
-            body: shown.json,
+            body_kind: shown.kind(),
+            body: shown.into_json(),
             settled,
         });
     }
@@ -51,7 +51,7 @@ pub(crate) fn command(message: &ReceivedMessage, settled: &str, format: Format) 
         line.push_str(&format!("  {{{}}}", OneLine(&properties.join(", "))));
     }
     line.push_str("  ");
-    line.push_str(&body_text(&shown));
+    line.push_str(&shown.for_people());
     line
 }
 
@@ -92,17 +92,17 @@ pub(crate) fn method(
         return json::line(&MethodLine {
             kind: "method",
             method: name,
-            payload: payload.json,
+            payload: payload.into_json(),
             status,
-            reply: reply.json,
+            reply: reply.into_json(),
             outcome,
         });
     }
     format!(
         "{outcome}  {}  {}  {status} {}",
         OneLine(name),
-        body_text(&payload),
-        body_text(&reply)
+        payload.for_people(),
+        reply.for_people()
     )
 }
 
@@ -137,14 +137,6 @@ pub(crate) fn reported(version: Option<i64>, format: Format) -> String {
         (Format::Json, version) => json::line(&serde_json::json!({ "kind": "reported", "version": version })),
         (Format::Text, Some(version)) => format!("reported  version {version}"),
         (Format::Text, None) => "reported".to_owned(),
-    }
-}
-
-fn body_text(shown: &ShownBody) -> String {
-    match shown.kind {
-        Kind::Json => OneLine(shown.json.get()).to_string(),
-        Kind::Text => OneLine(&shown.text).to_string(),
-        Kind::Base64 => format!("base64 {}", shown.text),
     }
 }
 

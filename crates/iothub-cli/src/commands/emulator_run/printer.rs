@@ -22,8 +22,11 @@ impl Printer {
         let (end, ended) = oneshot::channel();
         let write = move || {
             let mut result = Ok(());
-            while let (Ok(()), Some(line)) = (&result, queue.blocking_recv()) {
-                result = print_to(&mut *stdout, &line);
+            let mut lines = Vec::with_capacity(QUEUE);
+            // As many as there are in one go: a busy hub has more lines than a terminal takes calls.
+            while result.is_ok() && queue.blocking_recv_many(&mut lines, QUEUE) > 0 {
+                result = print_to(&mut *stdout, &lines.join("\n"));
+                lines.clear();
             }
             // Nobody may be waiting any more.
             let _ = end.send(result);

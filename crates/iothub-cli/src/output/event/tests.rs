@@ -4,7 +4,7 @@ use super::*;
 
 fn shown(body: &[u8], content_type: Option<&str>) -> (Kind, String) {
     let shown = ShownBody::of(&Body::Data(body.to_vec().into()), content_type);
-    (shown.kind, shown.json.get().to_owned())
+    (shown.kind(), shown.into_json().get().to_owned())
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn what_is_no_utf_8_is_base64() {
 fn a_body_in_an_amqp_value_shows_as_what_it_is() {
     let shown = |value: Value| {
         let shown = ShownBody::of(&Body::Value(value), None);
-        (shown.kind, shown.json.get().to_owned())
+        (shown.kind(), shown.into_json().get().to_owned())
     };
     assert_eq!(
         shown(Value::String("Hello World!".into())),
@@ -81,7 +81,8 @@ fn a_body_in_an_amqp_value_shows_as_what_it_is() {
     );
     assert_eq!(shown(Value::Double(f64::NAN)), (Kind::Json, "\"NaN\"".into()));
     let empty = ShownBody::of(&Body::Empty, None);
-    assert_eq!((empty.kind, empty.json.get()), (Kind::Text, "\"\""));
+    assert_eq!(empty.kind(), Kind::Text);
+    assert_eq!(empty.into_json().get(), "\"\"");
 }
 
 #[test]
