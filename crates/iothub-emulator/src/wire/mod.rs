@@ -65,8 +65,11 @@ const MAX_PERFORMATIVE: usize = 256 * 1024;
 const MAX_TRANSFER_PERFORMATIVE: usize = 2 * 1024;
 /// The most that the sessions and links of one connection may weigh together, by their `begin` and `attach`, in bytes.
 const MAX_KEPT: usize = 32 * 1024 * 1024;
+/// How many telemetry messages a client may send over a busy link before the hub asks for more. What the real hub grants is
+/// not known.
+const TELEMETRY_CREDIT: u32 = 1000;
 /// The most deliveries that a link takes in one go, and so the most that one command to the hub holds.
-const MAX_TAKEN: usize = 64;
+const MAX_TAKEN: usize = 256;
 /// A link takes no more in one go once it has this much, in bytes.
 const MAX_TAKEN_BYTES: usize = 1024 * 1024;
 /// The most that one connection's messages and attaches may weigh, in bytes, which the hub has not got yet; above it
