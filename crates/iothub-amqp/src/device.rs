@@ -254,7 +254,7 @@ impl DeviceClient {
         let shared = &self.shared;
         let deadline = Instant::now() + shared.limit;
         let weight = message.weight();
-        let Ok(room) = timeout_at(deadline, shared.room.wait(weight)).await else {
+        let Ok(Some(room)) = timeout_at(deadline, shared.room.wait(weight)).await else {
             return Err(SendError::NotSent(Interruption::TimedOut {
                 phase: Phase::Credit,
                 after: shared.limit,
@@ -366,7 +366,7 @@ impl DeviceClient {
     fn give(
         &self,
         message: Message,
-        room: Vec<OwnedSemaphorePermit>,
+        room: [OwnedSemaphorePermit; 2],
         deadline: Instant,
         limit: Duration,
     ) -> Result<(TicketId, oneshot::Receiver<SendResult>), Interruption> {
@@ -457,19 +457,22 @@ impl Room {
         }
     }
 
-    async fn wait(&self, weight: usize) -> Vec<OwnedSemaphorePermit> {
-        let count = Arc::clone(&self.count).acquire_owned().await;
-        let bytes = Arc::clone(&self.bytes).acquire_many_owned(clamp(weight)).await;
-        // Nobody closes the semaphores.
-        count.into_iter().chain(bytes).collect()
+    /// `None` is not to be: nobody closes the semaphores.
+    async fn wait(&self, weight: usize) -> Option<[OwnedSemaphorePermit; 2]> {
+        let count = Arc::clone(&self.count).acquire_owned().await.ok()?;
+        let bytes = Arc::clone(&self.bytes)
+            .acquire_many_owned(clamp(weight))
+            .await
+            .ok()?;
+        Some([count, bytes])
     }
 
-    fn take(&self, weight: usize) -> Option<Vec<OwnedSemaphorePermit>> {
+    fn take(&self, weight: usize) -> Option<[OwnedSemaphorePermit; 2]> {
         let count = Arc::clone(&self.count).try_acquire_owned().ok()?;
         let bytes = Arc::clone(&self.bytes)
             .try_acquire_many_owned(clamp(weight))
             .ok()?;
-        Some(vec![count, bytes])
+        Some([count, bytes])
     }
 }
 

@@ -78,7 +78,7 @@ pub(crate) struct Payload {
     pub(crate) message: Encoded,
     pub(crate) reply: oneshot::Sender<SendResult>,
     /// Its room in the queue, given back when this is dropped.
-    pub(crate) _room: Vec<OwnedSemaphorePermit>,
+    pub(crate) _room: [OwnedSemaphorePermit; 2],
 }
 
 /// The word on something that came in, until the link has it.
@@ -95,6 +95,11 @@ pub(crate) struct Asking {
 }
 
 impl Command {
+    /// Whether it is to send a message.
+    pub(super) const fn is_send(&self) -> bool {
+        matches!(self, Self::Send { .. })
+    }
+
     /// Answers what came too late; who waits for the end is given back.
     pub(super) fn refuse(self, why: &Interruption) -> Option<(Option<SlotId>, Closer)> {
         match self {

@@ -1,14 +1,14 @@
 //! The telemetry link's task: it hands transfers over in order, and passes outcomes on.
 
 use std::collections::VecDeque;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
 
-use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 
-use super::engine::{End, HandError, Link, Outgoing};
+use super::engine::{Delivery, End, HandError, Link, Outgoing};
 use super::{Facts, LaneOrder, tell};
 use crate::supervisor::{Epoch, Input, LaneId, NotHanded, Outcome, TransferId};
 
@@ -41,7 +41,22 @@ pub(super) async fn run(
     }
 }
 
+/// A transfer on its way to its outcome.
+struct Flight {
+    transfer: TransferId,
+    delivery: Delivery,
+}
+
 type Landing = (TransferId, Result<Outcome, End>);
+
+impl Future for Flight {
+    type Output = Landing;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Landing> {
+        let outcome = ready!(Pin::new(&mut self.delivery).poll(cx));
+        Poll::Ready((self.transfer, outcome))
+    }
+}
 
 struct Lane {
     id: LaneId,
@@ -49,7 +64,7 @@ struct Lane {
     facts: Facts,
     /// To be handed over, in order; at most a window.
     offered: VecDeque<(TransferId, Outgoing)>,
-    flying: FuturesUnordered<BoxFuture<'static, Landing>>,
+    flying: FuturesUnordered<Flight>,
 }
 
 impl Lane {
@@ -91,6 +106,8 @@ impl Lane {
             loop {
                 tokio::select! {
                     biased;
+                    // With credit it is ready at once, and no more than a window waits for it.
+                    handed = &mut handing => break handed,
                     Some(landing) = self.flying.next() => if let Some(end) = self.land(landing) {
                         return Step::End(Some(end));
                     },
@@ -104,13 +121,12 @@ impl Lane {
                         }
                         Some(order) => self.take(order),
                     },
-                    handed = &mut handing => break handed,
                 }
             }
         };
         let (lane, epoch) = (self.id, self.epoch);
         match handed {
-            Ok(outcome) => {
+            Ok(delivery) => {
                 tell(
                     &self.facts,
                     Input::Handed {
@@ -119,8 +135,7 @@ impl Lane {
                         transfer,
                     },
                 );
-                self.flying
-                    .push(Box::pin(async move { (transfer, outcome.await) }));
+                self.flying.push(Flight { transfer, delivery });
                 Step::Next
             }
             Err(HandError::TooLarge { size, limit }) => {

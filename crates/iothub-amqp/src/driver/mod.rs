@@ -1,6 +1,7 @@
 //! The only module that touches sockets, and the only one below which the AMQP engine is named. It decides nothing:
 //! it does what the supervisor says, and tells it what came of it.
 
+mod ahead;
 pub(crate) mod command;
 pub(crate) mod connection;
 pub(crate) mod dial;
@@ -36,6 +37,16 @@ pub(crate) enum Fact {
     Carrying(Input, Carried),
     /// The answer of a slot's credential.
     Token(SlotId, Result<SasToken, CredentialError>),
+}
+
+impl Fact {
+    /// Whether it is of a message on its way, and nothing out of the ordinary.
+    const fn is_of_a_transfer(&self) -> bool {
+        matches!(
+            self,
+            Self::Found(Input::Handed { .. } | Input::Settled { .. }, None)
+        )
+    }
 }
 
 /// What came in, for the application.

@@ -3,7 +3,7 @@
 
 mod obey;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::ahead::Ahead;
 use super::command::{Answering, Asking, Closer, Command, Payload};
 use super::connection::{self, Order, Plan};
 use super::engine::{Login, Outgoing, Put};
@@ -37,20 +38,21 @@ pub(crate) async fn run(parts: Parts) {
     let Parts {
         supervisor,
         plan,
-        mut commands,
+        commands,
     } = parts;
-    let (facts_in, mut facts) = mpsc::unbounded_channel();
+    let (facts_in, facts) = mpsc::unbounded_channel();
+    let (mut facts, mut commands) = (Ahead::new(facts), Ahead::new(commands));
     let mut owner = Owner {
         supervisor,
         plan,
         facts: facts_in,
         tasks: JoinSet::new(),
         members: BTreeMap::new(),
-        payloads: BTreeMap::new(),
+        payloads: HashMap::new(),
         answering: BTreeMap::new(),
         asking: BTreeMap::new(),
         carried: None,
-        touched: None,
+        touched: Touched::default(),
         connection: None,
         error: None,
         closers: Vec::new(),
@@ -66,9 +68,9 @@ pub(crate) async fn run(parts: Parts) {
         let due_at = due.map_or_else(Instant::now, Instant::from_std);
         tokio::select! {
             biased;
-            Some(fact) = facts.recv() => owner.hear(fact),
-            command = commands.recv(), if !orphaned => match command {
-                Some(command) => owner.obey(command),
+            Some(fact) = facts.next() => owner.hear_all(fact, &mut facts),
+            command = commands.next(), if !orphaned => match command {
+                Some(command) => owner.obey_all(command, &mut commands),
                 None => {
                     orphaned = true;
                     let limit = owner.plan.limit;
@@ -76,7 +78,7 @@ pub(crate) async fn run(parts: Parts) {
                 }
             },
             () = sleep_until(due_at), if due.is_some() => {
-                owner.touched = Some(Touched::All);
+                owner.touched.all = true;
                 owner.supervisor.handle_timeout(Instant::now().into_std());
             }
         }
@@ -92,13 +94,13 @@ struct Owner {
     /// Connections, and questions to credentials.
     tasks: JoinSet<()>,
     members: BTreeMap<SlotId, Member>,
-    payloads: BTreeMap<TicketId, Payload>,
+    payloads: HashMap<TicketId, Payload>,
     answering: BTreeMap<(LaneId, Epoch, DeliveryId), Answering>,
     asking: BTreeMap<RequestId, Asking>,
     /// What the fact that the supervisor hears of just now carries.
     carried: Option<Carried>,
     /// Whose statistics may have changed.
-    touched: Option<Touched>,
+    touched: Touched,
     connection: Option<Present>,
     /// Why the connection could not be made.
     error: Option<ConnectError>,
@@ -107,10 +109,20 @@ struct Owner {
     close_limit: Duration,
 }
 
-#[derive(Clone, Copy)]
-enum Touched {
-    One(SlotId),
-    All,
+#[derive(Default)]
+struct Touched {
+    slots: BTreeSet<SlotId>,
+    all: bool,
+}
+
+impl Touched {
+    /// `None` is something that is not one slot's.
+    fn touch(&mut self, slot: Option<SlotId>) {
+        match slot {
+            Some(slot) => drop(self.slots.insert(slot)),
+            None => self.all = true,
+        }
+    }
 }
 
 /// The present connection. Dropping it stops its task.
@@ -121,6 +133,31 @@ struct Present {
 }
 
 impl Owner {
+    /// Hears a fact of a message on its way, or any other; and what is of messages on their way behind one: what follows
+    /// from such needs nothing but its place in the line of actions, so it is done for all of them together.
+    fn hear_all(&mut self, first: Fact, facts: &mut Ahead<Fact>) {
+        let burst = if first.is_of_a_transfer() { BURST } else { 1 };
+        self.hear(first);
+        for _ in 1..burst {
+            let Some(fact) = facts.next_if(Fact::is_of_a_transfer) else {
+                return;
+            };
+            self.hear(fact);
+        }
+    }
+
+    /// As [`hear_all`](Self::hear_all), of messages that are to be sent.
+    fn obey_all(&mut self, first: Command, commands: &mut Ahead<Command>) {
+        let burst = if first.is_send() { BURST } else { 1 };
+        self.obey(first);
+        for _ in 1..burst {
+            let Some(command) = commands.next_if(Command::is_send) else {
+                return;
+            };
+            self.obey(command);
+        }
+    }
+
     fn hear(&mut self, fact: Fact) {
         let input = match fact {
             Fact::Found(input, error) => {
@@ -180,7 +217,7 @@ impl Owner {
             Input::TokenPut { put, .. } => self.supervisor.slot_of_put(*put),
             input => input.slot(),
         };
-        self.touched = Some(slot.map_or(Touched::All, Touched::One));
+        self.touched.touch(slot);
         self.supervisor.handle(input, Instant::now().into_std());
     }
 
@@ -226,8 +263,7 @@ impl Owner {
                     let messages = tickets
                         .iter()
                         .filter_map(|ticket| self.payloads.get(ticket))
-                        .map(|payload| payload.message.clone())
-                        .collect();
+                        .map(|payload| payload.message.clone());
                     if let Some(outgoing) = Outgoing::of(messages) {
                         self.lane_order(lane, epoch, LaneOrder::Transfer(transfer, outgoing));
                     }
@@ -470,34 +506,28 @@ impl Owner {
 
     /// Before the outcomes are told, so that who hears of one finds it counted.
     fn show_statistics(&mut self) {
-        match self.touched.take() {
-            Some(Touched::One(slot)) => {
-                if let Some(member) = self.members.get(&slot) {
-                    member.show(self.supervisor.statistics(slot));
-                }
+        let touched = std::mem::take(&mut self.touched);
+        if touched.all {
+            for (slot, member) in &self.members {
+                member.show(self.supervisor.statistics(*slot));
             }
-            Some(Touched::All) => {
-                for (slot, member) in &self.members {
-                    member.show(self.supervisor.statistics(*slot));
-                }
+            return;
+        }
+        for slot in touched.slots {
+            if let Some(member) = self.members.get(&slot) {
+                member.show(self.supervisor.statistics(slot));
             }
-            None => {}
         }
     }
 
     /// Ends what is left, and answers who still asks.
-    async fn end(
-        mut self,
-        result: Result<(), Interruption>,
-        commands: &mut mpsc::UnboundedReceiver<Command>,
-    ) {
+    async fn end(mut self, result: Result<(), Interruption>, commands: &mut Ahead<Command>) {
         let why = match &result {
             Ok(()) => Interruption::Stopped,
             Err(why) => why.clone(),
         };
         self.connection = None;
-        commands.close();
-        while let Ok(command) = commands.try_recv() {
+        for command in commands.close() {
             match command.refuse(&why) {
                 Some((None, closer)) => self.closers.push(closer),
                 Some((Some(slot), closer)) => {
@@ -520,3 +550,6 @@ impl Owner {
         answer_closers(&mut self.closers, &result, self.close_limit);
     }
 }
+
+/// How many messages are looked after in one go.
+const BURST: usize = 64;

@@ -1,9 +1,10 @@
 //! The truth about each message: where it is, and what it came to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::batch::{self, Batching};
+use super::ordered::Ordered;
 use super::{Epoch, TicketId, TransferId};
 
 /// How much may fly.
@@ -27,12 +28,12 @@ pub(super) enum Certainty {
 /// All messages that have no outcome yet, in the order of their tickets.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ledger {
-    tickets: BTreeMap<TicketId, Ticket>,
+    tickets: Ordered<TicketId, Ticket>,
     /// Those of them that wait to be transferred; the first is the next.
-    queued: BTreeSet<TicketId>,
-    deadlines: BTreeSet<(Instant, TicketId)>,
-    /// On the present lane.
-    out: BTreeMap<TransferId, Transfer>,
+    queued: Ordered<TicketId, ()>,
+    deadlines: Ordered<(Instant, TicketId), ()>,
+    /// On the present lane, which hands them over in this order.
+    out: Ordered<TransferId, Transfer>,
     /// On lanes of before: only an acceptance still counts. At most [`MAX_STALE`].
     stale: BTreeMap<TransferId, Vec<TicketId>>,
     out_bytes: usize,
@@ -83,9 +84,9 @@ impl Ledger {
             single: false,
             out: None,
         };
-        if self.tickets.insert(id, ticket).is_none() {
-            self.queued.insert(id);
-            self.deadlines.insert((deadline, id));
+        if self.tickets.insert(id, ticket) {
+            self.queued.insert(id, ());
+            self.deadlines.insert((deadline, id), ());
         }
     }
 
@@ -97,7 +98,7 @@ impl Ledger {
         limit: u64,
         batching: Batching,
     ) -> Option<(TransferId, Vec<TicketId>)> {
-        let first = self.tickets.get(self.queued.first()?)?;
+        let first = self.tickets.get(self.queued.first()?.0)?;
         let free = window.bytes.saturating_sub(self.out_bytes);
         // One message over the whole budget still goes, alone.
         if self.out.len() >= window.transfers || (first.size > free && !self.out.is_empty()) {
@@ -110,7 +111,7 @@ impl Ledger {
             let alike = self
                 .queued
                 .iter()
-                .map_while(|id| self.tickets.get(id))
+                .map_while(|(id, ())| self.tickets.get(id))
                 .take_while(|ticket| ticket.maybe == first.maybe && !ticket.single);
             batch::fitting(alike.map(|ticket| ticket.size), limit, free)
         };
@@ -119,10 +120,10 @@ impl Ledger {
         let mut bytes = 0;
         let mut tickets = Vec::with_capacity(count);
         for _ in 0..count {
-            let Some(ticket) = self.queued.pop_first() else {
+            let Some((ticket, ())) = self.queued.pop_first() else {
                 break;
             };
-            if let Some(entry) = self.tickets.get_mut(&ticket) {
+            if let Some(entry) = self.tickets.get_mut(ticket) {
                 entry.out = Some(id);
                 bytes += entry.size;
                 tickets.push(ticket);
@@ -142,7 +143,7 @@ impl Ledger {
     /// The engine has it: from now on the hub may.
     pub(super) fn handed(&mut self, id: TransferId, now: Instant) {
         // Of a lane of before it is as true.
-        let tickets = match self.out.get_mut(&id) {
+        let tickets = match self.out.get_mut(id) {
             Some(transfer) => {
                 transfer.handed.get_or_insert(now);
                 &transfer.tickets
@@ -153,7 +154,7 @@ impl Ledger {
             },
         };
         for ticket in tickets {
-            if let Some(ticket) = self.tickets.get_mut(ticket) {
+            if let Some(ticket) = self.tickets.get_mut(*ticket) {
                 ticket.maybe = true;
             }
         }
@@ -176,14 +177,14 @@ impl Ledger {
 
     /// Takes a transfer of this epoch off the lane: its tickets that have no outcome yet, and whether it was a batch.
     pub(super) fn land(&mut self, id: TransferId, epoch: Epoch) -> Option<(Vec<TicketId>, bool)> {
-        if self.out.get(&id)?.epoch != epoch {
+        if self.out.get(id)?.epoch != epoch {
             return None;
         }
         let mut tickets = self.leave(id)?.tickets;
         let is_batch = tickets.len() > 1;
-        tickets.retain(|ticket| self.tickets.contains_key(ticket));
+        tickets.retain(|ticket| self.tickets.contains(*ticket));
         for ticket in &tickets {
-            if let Some(ticket) = self.tickets.get_mut(ticket) {
+            if let Some(ticket) = self.tickets.get_mut(*ticket) {
                 ticket.out = None;
             }
         }
@@ -193,9 +194,9 @@ impl Ledger {
     /// Puts tickets that [`land`](Self::land) gave back to the front; ordered by ticket, as all are.
     pub(super) fn requeue(&mut self, tickets: &[TicketId], single: bool) {
         for id in tickets {
-            if let Some(ticket) = self.tickets.get_mut(id) {
+            if let Some(ticket) = self.tickets.get_mut(*id) {
                 ticket.single |= single;
-                self.queued.insert(*id);
+                self.queued.insert(*id, ());
             }
         }
     }
@@ -205,11 +206,11 @@ impl Ledger {
         let mut maybe = 0;
         for (id, transfer) in std::mem::take(&mut self.out) {
             for ticket_id in &transfer.tickets {
-                if let Some(ticket) = self.tickets.get_mut(ticket_id) {
+                if let Some(ticket) = self.tickets.get_mut(*ticket_id) {
                     ticket.out = None;
                     ticket.maybe |= certainty == Certainty::FactsMayFollow;
                     maybe += usize::from(ticket.maybe);
-                    self.queued.insert(*ticket_id);
+                    self.queued.insert(*ticket_id, ());
                 }
             }
             self.stale.insert(id, transfer.tickets);
@@ -223,12 +224,12 @@ impl Ledger {
 
     /// Ends a ticket; false if it had ended before.
     pub(super) fn complete(&mut self, id: TicketId) -> bool {
-        let Some(ticket) = self.tickets.remove(&id) else {
+        let Some(ticket) = self.tickets.remove(id) else {
             return false;
         };
-        self.queued.remove(&id);
+        self.queued.remove(id);
         if let Some(deadline) = ticket.deadline {
-            self.deadlines.remove(&(deadline, id));
+            self.deadlines.remove((deadline, id));
         }
         true
     }
@@ -237,7 +238,7 @@ impl Ledger {
     pub(super) fn withdraw(&mut self, id: TicketId) -> bool {
         let waits = self
             .tickets
-            .get(&id)
+            .get(id)
             .is_some_and(|ticket| ticket.out.is_none() && !ticket.maybe);
         waits && self.complete(id)
     }
@@ -247,7 +248,7 @@ impl Ledger {
         let all: Vec<_> = self
             .tickets
             .iter()
-            .map(|(id, ticket)| (*id, ticket.maybe))
+            .map(|(id, ticket)| (id, ticket.maybe))
             .collect();
         *self = Self {
             next_transfer: self.next_transfer,
@@ -258,9 +259,12 @@ impl Ledger {
 
     /// The next ticket whose deadline is not after `now`. Its deadline is forgotten.
     pub(super) fn overdue(&mut self, now: Instant) -> Option<(TicketId, Duration, Overdue)> {
-        let &(deadline, id) = self.deadlines.first().filter(|(deadline, _)| *deadline <= now)?;
-        self.deadlines.remove(&(deadline, id));
-        let ticket = self.tickets.get_mut(&id)?;
+        let ((deadline, id), ()) = self
+            .deadlines
+            .first()
+            .filter(|((deadline, _), ())| *deadline <= now)?;
+        self.deadlines.remove((deadline, id));
+        let ticket = self.tickets.get_mut(id)?;
         ticket.deadline = None;
         let known = match ticket.out {
             _ if ticket.maybe => Overdue::Maybe,
@@ -272,43 +276,41 @@ impl Ledger {
 
     /// Sets a new deadline for a ticket that has none.
     pub(super) fn extend(&mut self, id: TicketId, deadline: Instant) {
-        if let Some(ticket) = self.tickets.get_mut(&id) {
+        if let Some(ticket) = self.tickets.get_mut(id) {
             ticket.deadline = Some(deadline);
-            self.deadlines.insert((deadline, id));
+            self.deadlines.insert((deadline, id), ());
         }
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
+        self.deadlines.first().map(|((deadline, _), ())| deadline)
     }
 
-    /// When the engine took the oldest transfer that has no outcome.
+    /// When the engine took the oldest transfer that has no outcome. Those behind one that it has not, it has not either.
     pub(super) fn oldest_flying(&self) -> Option<Instant> {
-        self.out.values().find_map(|transfer| transfer.handed)
+        self.out.first().and_then(|(_, transfer)| transfer.handed)
     }
 
     /// Whether the lane still has this transfer, or one behind it, and may not have handed it over.
     pub(super) fn has_unhanded_from(&self, first: TransferId) -> bool {
         self.out
-            .range(first..)
+            .from(first)
             .any(|(_, transfer)| transfer.handed.is_none())
     }
 
     pub(super) fn is_maybe(&self, id: TicketId) -> bool {
-        self.tickets.get(&id).is_some_and(|ticket| ticket.maybe)
+        self.tickets.get(id).is_some_and(|ticket| ticket.maybe)
     }
 
     /// How much time it was given.
     pub(super) fn limit(&self, id: TicketId) -> Duration {
-        self.tickets
-            .get(&id)
-            .map_or(Duration::ZERO, |ticket| ticket.limit)
+        self.tickets.get(id).map_or(Duration::ZERO, |ticket| ticket.limit)
     }
 
     /// The next ticket in the queue and its size.
     pub(super) fn front(&self) -> Option<(TicketId, usize)> {
-        let id = self.queued.first()?;
-        Some((*id, self.tickets.get(id)?.size))
+        let (id, ()) = self.queued.first()?;
+        Some((id, self.tickets.get(id)?.size))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -333,7 +335,7 @@ impl Ledger {
     }
 
     fn leave(&mut self, id: TransferId) -> Option<Transfer> {
-        let transfer = self.out.remove(&id)?;
+        let transfer = self.out.remove(id)?;
         self.out_bytes -= transfer.bytes;
         Some(transfer)
     }

@@ -20,6 +20,7 @@ mod input;
 mod lane;
 mod ledger;
 mod line;
+mod ordered;
 mod roster;
 mod slot;
 mod telemetry;

@@ -14,4 +14,4 @@ pub(crate) use conditions::End;
 pub(crate) use connection::{Channel, Line, Login, Opening, Sasl, open};
 pub(crate) use links::LinkPlan;
 pub(crate) use receiver::{Inlet, Key};
-pub(crate) use sender::{Encoded, HandError, Link, Outgoing};
+pub(crate) use sender::{Delivery, Encoded, HandError, Link, Outgoing};

@@ -1,6 +1,8 @@
 //! The sending link: handing messages over, and their outcomes.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use fe2o3_amqp::Sender;
 use fe2o3_amqp::link::SendError as EngineSendError;
@@ -55,12 +57,14 @@ pub(crate) enum Outgoing {
 
 impl Outgoing {
     /// Several messages become one of message-format 0x80013700, a data section for each.
-    pub(crate) fn of(mut messages: Vec<Encoded>) -> Option<Self> {
-        if messages.len() == 1 {
-            return messages.pop().map(Self::One);
-        }
-        let sections: Vec<Data> = messages
-            .iter()
+    pub(crate) fn of(mut messages: impl Iterator<Item = Encoded>) -> Option<Self> {
+        let first = messages.next()?;
+        let Some(second) = messages.next() else {
+            return Some(Self::One(first));
+        };
+        let sections: Vec<Data> = [first, second]
+            .into_iter()
+            .chain(messages)
             .map(|encoded| serde_amqp::to_vec(&Serializable(&encoded.message.message)))
             .map(|bytes| bytes.map(|bytes| Data(Binary::from(bytes))))
             .collect::<Result<_, _>>()
@@ -99,16 +103,16 @@ impl Link {
     /// Waits for credit, hands the transfer over, and gives what awaits its outcome.
     ///
     /// Cancel safe: a transfer whose future is dropped before it is ready was not handed over.
-    pub(crate) async fn hand(
-        &mut self,
-        outgoing: &Outgoing,
-    ) -> Result<impl Future<Output = Result<Outcome, End>> + Send + use<>, HandError> {
+    pub(crate) async fn hand(&mut self, outgoing: &Outgoing) -> Result<Delivery, HandError> {
         let sent = match outgoing {
             Outgoing::One(encoded) => self.sender.send_batchable_ref(&encoded.message).await,
             Outgoing::Batch(batch) => self.sender.send_batchable_ref(batch).await,
         };
         match sent {
-            Ok(delivery) => Ok(outcome(delivery, self.fuse.clone())),
+            Ok(outcome) => Ok(Delivery {
+                outcome,
+                fuse: self.fuse.clone(),
+            }),
             Err(EngineSendError::MessageSizeExceeded(exceeded)) => Err(HandError::TooLarge {
                 size: exceeded.size,
                 limit: exceeded.max_size,
@@ -129,12 +133,26 @@ impl Link {
     }
 }
 
-/// The peer's word on a transfer, or that none will come.
-async fn outcome(
-    delivery: DeliveryFut<Result<EngineOutcome, EngineSendError>>,
+/// A transfer that was handed over: awaits the peer's word on it, or that none will come.
+pub(crate) struct Delivery {
+    outcome: DeliveryFut<Result<EngineOutcome, EngineSendError>>,
     fuse: Fuse,
-) -> Result<Outcome, End> {
-    Ok(match delivery.await.map_err(|error| end(error, &fuse))? {
+}
+
+impl Future for Delivery {
+    type Output = Result<Outcome, End>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = ready!(Pin::new(&mut self.outcome).poll(cx));
+        Poll::Ready(match outcome {
+            Ok(outcome) => Ok(outcome_of(outcome)),
+            Err(error) => Err(end(error, &self.fuse)),
+        })
+    }
+}
+
+fn outcome_of(outcome: EngineOutcome) -> Outcome {
+    match outcome {
         EngineOutcome::Accepted(_) => Outcome::Accepted,
         EngineOutcome::Rejected(rejected) => Outcome::Rejected(rejected.error.map_or_else(
             || {
@@ -147,7 +165,7 @@ async fn outcome(
         )),
         // `modified` asks for another attempt, as `released` does (§3.4.5); a hub sends neither today.
         EngineOutcome::Released(_) | EngineOutcome::Modified(_) => Outcome::Released,
-    })
+    }
 }
 
 fn end(error: EngineSendError, fuse: &Fuse) -> End {

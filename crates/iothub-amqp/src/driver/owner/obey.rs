@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::super::command::Command;
 use super::super::member::{Ended, Member};
-use super::{Owner, Touched};
+use super::Owner;
 use crate::error::{ConnectError, SubscribeError};
 use crate::supervisor::{Input, SignIn};
 
@@ -54,7 +54,7 @@ impl Owner {
                 let size = payload.message.size();
                 self.payloads.insert(ticket, payload);
                 let deadline = deadline.into_std();
-                self.touched = Some(Touched::One(slot));
+                self.touched.touch(Some(slot));
                 let input = Input::Enqueue {
                     slot,
                     ticket,
