@@ -74,7 +74,7 @@ pub(crate) fn run(mut args: Args) -> Result<String, Failure> {
 }
 
 /// Builds programs, and says where the one of this name is.
-fn build(which: &[&str], name: &str) -> Result<PathBuf, Failure> {
+pub(crate) fn build(which: &[&str], name: &str) -> Result<PathBuf, Failure> {
     let mut command = shell::cargo("build");
     command
         .args(which)
