@@ -119,6 +119,97 @@ fn other_parsers_are_told_to_misread_raw_characters() {
     );
 }
 
+/// Where each takes the escapes off, and where the path is walked; a text that lies behind the password is shown.
+#[test]
+fn other_parsers_are_told_to_take_escapes_and_dots_otherwise() {
+    for (text, whatwg, python) in [
+        // An id that is raw and holds what looks like an escape.
+        (
+            "amqps://a%20@sas.hub:tok@host/devices/a%20/twin",
+            "escapes of the user name taken otherwise, escapes of the path taken otherwise",
+            "escapes of the user name taken otherwise, escapes of the path taken otherwise",
+        ),
+        (
+            "amqps://a+@sas.hub:tok@host/devices/a%252B/twin",
+            "escapes of the path taken otherwise",
+            "escapes of the path taken otherwise",
+        ),
+        (
+            "amqps://a+@sas.hub:tok@host/devices/a%2B/twin",
+            "reads the same",
+            "reads the same",
+        ),
+        (
+            "amqps://d%40sas.h:SharedAccessSignature+sr%3Dx@h/x",
+            "escapes of the password taken otherwise",
+            "escapes of the password taken otherwise",
+        ),
+        (
+            "amqps://d%40sas.h:SharedAccessSignature sr=x%3D@h/x",
+            "escapes of the password taken otherwise",
+            "escapes of the password taken otherwise",
+        ),
+        (
+            "amqps://d%40sas.h:SharedAccessSignature sr=x@h/x",
+            "reads the same",
+            "reads the same",
+        ),
+        (
+            "amqps://..%40sas.hub:tok@host/devices/%2E%2e/twin",
+            "'.' and '..' in the path walked",
+            "reads the same",
+        ),
+        (
+            "amqps://d%40sas.hub:tok@host/devices/a#b/twin",
+            "path \"/devices/a\"",
+            "path \"/devices/a\"",
+        ),
+        (
+            "amqps://d%40sas.hub:tok@[::1]:443/x",
+            "reads the same",
+            "reads the same",
+        ),
+        (
+            "amqps://d?1@sas.hub:tok@host/x",
+            "no user name, no password, host name \"d\", no path",
+            "no user name, no password, host name \"d\", no path",
+        ),
+    ] {
+        assert_eq!(other(text, Parser::Whatwg), whatwg, "{text}");
+        assert_eq!(other(text, Parser::Python), python, "{text}");
+    }
+    // Proton looks for no `?` or `#`, and for the first `/`.
+    for (text, proton) in [
+        (
+            "amqps://d%40sas.hub:tok@host:1/devices/a#b/twin",
+            "reads the same",
+        ),
+        ("amqps://d%40sas.hub:tok@[::1]:443/x", "reads the same"),
+        ("amqps://host", "reads the same"),
+        (
+            "amqps://d%40sas.hub:to/k@host/x",
+            "no user name, no password, host name \"d%40sas.hub\", port number of bytes 20..22, path of bytes 22..31",
+        ),
+    ] {
+        assert_eq!(other(text, Parser::Proton), proton, "{text}");
+    }
+    // One of each, and what they are is for programs too.
+    let explanation = explain("amqps://d%40sas.hub:to/k@host/x");
+    let told: Vec<_> = explanation
+        .others()
+        .iter()
+        .map(|other| (other.parser(), other.agrees(), other.differences().len()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (Parser::Whatwg, false, 1),
+            (Parser::Python, false, 1),
+            (Parser::Proton, false, 5)
+        ]
+    );
+}
+
 proptest! {
     /// The model of the WHATWG standard finds the parts where the `url` crate does.
     #[test]

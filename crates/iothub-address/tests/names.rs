@@ -224,7 +224,21 @@ fn resources_are_raw_and_cover_whole_segments() {
         ("h.exampl", false),
         ("", false),
         ("sb://h.example", false),
+        ("amqps://h", false),
+        ("a://", false),
     ] {
         assert_eq!(resource.is_within(scope), within, "{scope}");
     }
+    let events = Resource::event_hub(&host, &EventHubName::parse("e").unwrap());
+    for (scope, within) in [
+        ("sb://h.example", true),
+        ("SB://H.example/", true),
+        ("sb://h.example/e", true),
+        ("sb://h.example/E", false),
+        ("h.example", false),
+    ] {
+        assert_eq!(events.is_within(scope), within, "{scope}");
+    }
+    let registration = Resource::registration(&"0ne00000000".parse().unwrap(), &"r".parse().unwrap());
+    assert_eq!(registration.as_str(), "0ne00000000/registrations/r");
 }

@@ -127,10 +127,38 @@ fn other_paths_are_refused() {
         "amqps://u@h/devices/d/twin",
         "devices%2Fd%2Ftwin",
         "devices/registrations/x",
+        "/x/events/ConsumerGroups/g/Partitions/0",
+        "/messages/x/ConsumerGroups/g/Partitions/0",
+        "/messages/events/x/g/Partitions/0",
+        "/messages/events/ConsumerGroups/g/x/0",
+        "/messages/events/ConsumerGroups/g/Partitions/-1",
+        "/messages/events/ConsumerGroups/g/Partitions/",
+        "e/x/g/Partitions/0",
+        "e/ConsumerGroups/g/x/0",
+        "/messages/serviceBound/x",
+        "/messages/x/feedback",
+        "/x/serviceBound/feedback",
+        "/messages/x/filenotifications",
+        "/x/events/$management",
+        "/messages/x/$management",
+        "/x/d/twin",
+        "/devices/d/x/m/twin",
+        "/devices/d/modules/m/x",
+        "/devices/d/x/events",
+        "/devices/d/x/devicebound",
+        "/devices/d/methods/x",
+        "/x/devicebound",
+        "0ne00000000/x/r",
     ] {
         assert!(text.parse::<Node>().is_err(), "{text}");
     }
-    let error = "amqps://h/devices/d e/twin".parse::<Node>().unwrap_err();
-    assert_eq!(error.span(), 19..20);
-    assert!(matches!(error.kind(), ErrorKind::Character { found: ' ', .. }));
+    for (text, span) in [
+        ("amqps://h/devices/d e/twin", 19..20),
+        ("/devices/d e/twin", 10..11),
+        ("devices/d e/twin", 9..10),
+    ] {
+        let error = text.parse::<Node>().unwrap_err();
+        assert_eq!(error.span(), span, "{text}");
+        assert!(matches!(error.kind(), ErrorKind::Character { found: ' ', .. }));
+    }
 }

@@ -255,7 +255,9 @@ fn oddities_have_a_word_for_programs_and_a_sentence_for_people() {
 #[test]
 fn an_explanation_is_a_line_a_fact() {
     let text = "amqps://dev#1@sas.hub:tok@host/devices/dev#1/twin";
-    let explanation = AmqpUrlRef::parse(text).unwrap().explain().unwrap();
+    let url = AmqpUrlRef::parse(text).unwrap();
+    let explanation = url.explain().unwrap();
+    assert_eq!(explanation.oddities(), url.oddities().unwrap());
     assert_eq!(
         explanation.to_string(),
         "scheme (bytes 0..5): amqps, port 5671 unless another is named\n\

@@ -1,8 +1,8 @@
 //! The double-"@" URL: each spelling that is read, the one that is printed, and what is refused.
 
 use iothub_address::{
-    AddressError, AmqpUrl, DeviceId, ErrorKind, HubHost, HubName, Identity, Node, PolicyName, Scheme, Secret,
-    User,
+    AddressError, AmqpUrl, AmqpUrlRef, DeviceId, ErrorKind, HubHost, HubName, Identity, Node, PolicyName,
+    Scheme, Secret, User,
 };
 
 fn parse(rest: &str) -> AmqpUrl {
@@ -261,5 +261,72 @@ fn a_password_that_ends_like_a_user_name_is_a_password_in_the_canonical_form() {
         let again = AmqpUrl::parse(&url.expose()).unwrap();
         assert_eq!(again.user(), Some(&user));
         assert_eq!(again.password().map(Secret::expose), Some(password));
+    }
+}
+
+/// The path has the form of a node, so it is meant for one: what is wrong is its name, and where.
+#[test]
+fn a_node_with_a_name_that_none_has_is_told_by_the_name_and_its_place() {
+    for (text, span) in [
+        ("amqps://h/devices/a b/twin", 19..20),
+        ("amqps://h/devices/d/modules/a b/twin", 29..30),
+        ("amqps://d@sas.h:t@h/devices/a b/twin", 29..30),
+        (
+            "amqps://h/messages/events/ConsumerGroups/a b/Partitions/0",
+            42..43,
+        ),
+        ("amqps://h/a b/ConsumerGroups/g/Partitions/0", 11..12),
+        ("amqps://h/e/ConsumerGroups/a b/Partitions/0", 28..29),
+        ("amqps://h/0ne00000000/registrations/a b", 37..38),
+        ("amqps://h/0ne00 00000/registrations/r", 15..16),
+    ] {
+        for error in [
+            AmqpUrl::parse(text).unwrap_err(),
+            AmqpUrlRef::parse(text).unwrap_err(),
+        ] {
+            assert!(
+                matches!(error.kind(), ErrorKind::Character { found: ' ', .. }),
+                "{text}: {error}"
+            );
+            assert_eq!(error.span(), span, "{text}");
+        }
+    }
+}
+
+/// How often the names of a path were escaped is told by what is legal, and by whose they are.
+#[test]
+fn the_names_of_each_node_are_decoded_as_often_as_they_were_escaped() {
+    for (text, node) in [
+        (
+            "amqps://p@sas.root.h:t@h/messages/events/ConsumerGroups/%24Default/Partitions/0",
+            "/messages/events/ConsumerGroups/$Default/Partitions/0",
+        ),
+        (
+            "amqps://p@sas.root.h:t@h/e/ConsumerGroups/%2524Default/Partitions/1",
+            "e/ConsumerGroups/$Default/Partitions/1",
+        ),
+        (
+            "amqps://h/e/ConsumerGroups/%24Default/Partitions/1",
+            "e/ConsumerGroups/$Default/Partitions/1",
+        ),
+        (
+            "amqps://p@sas.root.h:t@h/0ne00000000/registrations/a%3Ab",
+            "0ne00000000/registrations/a:b",
+        ),
+        (
+            "amqps://d/modules/a#b@sas.h:t@h/devices/d/modules/a%23b/twin",
+            "/devices/d/modules/a#b/twin",
+        ),
+        (
+            "amqps://d%2Fmodules%2Fa%2520b%40sas.h:t@h/devices/d/modules/a%20b/twin",
+            "/devices/d/modules/a%20b/twin",
+        ),
+    ] {
+        let url = AmqpUrl::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(
+            url.node().map(ToString::to_string).as_deref(),
+            Some(node),
+            "{text}"
+        );
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use iothub_address::{
-    AmqpUrlRef, ConnectionString, ConsumerGroup, DeviceId, EventHubName, HubHost, HubName, IdScope, Identity,
-    ModuleId, Node, PolicyName, RegistrationId, Resource, Scheme, User,
+    AmqpUrl, AmqpUrlRef, ConnectionString, ConsumerGroup, DeviceId, EventHubName, HubHost, HubName, IdScope,
+    Identity, ModuleId, Node, PolicyName, RegistrationId, Resource, Scheme, Secret, User,
 };
 
 /// Each name gives its text, in all the ways that there are, and prints into a column.
@@ -169,4 +169,20 @@ fn an_identity_and_a_user_name_tell_their_parts() {
     assert!(user.identity().is_none());
     let user = User::for_identity(module.clone(), "hub".parse().unwrap());
     assert_eq!((user.identity(), user.policy()), (Some(&module), None));
+}
+
+#[test]
+fn an_empty_token_is_none() {
+    assert!(Secret::new("").is_empty() && !Secret::new("t").is_empty());
+    let device: Identity = "d".parse().unwrap();
+    let user = User::for_identity(device.clone(), "h".parse().unwrap());
+    let url = AmqpUrl::new("h".parse().unwrap(), Node::Twin(device));
+    for (token, text) in [
+        ("", "amqps://d%40sas.h@h/devices/d/twin"),
+        ("t", "amqps://d%40sas.h:t@h/devices/d/twin"),
+    ] {
+        let url = url.clone().with_credentials(user.clone(), Secret::new(token));
+        assert_eq!(url.expose(), text);
+        assert_eq!(url.password().is_none(), token.is_empty());
+    }
 }

@@ -153,11 +153,12 @@ impl AmqpUrl {
             PathReading::Node(times) => path_text
                 .strip_prefix('/')
                 .and_then(Shape::of)
-                .map(|shape| shape.node(times)),
+                .map(|shape| shape.node(times))
+                .transpose()?, // its names are legal, or the layout would have another reading
             PathReading::Other => None,
         };
         let path = match node {
-            Some(node) => Path::Node(node.map_err(|error| error.shifted(layout.path.start + 1))?),
+            Some(node) => Path::Node(node),
             None => read_path(path_text).map_err(|kind| AddressError::new(kind, layout.path.clone()))?,
         };
         Ok(Self {

@@ -18,6 +18,7 @@ mod performative;
 mod requests;
 mod sasl;
 mod session;
+mod settlement;
 mod socket;
 mod stream;
 mod translate;

@@ -19,7 +19,9 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 
 use super::performative::{self, Kind, Performative};
-use super::translate::{mark, put_frame};
+pub(super) use super::settlement::Settlement;
+use super::settlement::{gone, is_terminal, put_settlement};
+use super::translate::mark;
 use crate::hub::Credit;
 
 /// Of one connection; clones are the same.
@@ -33,6 +35,8 @@ struct Shared {
     waiting: AtomicBool,
     /// Sessions were ended by us.
     ending: AtomicBool,
+    /// Our `close` has been written.
+    closed: AtomicBool,
     writer: AtomicWaker,
     next_number: AtomicU64,
 }
@@ -111,20 +115,6 @@ pub(crate) struct OutgoingLink {
     changed: Arc<Notify>,
 }
 
-/// What becomes of a delivery whose outcome the client has not settled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Settlement {
-    Accepted,
-    Rejected,
-    Released,
-    Modified,
-    /// `rejected`, because.
-    Refused {
-        condition: &'static str,
-        description: String,
-    },
-}
-
 impl Outgoing {
     /// The link that the client has attached with this handle, if it is one that it receives over.
     pub(super) fn link(&self, channel: u16, handle: u32) -> Option<OutgoingLink> {
@@ -153,6 +143,11 @@ impl Outgoing {
             true => std::mem::take(&mut self.table().ended),
             false => Vec::new(),
         }
+    }
+
+    /// Whether we have closed the connection, or answered its close.
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.closed.load(Ordering::Acquire)
     }
 
     /// A frame of the client, but no transfer, has come; gives what the engine is to see instead of it, if not the
@@ -315,6 +310,7 @@ impl Outgoing {
                     self.0.ending.store(true, Ordering::Release);
                 }
             }
+            Kind::Close => self.0.closed.store(true, Ordering::Release),
             // The answer to a drain: the count has moved on without deliveries (§2.6.7).
             Kind::Flow => {
                 let mut table = self.table();
@@ -513,69 +509,6 @@ impl Label {
     }
 }
 
-/// A settlement for which nothing is there.
-fn gone() -> Settlement {
-    Settlement::Refused {
-        condition: "amqp:not-found",
-        description: "The delivery has been settled, or its lock was lost.".to_owned(),
-    }
-}
-
-/// A disposition (§2.7.6) of the sender, settled.
-fn put_settlement(out: &mut BytesMut, channel: u16, first: u32, last: u32, settlement: &Settlement) {
-    let mut state = BytesMut::new();
-    match settlement {
-        Settlement::Accepted => state.put_slice(&[0x00, 0x53, 0x24, 0x45]),
-        Settlement::Rejected => state.put_slice(&[0x00, 0x53, 0x25, 0x45]),
-        Settlement::Released => state.put_slice(&[0x00, 0x53, 0x26, 0x45]),
-        Settlement::Modified => state.put_slice(&[0x00, 0x53, 0x27, 0x45]),
-        Settlement::Refused {
-            condition,
-            description,
-        } => {
-            let mut error = BytesMut::new();
-            error.put_slice(&[0xa3, u8::try_from(condition.len()).unwrap_or(0)]);
-            error.put_slice(condition.as_bytes());
-            error.put_u8(0xb1);
-            error.put_u32(u32::try_from(description.len()).unwrap_or(0));
-            error.put_slice(description.as_bytes());
-            error.put_u8(0x40);
-            let size = u32::try_from(error.len()).unwrap_or(0);
-            state.put_slice(&[0x00, 0x53, 0x25, 0xd0]);
-            state.put_u32(size + 4 + 12);
-            state.put_u32(1);
-            state.put_slice(&[0x00, 0x53, 0x1d, 0xd0]);
-            state.put_u32(size + 4);
-            state.put_u32(3);
-            state.put_slice(&error);
-        }
-    }
-    let uint = |number: u32| [&[0x70][..], &number.to_be_bytes()].concat();
-    let (first, last) = (uint(first), uint(last));
-    let mut body = BytesMut::new();
-    performative::put(
-        &mut body,
-        Kind::Disposition,
-        &[FALSE, &first, &last, TRUE, &state, FALSE],
-    );
-    put_frame(out, channel, &body, None);
-}
-
-/// Whether a delivery-state is an outcome (§3.4): accepted, rejected, released, modified.
-fn is_terminal(state: &[u8]) -> bool {
-    match state {
-        [0x00, 0x53, code, ..] => (0x24..=0x27).contains(code),
-        [0x00, 0x80, high @ .., _] if high.len() >= 7 && high[..7].iter().all(|byte| *byte == 0) => {
-            (0x24..=0x27).contains(&state[9])
-        }
-        [0x00, 0xa3, length, name @ ..] => {
-            let name = name.get(..usize::from(*length)).unwrap_or_default();
-            OUTCOMES.iter().any(|outcome| outcome.as_bytes() == name)
-        }
-        _ => false,
-    }
-}
-
 /// The content of an encoded string; empty for what is none.
 pub(super) fn text(encoded: &[u8]) -> &[u8] {
     match encoded {
@@ -584,17 +517,11 @@ pub(super) fn text(encoded: &[u8]) -> &[u8] {
     }
 }
 
-const OUTCOMES: [&str; 4] = [
-    "amqp:accepted:list",
-    "amqp:rejected:list",
-    "amqp:released:list",
-    "amqp:modified:list",
-];
 /// The most flows that a client may send for a link before it has our answer; what more say of the link is not heard.
 const MAX_EARLY_FLOWS: u32 = 16;
 /// The windows; what stands behind them is of a link.
 const FLOW_SESSION_FIELDS: usize = 4;
 const ATTACH_ROLE: usize = 2;
 const ATTACH_RCV_SETTLE_MODE: usize = 4;
-const TRUE: &[u8] = &[0x41];
-const FALSE: &[u8] = &[0x42];
+pub(super) const TRUE: &[u8] = &[0x41];
+pub(super) const FALSE: &[u8] = &[0x42];

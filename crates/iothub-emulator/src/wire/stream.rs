@@ -108,6 +108,8 @@ pub(crate) struct Translated<S> {
     impairment: Impairment,
     /// The client's side of the stream has ended.
     ended: bool,
+    /// The client has answered our `close`, or has had its time to.
+    answered: bool,
 }
 
 impl<S> Translated<S> {
@@ -129,6 +131,7 @@ impl<S> Translated<S> {
             waiting: None,
             impairment,
             ended: false,
+            answered: false,
         }
     }
 
@@ -148,6 +151,42 @@ impl<S> Translated<S> {
     /// was sent to one that we have ended, hence the limit.
     fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_below(1, ANSWER_TIMEOUT, cx).map(drop)
+    }
+}
+
+impl<S: AsyncRead + Unpin> Translated<S> {
+    /// After our `close`: waits for the client's, which the engine does not any more, or until it has had its time. A
+    /// stream that is closed with something unread is reset, and then the client may never see what we said.
+    fn poll_answered(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !(self.answered || self.ended || self.inward.skip_to_close()) {
+            match self.poll_read_more(cx) {
+                Poll::Ready(Ok(())) => continue,
+                Poll::Ready(Err(_)) => break,
+                Poll::Pending => {}
+            }
+            let waiting = self
+                .waiting
+                .get_or_insert_with(|| Box::pin(sleep(ANSWER_TIMEOUT)));
+            ready!(waiting.as_mut().poll(cx));
+            break;
+        }
+        self.answered = true;
+        Poll::Ready(())
+    }
+
+    /// One read of what the guard has passed.
+    fn poll_read_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let unread = self.inward.unread();
+        let old = unread.len();
+        unread.resize(old + READ_CHUNK, 0);
+        let mut space = ReadBuf::new(&mut unread[old..]);
+        let outcome = Pin::new(&mut self.inner).poll_read(cx, &mut space);
+        let read = space.filled().len();
+        unread.truncate(old + read);
+        ready!(outcome)?;
+        // The guard has made sure that it is not inside a frame.
+        self.ended = read == 0;
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -175,6 +214,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Translated<S> {
             let gone = this.inward.end(channel, &mut this.ready);
             this.intake.taken(gone);
         }
+        if this.outgoing.is_closed() {
+            this.inward.close(&mut this.ready);
+        }
         while this.ready.is_empty() {
             // The engine reads whenever it has nothing to write, so this is where our own frames go. What does not
             // go now goes with the engine's next ones.
@@ -190,6 +232,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Translated<S> {
             if this.inward.holds_close() {
                 ready!(this.poll_settled(cx));
                 this.inward.release_close(&mut this.ready);
+                this.answered = true;
                 break;
             }
             if this.ended {
@@ -200,16 +243,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Translated<S> {
                 // The links never will take it: the client sends to such as are gone.
                 return Poll::Ready(Err(this.intake.fail(Fault::Unread)));
             }
-            let unread = this.inward.unread();
-            let old = unread.len();
-            unread.resize(old + READ_CHUNK, 0);
-            let mut space = ReadBuf::new(&mut unread[old..]);
-            let outcome = Pin::new(&mut this.inner).poll_read(cx, &mut space);
-            let read = space.filled().len();
-            unread.truncate(old + read);
-            ready!(outcome)?;
-            // The guard has made sure that it is not inside a frame.
-            this.ended = read == 0;
+            ready!(this.poll_read_more(cx))?;
             let translated = this.inward.translate(&mut this.ready);
             let weight = translated.map_err(|overstep| this.intake.fail(overstep.into()))?;
             this.intake.add(weight.came);
@@ -241,7 +275,7 @@ impl<S: AsyncWrite + Unpin> Translated<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Translated<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Translated<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_pass_on(cx))?;
@@ -264,6 +298,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Translated<S> {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_pass_on(cx))?;
+        if this.outgoing.is_closed() {
+            let _ = Pin::new(&mut this.inner).poll_flush(cx)?;
+            ready!(this.poll_answered(cx));
+        }
         Pin::new(&mut this.inner).poll_shutdown(cx)
     }
 }

@@ -10,8 +10,8 @@
 //! - Sessions and links are counted, and a frame for a link that was never attached ends the connection: the
 //!   engine keeps such frames, without bound, for a link that might still come.
 //!
-//! - A session that we end is over for the engine at once: while it waits for the client's `end` it spins. What the
-//!   client still says there until its own `end` is left out.
+//! - A session that we end is over for the engine at once, and the connection that we close: while it waits for the
+//!   client's `end` or `close` it spins. What the client still says until then is left out.
 //! - Performatives are weighed, since the engine decodes all of one before anyone can look at it, and keeps most of an
 //!   attach as long as there is the link. An attach waits in the engine until its session has time for it, so its weight
 //!   counts as unread until then; it stands where the client's `max-message-size` did, which nobody asks for.
@@ -63,6 +63,8 @@ pub(crate) struct Inward {
     kept: usize,
     /// The peer's `close`, held back.
     close: Option<BytesMut>,
+    /// The engine has the peer's `close`, or what stands for it.
+    closed: bool,
     peer_max_frame: Option<u32>,
     outgoing: Outgoing,
 }
@@ -159,7 +161,32 @@ impl Inward {
     pub(crate) fn release_close(&mut self, out: &mut BytesMut) {
         if let Some(close) = self.close.take() {
             out.put(close);
+            self.closed = true;
         }
+    }
+
+    /// We have closed the connection: tells the engine that the peer has too, unless it knows.
+    pub(crate) fn close(&mut self, out: &mut BytesMut) {
+        if !self.closed {
+            self.closed = true;
+            let mut close = BytesMut::new();
+            performative::put(&mut close, Kind::Close, &[]);
+            put_frame(out, 0, &close, None);
+        }
+    }
+
+    /// Leaves out every whole frame up to the peer's `close`; says whether that was there.
+    pub(crate) fn skip_to_close(&mut self) -> bool {
+        if self.close.take().is_some() {
+            return true;
+        }
+        while let Some(frame) = next_frame(&mut self.unread) {
+            let body = frame.get(usize::from(frame[4]) * 4..).unwrap_or_default();
+            if Performative::of(body).is_some_and(|performative| performative.kind == Kind::Close) {
+                return true;
+            }
+        }
+        false
     }
 
     fn frame(&mut self, frame: &[u8], out: &mut BytesMut, weight: &mut Weight) -> Result<(), Overstep> {

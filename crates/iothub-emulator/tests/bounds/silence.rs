@@ -80,6 +80,28 @@ fn a_client_that_is_not_there_any_more_is_gone_after_the_idle_time_out() {
     assert!(bytes < 4 * MIB, "{bytes} bytes");
 }
 
+/// The engine spins while it waits for such an answer, so it is not let wait.
+#[test]
+fn a_client_that_answers_neither_end_nor_close_is_gone_when_its_time_is_over() {
+    measure(|hub| async move {
+        let mut mute = attached(&hub).await;
+        // Of a name that is there already; the hub ends the session, and goes on without an answer.
+        mute.attach(1, "telemetry", &crate::events_address()).await;
+        mute.expect_past_flows(END).await;
+        mute.begin(1).await;
+        let before = Instant::now();
+        hub.remove(&device().into()).await.unwrap();
+        mute.expect_past_flows(CLOSE).await;
+        gone(&hub, 1).await;
+        assert!(
+            before.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            before.elapsed()
+        );
+        mute.end().await.unwrap();
+    });
+}
+
 /// A byte now and then is no frame.
 #[test]
 fn a_client_that_dribbles_is_gone_after_the_idle_time_out() {
