@@ -13,14 +13,14 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::admin::{Admin, AdminToken};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::emulator::{Emulator, Parts};
 use crate::feed::Feed;
 use crate::given::{Shown, add_identities};
 use crate::http;
 use crate::hub::{
-    Authentication, CloudToDevice, DeviceAuthorities, Event, Hub, Keeping, Keys, Limits, LogLimits, Names,
-    Place, Policy, RegistryError, Rights, Ring, Setup, SharedRing, Showing, Tier,
+    Authentication, CloudToDevice, DeviceAuthorities, Event, Feedback, Hub, Keeping, Keys, Limits, LogLimits,
+    Names, Place, Policy, RegistryError, Rights, Ring, Setup, SharedRing, Showing, Tier,
 };
 use crate::owner::{self, HubHandle};
 use crate::random::{self, NoRandomness};
@@ -212,9 +212,12 @@ impl Builder {
         self
     }
 
-    /// The directory where the hub is kept: identities, twins, messages for devices, policies and the event log in one
-    /// file ([`STATE_FILE`](crate::STATE_FILE)), and the certificate authority. It is made at the first start, and the
-    /// next start goes on from there. Default none: all of it lives and dies with the emulator.
+    /// The directory where the hub is kept: identities, twins, messages for devices, feedback, policies and the event log
+    /// in one file ([`STATE_FILE`](crate::STATE_FILE)), and the certificate authority. It is made at the first start, and
+    /// the next start goes on from there. Default none: all of it lives and dies with the emulator.
+    ///
+    /// Messages go on with their numbers and delivery counts. No lock outlives the hub: a message that was out for
+    /// delivery waits again, and that delivery counts. Method calls and throttles begin anew.
     ///
     /// What is acknowledged to a client, or returned from a method of [`Emulator`], has been written and synced
     /// (`fdatasync`) before: it survives a killed process, and a power cut as far as the disk keeps what it says it has.
@@ -354,7 +357,7 @@ impl Builder {
             state.as_ref().map(|state| Arc::new(state.archive.clone()) as _),
         );
         let (activity, activities_grow) = Feed::new(activities.clone(), None);
-        let fates = SharedRing::new(FEEDBACK_LIMITS);
+        let fates = feedback_ring(state.as_mut(), self.clock.now());
         let (feedback, fates_grow) = Feed::new(fates.clone(), None);
         let names = Names::new(names);
         let setup = Setup {
@@ -382,7 +385,7 @@ impl Builder {
         };
         let mut hub = Hub::new(setup);
         if let Some(state) = state {
-            hub.restore(std::mem::take(&mut state.kept));
+            hub.restore(std::mem::take(&mut state.kept), self.clock.now());
         }
         add_identities(&mut hub, self.identities)?;
         for (name, keys, rights) in self.policies {
@@ -406,9 +409,11 @@ impl Builder {
             hub,
             requests,
             self.clock,
-            events_grow,
-            activities_grow,
-            fates_grow,
+            owner::Logs {
+                events: events_grow,
+                activities: activities_grow,
+                feedback: fates_grow,
+            },
             state.take().map(|state| state.writer),
         ));
         // Whoever learns a key from here on finds it there after a crash.
@@ -543,6 +548,22 @@ fn event_ring(limits: LogLimits, state: Option<&Opened>) -> SharedRing<Event> {
         age: limits.age,
     };
     SharedRing::of(Ring::new(end, state.log.next, Showing::WhenTold))
+}
+
+/// The feedback that is kept; the next goes on behind it.
+fn feedback_ring(state: Option<&mut Opened>, now: Timestamp) -> SharedRing<Feedback> {
+    let Some(state) = state else {
+        return SharedRing::new(FEEDBACK_LIMITS);
+    };
+    let kept = std::mem::take(&mut state.feedback);
+    let first = kept.first().map_or(0, |(place, _)| *place);
+    let mut ring = Ring::new(FEEDBACK_LIMITS, first, Showing::WhenTold);
+    for (_, feedback) in kept {
+        let weight = feedback.original_message_id.len();
+        ring.push(feedback, weight, now);
+    }
+    ring.show(u64::MAX);
+    SharedRing::of(ring)
 }
 
 fn unwritten(state_dir: Option<PathBuf>) -> StateError {

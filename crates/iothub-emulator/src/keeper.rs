@@ -76,11 +76,6 @@ impl<T> Keeper<T> {
         self.outbox.release()
     }
 
-    /// Whether nothing is on its way.
-    pub(crate) const fn is_idle(&self) -> bool {
-        self.outbox.on_their_way() == 0
-    }
-
     /// What has become of batches. Cancel safe.
     pub(crate) async fn report(&mut self) -> Reported {
         if !self.alive {

@@ -36,9 +36,7 @@ pub(crate) async fn run(
     mut hub: Hub,
     mut requests: mpsc::Receiver<Request>,
     clock: Arc<dyn Clock>,
-    events: Growth<Event>,
-    activities: Growth<Activity>,
-    feedback: Growth<Feedback>,
+    logs: Logs,
     writer: Option<Writer>,
 ) {
     let mut waiting = Waiting::new(writer);
@@ -52,7 +50,7 @@ pub(crate) async fn run(
         let has_room = waiting.has_room();
         tokio::select! {
             biased;
-            outcome = turn::report(&mut waiting.keeper) => waiting.reported(outcome, &mut hub, &events, clock.now()),
+            outcome = turn::report(&mut waiting.keeper) => waiting.reported(outcome, &mut hub, &logs, clock.now()),
             count = requests.recv_many(&mut batch, BATCH), if has_room => if count == 0 { break },
             () = sleep_until(deadline, &clock) => {}
         }
@@ -63,25 +61,32 @@ pub(crate) async fn run(
                 clock.on = clock.on.saturating_add(by);
                 now = clock.now();
                 hub.handle_timeout(now);
-                waiting.perform_all(&mut hub, &events);
-                waiting.answer(&events, move |_| {
+                waiting.perform_all(&mut hub, &logs);
+                waiting.answer(&logs, move |_| {
                     let _ = turned.send(now);
                 });
                 continue;
             }
-            waiting.serve(&mut hub, request, &events, now);
-            waiting.perform_all(&mut hub, &events);
+            waiting.serve(&mut hub, request, &logs, now);
+            waiting.perform_all(&mut hub, &logs);
         }
         hub.handle_timeout(now);
-        waiting.perform_all(&mut hub, &events);
-        waiting.end_turn(&mut hub, changes, &events, now);
-        events.publish();
-        activities.publish();
-        feedback.publish();
+        waiting.perform_all(&mut hub, &logs);
+        waiting.end_turn(&mut hub, changes, &logs, now);
+        logs.events.publish();
+        logs.activities.publish();
+        logs.feedback.publish();
     }
     if let Some(keeper) = waiting.keeper {
         keeper.close().await;
     }
+}
+
+/// What readers read.
+pub(crate) struct Logs {
+    pub(crate) events: Growth<Event>,
+    pub(crate) activities: Growth<Activity>,
+    pub(crate) feedback: Growth<Feedback>,
 }
 
 /// What a connection must do. It is its last order.
@@ -135,7 +140,7 @@ impl Waiting {
         }
     }
 
-    fn serve(&mut self, hub: &mut Hub, request: Request, events: &Growth<Event>, now: Timestamp) {
+    fn serve(&mut self, hub: &mut Hub, request: Request, logs: &Logs, now: Timestamp) {
         match request {
             Request::Came {
                 connection,
@@ -227,24 +232,24 @@ impl Waiting {
             Request::Run(work) => {
                 let answer = work(hub, now);
                 while let Some(effect) = hub.poll_effect() {
-                    self.perform_or_keep(Deed::Effect(effect), events);
+                    self.perform_or_keep(Deed::Effect(effect), logs);
                 }
-                self.answer(events, answer);
+                self.answer(logs, answer);
             }
         }
     }
 
-    fn perform_all(&mut self, hub: &mut Hub, events: &Growth<Event>) {
+    fn perform_all(&mut self, hub: &mut Hub, logs: &Logs) {
         while let Some(effect) = hub.poll_effect() {
-            self.perform_or_keep(Deed::Effect(effect), events);
+            self.perform_or_keep(Deed::Effect(effect), logs);
         }
     }
 
-    fn perform(&mut self, deed: Deed, events: &Growth<Event>) {
+    fn perform(&mut self, deed: Deed, logs: &Logs) {
         let effect = match deed {
             Deed::Effect(effect) => effect,
             Deed::Answer(answer) => return answer(Ok(())),
-            Deed::Show(until) => return events.show(until),
+            Deed::Show(until) => return logs.show(until),
         };
         match effect {
             Effect::Answer(reply, answer) => {

@@ -1,6 +1,7 @@
 //! Cloud-to-device messages: into a mailbox, out over the device's link, and what is said of them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use iothub_address::{Identity, Node};
 
@@ -12,6 +13,7 @@ use super::limits::{Excess, Operation};
 use super::mailbox::{CloudToDevice, Left, LockToken, MAX_WAITING, Mailbox, Outcome, Waiting};
 use super::message::{Message, MessageId};
 use super::presence::RECEIVER_TAKEN;
+use super::record::{KeptMessage, Part};
 use super::refusal::{Condition, Refusal, code};
 use super::ring::SharedRing;
 use super::unique::{Unique, guid_text, uuid_text};
@@ -142,6 +144,7 @@ impl Hub {
         if mailbox.put(message, ack, expires.min(latest), now).is_none() {
             return Err(MailboxError::Full(identity.clone()));
         }
+        self.changes.touch(|| Part::Mailbox(identity.clone()));
         self.deliver(identity, now);
         Ok(())
     }
@@ -167,8 +170,39 @@ impl Hub {
 
     /// The identity is gone, and its messages with it. Nobody is told of them: the real hub says nothing of such.
     pub(super) fn drop_mailbox(&mut self, identity: &Identity) {
-        self.cloud_to_device.mailboxes.remove(identity);
+        let Some(mut dropped) = self.cloud_to_device.mailboxes.remove(identity) else {
+            return;
+        };
+        dropped.purge();
+        self.changes.touch(|| Part::Mailbox(identity.clone()));
+        self.touch_messages(identity, &dropped.take_touched());
         self.schedule_mailbox(identity);
+    }
+
+    /// Puts in the mailboxes as an earlier run has kept them.
+    pub(super) fn restore_mailboxes(
+        &mut self,
+        mailboxes: Vec<(Identity, u64)>,
+        messages: Vec<(Identity, KeptMessage)>,
+        now: Timestamp,
+    ) {
+        for (identity, last) in mailboxes {
+            let mailbox = Mailbox::restored(last);
+            self.cloud_to_device.mailboxes.insert(identity, mailbox);
+        }
+        let most = self.cloud_to_device.settings.max_delivery_count;
+        for (identity, kept) in messages {
+            let mailbox = self.cloud_to_device.mailboxes.entry(identity.clone());
+            let left = mailbox
+                .or_default()
+                .restore(kept.number, kept.waiting, kept.was_locked, most);
+            self.tell_fates(&identity, left, now);
+            self.schedule_mailbox(&identity);
+        }
+    }
+
+    pub(super) fn mailbox(&self, identity: &Identity) -> Option<&Mailbox> {
+        self.cloud_to_device.mailboxes.get(identity)
     }
 
     /// One link receives for a device or module; a newer one takes the older one's place.
@@ -275,6 +309,7 @@ impl Hub {
                     tag: Some(token),
                     awaits_outcome: !receiver.presettled,
                     message: outgoing(number, &token, waiting),
+                    if_unsaved: None,
                 };
                 let effect = Effect::Send(receiver.link, Box::new(delivery));
                 self.effects.push_back(effect);
@@ -302,12 +337,23 @@ impl Hub {
         let mailbox = self.cloud_to_device.mailboxes.get_mut(identity);
         let left = mailbox.map(|mailbox| mailbox.link_gone(link, most));
         self.tell_fates(identity, left.unwrap_or_default(), now);
+        self.schedule_mailbox(identity);
     }
 
+    /// Behind whatever was done to a mailbox: when it is to be looked at, and what of it is to be kept anew.
     fn schedule_mailbox(&mut self, identity: &Identity) {
-        let mailboxes = &mut self.cloud_to_device.mailboxes;
-        let deadline = mailboxes.get(identity).and_then(Mailbox::deadline);
+        let mailbox = self.cloud_to_device.mailboxes.get_mut(identity);
+        let (deadline, touched) = mailbox
+            .map(|mailbox| (mailbox.deadline(), mailbox.take_touched()))
+            .unwrap_or_default();
         self.agenda.set(Due::Mailbox(identity.clone()), deadline);
+        self.touch_messages(identity, &touched);
+    }
+
+    fn touch_messages(&mut self, identity: &Identity, numbers: &[u64]) {
+        for number in numbers {
+            self.changes.touch(|| Part::Message(identity.clone(), *number));
+        }
     }
 
     fn tell_fates(&mut self, identity: &Identity, left: impl IntoIterator<Item = Left>, now: Timestamp) {
@@ -329,10 +375,11 @@ impl Hub {
                 generation_id: entry.generation_id.clone(),
             };
             let weight = feedback.original_message_id.len();
-            self.cloud_to_device
-                .feedback
-                .lock()
-                .push(feedback.into(), weight, now);
+            let feedback = Arc::new(feedback);
+            let mut ring = self.cloud_to_device.feedback.lock();
+            let place = ring.end();
+            ring.push(Arc::clone(&feedback), weight, now);
+            self.changes.feedback(place, feedback, ring.first());
         }
     }
 

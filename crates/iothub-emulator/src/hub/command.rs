@@ -50,7 +50,7 @@ pub(crate) enum Command {
         reply: Reply,
     },
     /// It sends what is to be answered over the other link of a pair, or is such an answer. Answered by
-    /// [`Answer::Settled`].
+    /// [`Answer::Taken`].
     Request {
         link: LinkId,
         message: Box<Message>,
@@ -163,6 +163,18 @@ pub(crate) struct Parcel {
     /// What the client says of it is to be told to the hub.
     pub(crate) awaits_outcome: bool,
     pub(crate) message: Message,
+    /// What goes out in its place if it tells of a change that the disk did not take.
+    pub(crate) if_unsaved: Option<Box<Message>>,
+}
+
+impl Parcel {
+    /// What goes out when the disk did not take what was changed.
+    pub(crate) fn unsaved(mut self: Box<Self>) -> Box<Self> {
+        if let Some(message) = self.if_unsaved.take() {
+            self.message = *message;
+        }
+        self
+    }
 }
 
 /// What the hub wants done. In order: what stands before an answer is done before the answer is given.
@@ -200,6 +212,8 @@ pub(crate) enum Answer {
     /// What of the deliveries was not taken, or that the link must end.
     Took(Result<Verdict, Refusal>),
     Settled(Result<(), Refusal>),
+    /// What is answered to it, if anything, is a message.
+    Taken(Result<(), Refusal>),
     Method(Result<MethodResponse, MethodError>),
 }
 

@@ -23,7 +23,7 @@ impl Hub {
         for identity in gone.iter().chain([identity]) {
             self.changes.touch(|| Part::Identity(identity.clone()));
             self.drop_mailbox(identity);
-            self.twins.remove(identity);
+            self.drop_twin(identity);
             self.presences.remove(identity);
         }
         self.send_away(&REMOVED, now);

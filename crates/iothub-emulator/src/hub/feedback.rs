@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use iothub_address::{DeviceId, Identity, ModuleId};
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 
 /// What became of one cloud-to-device message, if its sender asked to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Feedback {
     /// The message-id of the message, empty if it had none.
@@ -18,6 +19,7 @@ pub struct Feedback {
     /// What became of it.
     pub fate: Fate,
     /// For whom it was.
+    #[serde(with = "super::text")]
     pub identity: Identity,
     /// The generation of the device or module for whom it was.
     pub generation_id: Arc<str>,
@@ -36,7 +38,7 @@ impl Feedback {
 }
 
 /// What became of a cloud-to-device message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Fate {
     /// The device completed it.
@@ -71,7 +73,7 @@ impl fmt::Display for Fate {
 }
 
 /// Which fates of a message its sender wants feedback of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Ack {
     /// None.

@@ -60,6 +60,8 @@ impl Default for CloudToDevice {
 pub(crate) struct Mailbox {
     waiting: BTreeMap<u64, Waiting>,
     last_sequence_number: u64,
+    /// The messages that are not what they were when this was last taken: new, gone, locked, put back.
+    touched: Vec<u64>,
 }
 
 /// A message in a mailbox.
@@ -79,6 +81,25 @@ struct Lock {
     token: LockToken,
     until: Timestamp,
     link: LinkId,
+}
+
+impl Waiting {
+    /// A message that is ready.
+    pub(crate) const fn new(message: Message, ack: Ack, enqueued: Timestamp, expires: Timestamp) -> Self {
+        Self {
+            message,
+            ack,
+            enqueued,
+            expires,
+            delivery_count: 0,
+            lock: None,
+        }
+    }
+
+    /// Whether it is out for delivery.
+    pub(crate) const fn is_locked(&self) -> bool {
+        self.lock.is_some()
+    }
 }
 
 /// A message that has left, and how.
@@ -117,16 +138,35 @@ impl Mailbox {
             return None;
         }
         self.last_sequence_number += 1;
-        let waiting = Waiting {
-            message,
-            ack,
-            enqueued: now,
-            expires,
-            delivery_count: 0,
-            lock: None,
-        };
+        let waiting = Waiting::new(message, ack, now, expires);
         self.waiting.insert(self.last_sequence_number, waiting);
+        self.touched.push(self.last_sequence_number);
         Some(self.last_sequence_number)
+    }
+
+    /// A mailbox as it was kept. No lock outlives the hub that gave it: a message that was out for delivery is to be
+    /// [put back](Self::put_back).
+    pub(crate) fn restored(last_sequence_number: u64) -> Self {
+        Self {
+            last_sequence_number,
+            ..Self::default()
+        }
+    }
+
+    /// Puts in a message as it was kept. One that was out for delivery comes back, and counts as delivered; gives it if
+    /// it has left with that.
+    pub(crate) fn restore(
+        &mut self,
+        sequence_number: u64,
+        waiting: Waiting,
+        was_locked: bool,
+        max_delivery_count: u8,
+    ) -> Option<Left> {
+        self.last_sequence_number = self.last_sequence_number.max(sequence_number);
+        self.waiting.insert(sequence_number, waiting);
+        was_locked
+            .then(|| self.put_back(sequence_number, max_delivery_count))
+            .flatten()
     }
 
     /// Locks the oldest message that is ready; gives its number and the message.
@@ -144,6 +184,7 @@ impl Mailbox {
             .map(|(number, waiting)| (*number, waiting))
             .find(|(_, waiting)| ready(waiting))?;
         waiting.lock = Some(Lock { token, until, link });
+        self.touched.push(number);
         Some((number, waiting))
     }
 
@@ -192,14 +233,31 @@ impl Mailbox {
 
     /// Takes all messages out, locked or not.
     pub(crate) fn purge(&mut self) -> Vec<Left> {
-        let purged = std::mem::take(&mut self.waiting).into_iter();
+        let purged = std::mem::take(&mut self.waiting);
+        self.touched.extend(purged.keys());
         purged
+            .into_iter()
             .map(|(sequence_number, waiting)| Left {
                 sequence_number,
                 waiting,
                 fate: Fate::Purged,
             })
             .collect()
+    }
+
+    /// The messages that are not what they were when this was last called.
+    pub(crate) fn take_touched(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// The number of the message that came last.
+    pub(crate) const fn last_sequence_number(&self) -> u64 {
+        self.last_sequence_number
+    }
+
+    /// The message of that number.
+    pub(crate) fn get(&self, sequence_number: u64) -> Option<&Waiting> {
+        self.waiting.get(&sequence_number)
     }
 
     /// When [`expire`](Self::expire) has something to do.
@@ -229,6 +287,7 @@ impl Mailbox {
         let waiting = self.waiting.get_mut(&number)?;
         waiting.lock = None;
         waiting.delivery_count = waiting.delivery_count.saturating_add(1);
+        self.touched.push(number);
         if waiting.delivery_count < max_delivery_count {
             return None;
         }
@@ -237,6 +296,7 @@ impl Mailbox {
 
     fn leave(&mut self, sequence_number: u64, fate: Fate) -> Option<Left> {
         let waiting = self.waiting.remove(&sequence_number)?;
+        self.touched.push(sequence_number);
         Some(Left {
             sequence_number,
             waiting,

@@ -59,12 +59,15 @@ pub(crate) use limits::Limits;
 pub use limits::Tier;
 pub(crate) use log::Place;
 pub use mailbox::CloudToDevice;
+#[cfg(test)]
+pub(crate) use mailbox::Mailbox;
+pub(crate) use mailbox::Waiting;
 pub(crate) use mailbox::{LockToken, Outcome};
 pub use message::{Body, Message, MessageId, Properties};
 pub(crate) use methods::Call;
 pub use methods::{MethodError, MethodResponse};
 pub use presence::{ConnectionState, Presence};
-pub(crate) use record::{Keeping, Kept, Record};
+pub(crate) use record::{Keeping, Kept, KeptMessage, Record};
 pub(crate) use refusal::Refusal;
 use refusal::Refusals;
 pub use registry::{Authentication, Keys, RegistryError, Rights, Status};
@@ -72,6 +75,7 @@ pub(crate) use registry::{Entry, Policy, Registry};
 pub use ring::LogLimits;
 pub(crate) use ring::{Read, Ring, SharedRing, Showing};
 pub use thumbprint::{NoThumbprint, Thumbprint, Thumbprints};
+pub(crate) use twin::Section;
 pub use twin::{Twin, TwinError};
 pub use value::Value;
 
@@ -241,7 +245,7 @@ impl Hub {
                 let taken = self.request(from, link, &message, now);
                 // What comes of it stands before: it is done when it is settled.
                 self.effects
-                    .push_back(Effect::Answer(reply, Answer::Settled(taken)));
+                    .push_back(Effect::Answer(reply, Answer::Taken(taken)));
             }
             Command::Credit { link, credit } => self.credit(from, link, credit, now),
             Command::Settle {

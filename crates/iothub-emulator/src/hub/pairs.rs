@@ -173,6 +173,17 @@ impl Hub {
 
     /// Sends a message to the client, once it can receive.
     pub(super) fn send_to_pair(&mut self, key: &PairKey, message: Message, now: Timestamp) {
+        self.send_to_pair_or(key, message, None, now);
+    }
+
+    /// The same, with what goes out in its place if the disk does not take what it tells of.
+    pub(super) fn send_to_pair_or(
+        &mut self,
+        key: &PairKey,
+        message: Message,
+        if_unsaved: Option<Message>,
+        now: Timestamp,
+    ) {
         let Some(pair) = self.pairs.get_mut(key) else {
             return;
         };
@@ -180,6 +191,7 @@ impl Hub {
             tag: None,
             awaits_outcome: false,
             message,
+            if_unsaved: if_unsaved.map(Box::new),
         };
         match (pair.outward, pair.inward) {
             (Some(link), _) => self.effects.push_back(Effect::Send(link, Box::new(parcel))),

@@ -1,6 +1,6 @@
 //! What must be on disk before what follows from it may be seen.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::mem;
 use std::sync::Arc;
 
@@ -8,7 +8,11 @@ use iothub_address::{Identity, PolicyName};
 
 use super::Hub;
 use super::event::Event;
+use super::feedback::Feedback;
+use super::mailbox::{Mailbox, Waiting};
 use super::registry::{Entry, Policy};
+use super::twin::Twin;
+use crate::clock::Timestamp;
 
 /// One thing that changed, as it is now, or `None` of what is there no more. Written twice it says the same.
 #[derive(Clone, Debug)]
@@ -17,13 +21,36 @@ pub(crate) enum Record {
     Event(Arc<Event>),
     Identity(Identity, Option<Box<Entry>>),
     Policy(PolicyName, Option<Box<Policy>>),
+    Twin(Identity, Option<Box<Twin>>),
+    /// The number of the message that came last into a mailbox.
+    Mailbox(Identity, Option<u64>),
+    /// A message in a mailbox, by its number.
+    Message(Identity, u64, Option<Box<Waiting>>),
+    /// The feedback at `place`; what stands before `first` has had its time.
+    Feedback {
+        place: u64,
+        feedback: Arc<Feedback>,
+        first: u64,
+    },
 }
 
-/// What an earlier run has kept. Devices stand before their modules.
+/// What an earlier run has kept. Devices stand before their modules, messages in the order in which they came.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     pub(crate) identities: Vec<(Identity, Entry)>,
     pub(crate) policies: Vec<(PolicyName, Policy)>,
+    pub(crate) twins: Vec<(Identity, Twin)>,
+    pub(crate) mailboxes: Vec<(Identity, u64)>,
+    pub(crate) messages: Vec<(Identity, KeptMessage)>,
+}
+
+/// A message as an earlier run has kept it.
+#[derive(Debug)]
+pub(crate) struct KeptMessage {
+    pub(crate) number: u64,
+    pub(crate) waiting: Waiting,
+    /// It was out for delivery.
+    pub(crate) was_locked: bool,
 }
 
 /// What is kept, by name.
@@ -31,6 +58,9 @@ pub(crate) struct Kept {
 pub(crate) enum Part {
     Identity(Identity),
     Policy(PolicyName),
+    Twin(Identity),
+    Mailbox(Identity),
+    Message(Identity, u64),
 }
 
 /// Whether what changes is kept on disk.
@@ -46,6 +76,10 @@ pub(crate) enum Keeping {
 pub(crate) struct Changes {
     keeping: Keeping,
     events: Vec<Arc<Event>>,
+    /// By place.
+    feedback: VecDeque<(u64, Arc<Feedback>)>,
+    /// The place of the first feedback that is still kept.
+    first_feedback: u64,
     touched: BTreeSet<Part>,
     made: u64,
     /// Whether the disk takes what is written.
@@ -57,6 +91,8 @@ impl Changes {
         Self {
             keeping,
             events: Vec::new(),
+            feedback: VecDeque::new(),
+            first_feedback: 0,
             touched: BTreeSet::new(),
             made: 0,
             failing: false,
@@ -67,6 +103,20 @@ impl Changes {
         if self.keeping == Keeping::Everything {
             self.made += 1;
             self.events.push(Arc::clone(event));
+        }
+    }
+
+    /// There is new feedback at `place`; what stands before `first` has had its time.
+    pub(super) fn feedback(&mut self, place: u64, feedback: Arc<Feedback>, first: u64) {
+        if self.keeping == Keeping::Nothing {
+            return;
+        }
+        self.made += 1;
+        self.first_feedback = first;
+        self.feedback.push_back((place, feedback));
+        // While the disk takes nothing they gather here, no more than the hub keeps.
+        while self.feedback.front().is_some_and(|(place, _)| *place < first) {
+            self.feedback.pop_front();
         }
     }
 
@@ -86,13 +136,15 @@ impl Changes {
 
 impl Hub {
     /// Puts in what an earlier run has kept.
-    pub(crate) fn restore(&mut self, kept: Kept) {
+    pub(crate) fn restore(&mut self, kept: Kept, now: Timestamp) {
         for (identity, entry) in kept.identities {
             self.registry.restore(identity, entry);
         }
         for (name, policy) in kept.policies {
             self.registry.set_policy(name, policy);
         }
+        self.twins.extend(kept.twins);
+        self.restore_mailboxes(kept.mailboxes, kept.messages, now);
     }
 
     /// What has changed since this was last called. As long as the disk takes nothing, changes of what is there gather
@@ -103,6 +155,13 @@ impl Hub {
         }
         let events = mem::take(&mut self.changes.events);
         let mut records: Vec<Record> = events.into_iter().map(Record::Event).collect();
+        let first = self.changes.first_feedback;
+        let feedback = mem::take(&mut self.changes.feedback).into_iter();
+        records.extend(feedback.map(|(place, feedback)| Record::Feedback {
+            place,
+            feedback,
+            first,
+        }));
         for part in mem::take(&mut self.changes.touched) {
             records.push(self.record(part));
         }
@@ -133,6 +192,20 @@ impl Hub {
                 let policy = self.policy(&name).cloned().map(Box::new);
                 Record::Policy(name, policy)
             }
+            Part::Twin(identity) => {
+                let twin = self.twins.get(&identity).cloned().map(Box::new);
+                Record::Twin(identity, twin)
+            }
+            Part::Mailbox(identity) => {
+                let last = self.mailbox(&identity).map(Mailbox::last_sequence_number);
+                Record::Mailbox(identity, last)
+            }
+            Part::Message(identity, number) => {
+                let mailbox = self.mailbox(&identity);
+                let waiting = mailbox.and_then(|mailbox| mailbox.get(number));
+                let waiting = waiting.cloned().map(Box::new);
+                Record::Message(identity, number, waiting)
+            }
         }
     }
 }
@@ -142,10 +215,13 @@ impl Record {
     pub(crate) fn weight(&self) -> usize {
         match self {
             Self::Event(event) => size_of::<Event>() + event.message.weight,
-            Self::Identity(..) | Self::Policy(..) => SMALL,
+            Self::Message(_, _, Some(waiting)) => SMALL + waiting.message.metered_size(),
+            Self::Twin(_, Some(twin)) => SMALL + twin.weight(),
+            Self::Feedback { feedback, .. } => size_of::<Feedback>() + feedback.original_message_id.len(),
+            _ => SMALL,
         }
     }
 }
 
-/// About what an identity or a policy takes.
+/// About what an identity or a policy takes, and what others take beside their text.
 const SMALL: usize = 1024;

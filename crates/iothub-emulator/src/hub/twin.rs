@@ -3,6 +3,7 @@
 //! A change is a JSON merge patch (RFC 7396) within the hub's limits (Azure docs, "Understand and use device twins in
 //! IoT Hub"), taken whole or not at all.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::clock::Timestamp;
@@ -11,19 +12,20 @@ use crate::clock::Timestamp;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Twin {
-    tags: Map<String, Value>,
-    desired: Section,
-    reported: Section,
-    version: u64,
-    etag: u64,
+    pub(crate) tags: Map<String, Value>,
+    pub(crate) desired: Section,
+    pub(crate) reported: Section,
+    pub(crate) version: u64,
+    pub(crate) etag: u64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Section {
-    values: Map<String, Value>,
+/// The desired or the reported properties.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Section {
+    pub(crate) values: Map<String, Value>,
     /// For the section and each key in it: when it was changed last, and in which version.
-    metadata: Map<String, Value>,
-    version: u64,
+    pub(crate) metadata: Map<String, Value>,
+    pub(crate) version: u64,
 }
 
 /// Why a twin was not changed.
@@ -156,6 +158,13 @@ impl Twin {
                 "reported": self.reported.with_metadata(),
             },
         })
+    }
+
+    /// About how much memory it takes, in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        let sections = [&self.tags, &self.desired.values, &self.reported.values];
+        // The metadata take more than the values: some 60 bytes a key.
+        sections.map(object_size).iter().sum::<usize>() * 4
     }
 
     /// As the device sees it: no tags, no metadata.

@@ -9,6 +9,7 @@ use super::Hub;
 use super::limits::{Excess, Operation};
 use super::message::{Body, Message, Properties};
 use super::pairs::{Kind, PairKey};
+use super::record::Part;
 use super::refusal::{Condition, Refusal, code};
 use super::registry::RegistryError;
 use super::twin::{Twin, TwinError};
@@ -42,6 +43,21 @@ impl Answered {
             body: refusal.description().into_bytes(),
         }
     }
+
+    fn to(self, request: &Message) -> Message {
+        let version = self.version.map(|version| ("version".to_owned(), long(version)));
+        let status = ("status".to_owned(), Value::Int(self.status));
+        Message {
+            // In its own type: Java's is a uuid, the others' a string.
+            properties: Properties {
+                correlation_id: request.properties.correlation_id.clone(),
+                ..Properties::default()
+            },
+            annotations: [status].into_iter().chain(version).collect(),
+            body: Body::Data(self.body.into()),
+            ..Message::default()
+        }
+    }
 }
 
 impl Hub {
@@ -67,6 +83,7 @@ impl Hub {
             return Ok(Err(error));
         }
         self.twins.insert(identity.clone(), twin.clone());
+        self.changes.touch(|| Part::Twin(identity.clone()));
         if let Some(Json::Object(patch)) = desired {
             let version = twin.desired_version();
             let mut patch = patch.clone();
@@ -92,26 +109,19 @@ impl Hub {
         Ok(Ok(twin))
     }
 
+    /// The identity is gone, and its twin with it.
+    pub(super) fn drop_twin(&mut self, identity: &Identity) {
+        if self.twins.remove(identity).is_some() {
+            self.changes.touch(|| Part::Twin(identity.clone()));
+        }
+    }
+
     /// A device has asked something of its twin.
     pub(super) fn twin_request(&mut self, key: &PairKey, request: &Message, now: Timestamp) {
         let answered = self.answer_twin(key, request, now);
-        let mut annotations = vec![("status".to_owned(), Value::Int(answered.status))];
-        annotations.extend(
-            answered
-                .version
-                .map(|version| ("version".to_owned(), long(version))),
-        );
-        let answer = Message {
-            // In its own type: Java's is a uuid, the others' a string.
-            properties: Properties {
-                correlation_id: request.properties.correlation_id.clone(),
-                ..Properties::default()
-            },
-            annotations,
-            body: Body::Data(answered.body.into()),
-            ..Message::default()
-        };
-        self.send_to_pair(key, answer, now);
+        // Only a change has a version to tell.
+        let if_unsaved = answered.version.map(|_| self.twin_unsaved(now).to(request));
+        self.send_to_pair_or(key, answered.to(request), if_unsaved, now);
     }
 
     fn answer_twin(&mut self, key: &PairKey, request: &Message, now: Timestamp) -> Answered {
@@ -132,6 +142,7 @@ impl Hub {
                 let twin = self.twins.get(&key.identity).cloned().unwrap_or_else(Twin::new);
                 Answered::ok(twin.to_device_json().to_string().into_bytes())
             }
+            ("PATCH", REPORTED) if self.changes.are_refused() => self.twin_unsaved(now),
             ("PATCH", REPORTED) => {
                 let Ok(patch) = serde_json::from_slice(body(request)) else {
                     return self.refuse_twin(
@@ -144,11 +155,14 @@ impl Hub {
                 let expected = annotation("version").and_then(number);
                 let twin = self.twins.entry(key.identity.clone()).or_insert_with(Twin::new);
                 match twin.report(&patch, expected, now) {
-                    Ok(version) => Answered {
-                        status: 200,
-                        version: Some(version),
-                        body: Vec::new(),
-                    },
+                    Ok(version) => {
+                        self.changes.touch(|| Part::Twin(key.identity.clone()));
+                        Answered {
+                            status: 200,
+                            version: Some(version),
+                            body: Vec::new(),
+                        }
+                    }
                     Err(error @ TwinError::Precondition) => {
                         self.refuse_twin(412, code::PRECONDITION_FAILED, error.to_string(), now)
                     }
@@ -176,6 +190,11 @@ impl Hub {
             _ => return Ok(()),
         };
         self.limits.admit(operation, [size], now).map(drop)
+    }
+
+    /// The answer to a change that the disk does not take. SDKs try again on this status.
+    fn twin_unsaved(&mut self, now: Timestamp) -> Answered {
+        Answered::refused(&self.unsaved(now))
     }
 
     fn refuse_twin(&mut self, status: i32, code: u32, text: String, now: Timestamp) -> Answered {

@@ -94,7 +94,7 @@ impl Client {
             })
             .await?
         {
-            Answer::Settled(outcome) => Ok(outcome),
+            Answer::Taken(outcome) => Ok(outcome),
             _ => Err(HubStopped),
         }
     }

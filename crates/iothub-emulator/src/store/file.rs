@@ -21,6 +21,14 @@ pub(super) const CHUNKS: TableDefinition<'_, u64, (u32, u64, i64)> = TableDefini
 pub(super) const IDENTITIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("identities");
 /// Policies by their name, in JSON.
 pub(super) const POLICIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("policies");
+/// Twins by the text of their identity, in JSON.
+pub(super) const TWINS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("twins");
+/// Of each identity that ever got a message: the number of the last.
+pub(super) const MAILBOXES: TableDefinition<'_, &str, u64> = TableDefinition::new("mailboxes");
+/// Messages that wait for devices, by their identity and number.
+pub(super) const MESSAGES: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("messages");
+/// What became of messages, by its place.
+pub(super) const FEEDBACK: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("feedback");
 
 /// The open file. Clones share it; the writer closes it for all.
 #[derive(Clone)]
@@ -95,7 +103,7 @@ pub(super) fn open_database(disk: impl StorageBackend) -> Result<Database, Fault
         .create_with_backend(disk)?;
     match version(&database)? {
         Some(VERSION) => {}
-        None => mark(&database)?,
+        None | Some(WITHOUT_TWINS) => mark(&database)?,
         Some(newer) => return Err(Fault::Newer(newer)),
     }
     Ok(database)
@@ -124,6 +132,7 @@ fn version(database: &Database) -> Result<Option<u32>, Fault> {
     Ok(Some(u32::from_le_bytes(bytes)))
 }
 
+/// Makes a new file, or one of an older version, one of this version.
 fn mark(database: &Database) -> Result<(), Fault> {
     let transaction = begin(database)?;
     transaction
@@ -133,10 +142,16 @@ fn mark(database: &Database) -> Result<(), Fault> {
     transaction.open_table(CHUNKS)?;
     transaction.open_table(IDENTITIES)?;
     transaction.open_table(POLICIES)?;
+    transaction.open_table(TWINS)?;
+    transaction.open_table(MAILBOXES)?;
+    transaction.open_table(MESSAGES)?;
+    transaction.open_table(FEEDBACK)?;
     transaction.commit()?;
     Ok(())
 }
 
 const VERSION_KEY: &str = "version";
+/// The version whose tables are all in the present one, which has some more.
+const WITHOUT_TWINS: u32 = 1;
 /// How much of the file is kept in memory, in bytes.
 const CACHE: usize = 4 * 1024 * 1024;

@@ -1,13 +1,18 @@
-//! How identities and policies are written: as JSON, so that what comes to them later can be left out by what wrote
-//! them earlier.
+//! How what is not an event is written: identities, policies and twins as JSON, so that what comes to them later can be
+//! left out by what wrote them earlier; messages and feedback as the events are, in postcard's form.
 
 use std::sync::Arc;
 
 use iothub_sas::SharedKey;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::fault::Fault;
-use crate::hub::{Authentication, Entry, Keys, Policy, Rights, Status, Thumbprint, Thumbprints};
+use crate::clock::Timestamp;
+use crate::hub::{
+    Ack, Authentication, Entry, Feedback, Keys, Message, Policy, Rights, Section, Status, Thumbprint,
+    Thumbprints, Twin, Waiting,
+};
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -119,6 +124,76 @@ pub(super) fn read_policy(bytes: &[u8]) -> Result<Policy, Fault> {
             device_connect: stored.device_connect,
         },
     })
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredTwin {
+    tags: Map<String, Value>,
+    desired: Section,
+    reported: Section,
+    version: u64,
+    etag: u64,
+}
+
+pub(super) fn write_twin(twin: &Twin) -> Result<Vec<u8>, Fault> {
+    let twin = twin.clone();
+    json(&StoredTwin {
+        tags: twin.tags,
+        desired: twin.desired,
+        reported: twin.reported,
+        version: twin.version,
+        etag: twin.etag,
+    })
+}
+
+pub(super) fn read_twin(bytes: &[u8]) -> Result<Twin, Fault> {
+    let stored: StoredTwin = serde_json::from_slice(bytes).map_err(Fault::damaged)?;
+    Ok(Twin {
+        tags: stored.tags,
+        desired: stored.desired,
+        reported: stored.reported,
+        version: stored.version,
+        etag: stored.etag,
+    })
+}
+
+/// Written by reference, read as owned: postcard writes both the same.
+#[derive(Serialize, Deserialize)]
+struct StoredMessage<M> {
+    ack: Ack,
+    enqueued: Timestamp,
+    expires: Timestamp,
+    delivery_count: u8,
+    is_locked: bool,
+    message: M,
+}
+
+pub(super) fn write_message(waiting: &Waiting) -> Result<Vec<u8>, Fault> {
+    let stored = StoredMessage {
+        ack: waiting.ack,
+        enqueued: waiting.enqueued,
+        expires: waiting.expires,
+        delivery_count: waiting.delivery_count,
+        is_locked: waiting.is_locked(),
+        message: &waiting.message,
+    };
+    postcard::to_allocvec(&stored).map_err(Fault::damaged)
+}
+
+/// The message, and whether it was out for delivery.
+pub(super) fn read_message(bytes: &[u8]) -> Result<(Waiting, bool), Fault> {
+    let stored: StoredMessage<Message> = postcard::from_bytes(bytes).map_err(Fault::damaged)?;
+    let mut waiting = Waiting::new(stored.message, stored.ack, stored.enqueued, stored.expires);
+    waiting.delivery_count = stored.delivery_count;
+    Ok((waiting, stored.is_locked))
+}
+
+pub(super) fn write_feedback(feedback: &Feedback) -> Result<Vec<u8>, Fault> {
+    postcard::to_allocvec(feedback).map_err(Fault::damaged)
+}
+
+pub(super) fn read_feedback(bytes: &[u8]) -> Result<Feedback, Fault> {
+    postcard::from_bytes(bytes).map_err(Fault::damaged)
 }
 
 impl StoredKeys {

@@ -8,6 +8,8 @@ mod error;
 mod fault;
 mod file;
 mod form;
+#[cfg(test)]
+mod format_tests;
 mod log;
 mod restore;
 #[cfg(test)]
@@ -21,5 +23,6 @@ pub(crate) use writer::{Batch, QUEUE, Report, Writer};
 /// The file in the state directory.
 pub const STATE_FILE: &str = "state.redb";
 
-/// What the file's tables look like. It rises with any change that an older program would misread.
-const VERSION: u32 = 1;
+/// What the file's tables look like. It rises with any change that an older program would misread. A file of version 1
+/// has neither twins nor messages for devices, and is made one of version 2 when it is opened.
+const VERSION: u32 = 2;

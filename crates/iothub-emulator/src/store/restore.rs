@@ -2,17 +2,19 @@
 
 use std::fs;
 use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
 
 use redb::{ReadableDatabase, ReadableTable};
 
 use super::archive::Archive;
 use super::error::StateError;
 use super::fault::Fault;
-use super::file::{ABOUT, File, IDENTITIES, POLICIES, begin};
+use super::file::{ABOUT, FEEDBACK, File, IDENTITIES, MAILBOXES, MESSAGES, POLICIES, TWINS, begin};
 use super::log::LogBounds;
 use super::writer::Writer;
 use super::{STATE_FILE, form};
-use crate::hub::{Kept, LogLimits, Place};
+use crate::hub::{Feedback, Kept, KeptMessage, LogLimits, Place};
 
 /// An open state directory.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(crate) struct Opened {
     pub(crate) archive: Archive,
     pub(crate) log: LogBounds,
     pub(crate) kept: Kept,
+    /// By place.
+    pub(crate) feedback: Vec<(u64, Arc<Feedback>)>,
 }
 
 /// Opens the state in `directory`, which is made if it is not there; a hub that is new gets `partitions`, or as many
@@ -64,8 +68,8 @@ pub(super) fn open_on(
     usual_partitions: u16,
     limits: LogLimits,
 ) -> Result<Opened, Fault> {
-    let (found, kept) = read(&file)?;
-    let log = match found {
+    let found = read(&file)?;
+    let log = match found.log {
         Some(log) => log,
         None => begin_log(&file, partitions.unwrap_or(usual_partitions))?,
     };
@@ -84,7 +88,8 @@ pub(super) fn open_on(
         writer,
         archive,
         log,
-        kept,
+        kept: found.kept,
+        feedback: found.feedback,
     })
 }
 
@@ -102,24 +107,60 @@ fn begin_log(file: &File, partitions: u16) -> Result<LogBounds, Fault> {
     Ok(log)
 }
 
-fn read(file: &File) -> Result<(Option<LogBounds>, Kept), Fault> {
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) log: Option<LogBounds>,
+    pub(super) kept: Kept,
+    pub(super) feedback: Vec<(u64, Arc<Feedback>)>,
+}
+
+pub(super) fn read(file: &File) -> Result<Found, Fault> {
     let mut kept = Kept::default();
     let Some(database) = file.database() else {
-        return Ok((None, kept));
+        return Ok(Found::default());
     };
     let transaction = database.begin_read()?;
     for entry in transaction.open_table(IDENTITIES)?.iter()? {
         let (identity, entry) = entry?;
-        let identity = identity.value().parse().map_err(Fault::damaged)?;
-        kept.identities.push((identity, form::read_entry(entry.value())?));
+        kept.identities
+            .push((name_in(identity.value())?, form::read_entry(entry.value())?));
     }
     for policy in transaction.open_table(POLICIES)?.iter()? {
         let (name, policy) = policy?;
-        let name = name.value().parse().map_err(Fault::damaged)?;
-        kept.policies.push((name, form::read_policy(policy.value())?));
+        kept.policies
+            .push((name_in(name.value())?, form::read_policy(policy.value())?));
+    }
+    for twin in transaction.open_table(TWINS)?.iter()? {
+        let (identity, twin) = twin?;
+        kept.twins
+            .push((name_in(identity.value())?, form::read_twin(twin.value())?));
+    }
+    for mailbox in transaction.open_table(MAILBOXES)?.iter()? {
+        let (identity, last) = mailbox?;
+        kept.mailboxes.push((name_in(identity.value())?, last.value()));
+    }
+    for message in transaction.open_table(MESSAGES)?.iter()? {
+        let (key, message) = message?;
+        let (identity, number) = key.value();
+        let (waiting, was_locked) = form::read_message(message.value())?;
+        let message = KeptMessage {
+            number,
+            waiting,
+            was_locked,
+        };
+        kept.messages.push((name_in(identity)?, message));
+    }
+    let mut feedback = Vec::new();
+    for one in transaction.open_table(FEEDBACK)?.iter()? {
+        let (place, one) = one?;
+        feedback.push((place.value(), Arc::new(form::read_feedback(one.value())?)));
     }
     let log = LogBounds::read(&transaction.open_table(ABOUT)?)?;
-    Ok((log, kept))
+    Ok(Found { log, kept, feedback })
+}
+
+fn name_in<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Fault> {
+    text.parse().map_err(Fault::damaged)
 }
 
 /// Makes a directory that only its owner may enter; one that is there stays as it is.

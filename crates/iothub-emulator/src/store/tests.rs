@@ -338,12 +338,12 @@ async fn a_state_that_is_in_use_newer_or_of_other_partitions_is_refused_in_one_l
     transaction
         .open_table(file::ABOUT)
         .unwrap()
-        .insert("version", &2_u32.to_le_bytes()[..])
+        .insert("version", &3_u32.to_le_bytes()[..])
         .unwrap();
     transaction.commit().unwrap();
     drop(database);
     let error = refused(None);
-    assert!(matches!(error, StateError::Newer { found: 2, .. }), "{error}");
+    assert!(matches!(error, StateError::Newer { found: 3, .. }), "{error}");
     assert!(!error.to_string().contains('\n'));
 }
 

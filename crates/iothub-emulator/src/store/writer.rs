@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::archive::Archive;
 use super::fault::Fault;
-use super::file::{ABOUT, File, IDENTITIES, POLICIES, begin};
+use super::file::{ABOUT, FEEDBACK, File, IDENTITIES, MAILBOXES, MESSAGES, POLICIES, TWINS, begin};
 use super::form;
 use super::log::LogBounds;
 use crate::clock::Timestamp;
@@ -198,6 +198,36 @@ fn write(transaction: &WriteTransaction, record: &Record) -> Result<(), Fault> {
         Record::Policy(name, policy) => {
             let value = policy.as_deref().map(form::write_policy).transpose()?;
             put(&mut transaction.open_table(POLICIES)?, name.as_str(), value)
+        }
+        Record::Twin(identity, twin) => {
+            let value = twin.as_deref().map(form::write_twin).transpose()?;
+            put(&mut transaction.open_table(TWINS)?, &*identity.to_string(), value)
+        }
+        Record::Mailbox(identity, last) => {
+            let mut mailboxes = transaction.open_table(MAILBOXES)?;
+            match last {
+                Some(last) => drop(mailboxes.insert(&*identity.to_string(), last)?),
+                None => drop(mailboxes.remove(&*identity.to_string())?),
+            }
+            Ok(())
+        }
+        Record::Message(identity, number, waiting) => {
+            let value = waiting.as_deref().map(form::write_message).transpose()?;
+            put(
+                &mut transaction.open_table(MESSAGES)?,
+                (&*identity.to_string(), *number),
+                value,
+            )
+        }
+        Record::Feedback {
+            place,
+            feedback,
+            first,
+        } => {
+            let mut kept = transaction.open_table(FEEDBACK)?;
+            kept.insert(place, &form::write_feedback(feedback)?[..])?;
+            kept.retain_in::<u64, _>(..*first, |_, _| false)?;
+            Ok(())
         }
     }
 }

@@ -11,13 +11,13 @@ use crate::raw::*;
 
 const ADDRESS: &str = "/devices/myFirstDevice/messages/devicebound";
 /// Outcomes (§3.4).
-const ACCEPTED: u8 = 0x24;
+pub(crate) const ACCEPTED: u8 = 0x24;
 const REJECTED: u8 = 0x25;
-const RELEASED: u8 = 0x26;
+pub(crate) const RELEASED: u8 = 0x26;
 const MODIFIED: u8 = 0x27;
 
 /// Attaches a receiver with handle 0 and reads the answer.
-async fn receiver(raw: &mut Raw, settle_second: bool) -> Frame {
+pub(crate) async fn receiver(raw: &mut Raw, settle_second: bool) -> Frame {
     let mut fields = attach_fields(0, "receiver", true, ADDRESS, "target");
     if settle_second {
         fields[4] = vec![0x50, 1];
@@ -27,7 +27,7 @@ async fn receiver(raw: &mut Raw, settle_second: bool) -> Frame {
 }
 
 /// Credit for the link with handle 0, whose deliveries up to `count` have been seen.
-fn credit(count: u32, credit: u32, drain: bool) -> Vec<u8> {
+pub(crate) fn credit(count: u32, credit: u32, drain: bool) -> Vec<u8> {
     let fields = [
         uint(0),
         uint(5000),
@@ -42,7 +42,7 @@ fn credit(count: u32, credit: u32, drain: bool) -> Vec<u8> {
     frame(0, FLOW, &fields, b"")
 }
 
-fn disposition(id: &Wire, settled: bool, outcome: u8) -> Vec<u8> {
+pub(crate) fn disposition(id: &Wire, settled: bool, outcome: u8) -> Vec<u8> {
     let Wire::Uint(id) = id else { panic!("{id:?}") };
     let state = described(outcome, &list(&[]));
     frame(
@@ -53,11 +53,11 @@ fn disposition(id: &Wire, settled: bool, outcome: u8) -> Vec<u8> {
     )
 }
 
-async fn received(raw: &mut Raw) -> Frame {
+pub(crate) async fn received(raw: &mut Raw) -> Frame {
     raw.expect_past_flows(TRANSFER).await
 }
 
-fn delivery_count(transfer: &Frame) -> u8 {
+pub(crate) fn delivery_count(transfer: &Frame) -> u8 {
     let text = format!("{:?}", sections(&transfer.payload)[0].1);
     let (_, count) = text.split_once("iothub-deliverycount").unwrap();
     let digits: String = count

@@ -13,6 +13,7 @@ mod faults;
 mod full_lists;
 mod hostile;
 mod https;
+mod kept;
 mod limits;
 mod links;
 mod messages;

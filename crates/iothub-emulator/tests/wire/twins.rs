@@ -56,6 +56,15 @@ async fn answer(raw: &mut Raw) -> (i32, Option<i64>, Json) {
     (status, version, body)
 }
 
+/// Attaches a pair of links, reports, and waits for the answer.
+pub(crate) async fn report(raw: &mut Raw, patch: &Json) {
+    pair(raw, ADDRESS, Some("twin:x")).await;
+    let operation = operation("PATCH", "/properties/reported");
+    raw.send(&request(0, true, string("p"), &operation, &patch.to_string()))
+        .await;
+    assert_eq!(answer(raw).await.0, 200);
+}
+
 #[tokio::test]
 async fn a_device_reads_and_reports_and_the_service_sees_it() {
     let hub = hub().await;
