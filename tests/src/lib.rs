@@ -4,6 +4,7 @@
 pub mod cloud;
 pub mod faults;
 pub mod frames;
+pub mod kill;
 pub mod proxy;
 pub mod reactive;
 pub mod scripted;

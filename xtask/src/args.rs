@@ -41,6 +41,17 @@ impl Args {
         Ok(Some(self.words.remove(at)))
     }
 
+    /// Takes `--name NUMBER`.
+    pub(crate) fn number(&mut self, name: &str) -> Result<Option<u64>, Failure> {
+        let Some(text) = self.value(name)? else {
+            return Ok(None);
+        };
+        match text.parse() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(Failure::Usage(format!("{name} takes a number, not `{text}`"))),
+        }
+    }
+
     /// Takes `--name`; true when it was there.
     pub(crate) fn flag(&mut self, name: &str) -> bool {
         let before = self.words.len();

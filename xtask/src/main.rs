@@ -12,11 +12,13 @@ mod bench;
 mod ci;
 mod fuzz;
 mod interop;
+mod kill;
 mod metadata;
 mod prop;
 mod readme;
 mod shell;
 mod sim;
+mod start;
 mod test;
 mod tidy;
 
@@ -32,7 +34,7 @@ struct Task {
     run: fn(Args) -> Result<String, Failure>,
 }
 
-const TASKS: [Task; 9] = [
+const TASKS: [Task; 11] = [
     Task {
         name: "test",
         help: test::HELP,
@@ -59,9 +61,19 @@ const TASKS: [Task; 9] = [
         run: sim::run,
     },
     Task {
+        name: "kill",
+        help: kill::HELP,
+        run: kill::run,
+    },
+    Task {
         name: "bench",
         help: bench::HELP,
         run: bench::run,
+    },
+    Task {
+        name: "start",
+        help: start::HELP,
+        run: start::run,
     },
     Task {
         name: "fuzz",

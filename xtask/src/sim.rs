@@ -17,8 +17,8 @@ A failure prints the command that replays its seed.";
 const DEFAULT_SEEDS: u64 = 5000;
 
 pub(crate) fn run(mut args: Args) -> Result<String, Failure> {
-    let seeds = number(&mut args, "--seeds")?.unwrap_or(DEFAULT_SEEDS);
-    let seed = number(&mut args, "--seed")?;
+    let seeds = args.number("--seeds")?.unwrap_or(DEFAULT_SEEDS);
+    let seed = args.number("--seed")?;
     args.finish()?;
     let mut command = shell::cargo("test");
     command.args([
@@ -41,14 +41,4 @@ pub(crate) fn run(mut args: Args) -> Result<String, Failure> {
     };
     test::count(&mut command)?;
     Ok(format!("{what}: every invariant held"))
-}
-
-fn number(args: &mut Args, name: &str) -> Result<Option<u64>, Failure> {
-    let Some(text) = args.value(name)? else {
-        return Ok(None);
-    };
-    match text.parse() {
-        Ok(number) => Ok(Some(number)),
-        Err(_) => Err(Failure::Usage(format!("{name} takes a number, not `{text}`"))),
-    }
 }

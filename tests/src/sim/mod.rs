@@ -9,7 +9,7 @@
 )]
 
 mod checker;
-mod dice;
+pub(crate) mod dice;
 mod driver;
 mod plan;
 mod world;
