@@ -13,17 +13,19 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::admin::{Admin, AdminToken};
-use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::clock::{Clock, SystemClock};
 use crate::emulator::{Emulator, Parts};
 use crate::feed::Feed;
 use crate::given::{Shown, add_identities};
 use crate::http;
 use crate::hub::{
-    Authentication, CloudToDevice, DeviceAuthorities, Event, Feedback, Hub, Keeping, Keys, Limits, LogLimits,
-    Names, Place, Policy, RegistryError, Rights, Ring, Setup, SharedRing, Showing, Tier,
+    Authentication, CloudToDevice, DeviceAuthorities, Hub, Keeping, Keys, Limits, LogLimits, Names, Place,
+    Policy, RegistryError, Rights, Setup, SharedRing, Tier,
 };
 use crate::owner::{self, HubHandle};
 use crate::random::{self, NoRandomness};
+use crate::rings;
+use crate::seed::{self, SeedError};
 use crate::store::{self, Opened, STATE_FILE, StateError};
 use crate::tls::{self, Authority, TlsError};
 use crate::wire::{self, Context, Guests, Transport};
@@ -72,6 +74,9 @@ pub enum StartError {
     /// A device or module was given twice, or a module of a device that was not.
     #[error("cannot register a device")]
     Device(#[source] RegistryError),
+    /// A file of identities can't be used.
+    #[error(transparent)]
+    Seed(#[from] SeedError),
     /// The state directory can't be used.
     #[error(transparent)]
     State(#[from] StateError),
@@ -90,6 +95,7 @@ pub struct Builder {
     https_port: Option<u16>,
     amqp_port: Option<u16>,
     identities: Vec<(Identity, Shown)>,
+    seeds: Vec<PathBuf>,
     policies: Vec<(PolicyName, PolicyKeys, Rights)>,
     state_dir: Option<PathBuf>,
     device_authorities: Vec<PathBuf>,
@@ -118,6 +124,7 @@ impl Builder {
             https_port: Some(0),
             amqp_port: None,
             identities: Vec::new(),
+            seeds: Vec::new(),
             policies: Vec::new(),
             state_dir: None,
             device_authorities: Vec::new(),
@@ -162,6 +169,19 @@ impl Builder {
     /// [`listen`](Self::listen) says, since tokens cross it in the clear.
     pub fn amqp_port(mut self, port: impl Into<Option<u16>>) -> Self {
         self.amqp_port = port.into();
+        self
+    }
+
+    /// A file of identities and twins that are there from the start, in the service's own form of export: a JSON object a
+    /// line, as [`Export`](crate::Export) and the real hub's export jobs write it (Azure docs, "Import and export IoT Hub
+    /// device identities in bulk"). Each call adds a file, read in order.
+    ///
+    /// A line's `importMode` says what is done: `create`, `update`, `delete` and so on; without one, `createOrUpdate`. An
+    /// identity without keys in its line keeps those that it has, and gets new ones if it is new. Beside what the real hub
+    /// does, a new or overwritten identity takes the line's `eTag`, `twinETag` and versions, so that an export comes back
+    /// as it was. What is given by [`device`](Self::device) and [`module`](Self::module) comes after.
+    pub fn seed(mut self, file: impl Into<PathBuf>) -> Self {
+        self.seeds.push(file.into());
         self
     }
 
@@ -350,14 +370,14 @@ impl Builder {
             None => None,
         };
 
-        let events = event_ring(self.journal, state.as_ref());
+        let events = rings::events(self.journal, state.as_ref());
         let activities = SharedRing::new(ACTIVITY_LIMITS);
         let (journal, events_grow) = Feed::new(
             events.clone(),
             state.as_ref().map(|state| Arc::new(state.archive.clone()) as _),
         );
         let (activity, activities_grow) = Feed::new(activities.clone(), None);
-        let fates = feedback_ring(state.as_mut(), self.clock.now());
+        let fates = rings::feedback(state.as_mut(), self.clock.now());
         let (feedback, fates_grow) = Feed::new(fates.clone(), None);
         let names = Names::new(names);
         let setup = Setup {
@@ -386,6 +406,9 @@ impl Builder {
         let mut hub = Hub::new(setup);
         if let Some(state) = state {
             hub.restore(std::mem::take(&mut state.kept), self.clock.now());
+        }
+        for file in &self.seeds {
+            seed::sow(&mut hub, file, self.clock.now())?;
         }
         add_identities(&mut hub, self.identities)?;
         for (name, keys, rights) in self.policies {
@@ -536,36 +559,6 @@ impl std::fmt::Debug for Builder {
     }
 }
 
-/// The event log as far as it is in memory. With a state directory that is its end alone, which readers are mostly
-/// at.
-fn event_ring(limits: LogLimits, state: Option<&Opened>) -> SharedRing<Event> {
-    let Some(state) = state else {
-        return SharedRing::new(limits);
-    };
-    let end = LogLimits {
-        entries: limits.entries.min(IN_MEMORY.entries),
-        bytes: limits.bytes.min(IN_MEMORY.bytes),
-        age: limits.age,
-    };
-    SharedRing::of(Ring::new(end, state.log.next, Showing::WhenTold))
-}
-
-/// The feedback that is kept; the next goes on behind it.
-fn feedback_ring(state: Option<&mut Opened>, now: Timestamp) -> SharedRing<Feedback> {
-    let Some(state) = state else {
-        return SharedRing::new(FEEDBACK_LIMITS);
-    };
-    let kept = std::mem::take(&mut state.feedback);
-    let first = kept.first().map_or(0, |(place, _)| *place);
-    let mut ring = Ring::new(FEEDBACK_LIMITS, first, Showing::WhenTold);
-    for (_, feedback) in kept {
-        let weight = feedback.original_message_id.len();
-        ring.push(feedback, weight, now);
-    }
-    ring.show(u64::MAX);
-    SharedRing::of(ring)
-}
-
 fn unwritten(state_dir: Option<PathBuf>) -> StateError {
     StateError::Io {
         file: state_dir.unwrap_or_default().join(STATE_FILE),
@@ -595,11 +588,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Traces of the real hub show connections that end 5 to 10 minutes after their token.
 const DEFAULT_TOKEN_GRACE: Duration = Duration::from_secs(300);
-/// What of the events is in memory beside those in a state directory.
-const IN_MEMORY: LogLimits = LogLimits::new(8192, 4 * 1024 * 1024);
 /// What a new hub has unless more are asked for.
 const DEFAULT_PARTITIONS: u16 = 4;
 /// How much of what happened at the door is kept.
 const ACTIVITY_LIMITS: LogLimits = LogLimits::new(10_000, 16 * 1024 * 1024);
-/// How much feedback is kept.
-const FEEDBACK_LIMITS: LogLimits = LogLimits::new(10_000, 16 * 1024 * 1024);

@@ -13,6 +13,8 @@ use crate::random::{self, NoRandomness};
 pub(crate) enum Shown {
     /// Nothing: new keys, or what it has.
     Nothing,
+    /// That it is by keys: new ones, or those that it has.
+    Keys,
     Primary(SharedKey),
     All(Authentication),
 }
@@ -23,11 +25,12 @@ impl Shown {
     }
 
     /// What an identity gets that has `there`, if it is there.
-    fn over(self, there: Option<&Authentication>) -> Result<Authentication, NoRandomness> {
+    pub(crate) fn over(self, there: Option<&Authentication>) -> Result<Authentication, NoRandomness> {
         match (self, there) {
             (Self::All(all), _) => Ok(all),
             (Self::Nothing, Some(there)) => Ok(there.clone()),
-            (Self::Nothing, None) => Authentication::generate(),
+            (Self::Keys, Some(there @ Authentication::Sas(_))) => Ok(there.clone()),
+            (Self::Nothing | Self::Keys, _) => Authentication::generate(),
             (Self::Primary(key), there) => {
                 let secondary = there
                     .and_then(Authentication::keys)

@@ -7,6 +7,7 @@ mod client_certificate;
 mod clock;
 mod cloud_message;
 mod emulator;
+mod export;
 mod fault;
 mod feed;
 mod given;
@@ -18,6 +19,8 @@ mod method_call;
 mod outbox;
 mod owner;
 mod random;
+mod rings;
+mod seed;
 mod service;
 mod store;
 mod tls;
@@ -29,17 +32,19 @@ pub use builder::{Builder, Endpoint, StartError};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use cloud_message::CloudMessage;
 pub use emulator::{Emulator, HubError};
+pub use export::Export;
 pub use fault::{
     CloseReason, Fault, FaultError, FaultKind, FaultTime, InjectedFault, UnknownFault, UnknownReason,
 };
 pub use feed::{Feed, Notice, Subscription};
 pub use hub::{
     Ack, Activity, AuthFailure, AuthMethod, Authentication, Body, CloudToDevice, ConnectionState, Event,
-    Fate, Feedback, Keys, LogLimits, MailboxError, Message, MessageId, MethodError, MethodResponse,
-    NoThumbprint, Presence, Properties, RegistryError, Rights, Scope, Sender, Source, Status, Thumbprint,
-    Thumbprints, Tier, Twin, TwinError, Value, What,
+    ExportKeys, Fate, Feedback, Keys, LogLimits, MailboxError, Message, MessageId, MethodError,
+    MethodResponse, NoThumbprint, Presence, Properties, RegistryError, Rights, Scope, Sender, Source, Status,
+    Thumbprint, Thumbprints, Tier, Twin, TwinError, Value, What,
 };
 pub use method_call::MethodCall;
 pub use random::NoRandomness;
+pub use seed::SeedError;
 pub use store::{STATE_FILE, StateError};
 pub use tls::{CA_FILE, CA_KEY_FILE, TlsError};

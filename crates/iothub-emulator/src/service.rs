@@ -4,8 +4,9 @@ use iothub_address::{DeviceId, Identity, ModuleId};
 
 use crate::cloud_message::CloudMessage;
 use crate::emulator::{Emulator, HubError};
+use crate::export::Export;
 use crate::feed::Feed;
-use crate::hub::{Feedback, Hub, MethodResponse, Presence, Twin};
+use crate::hub::{ExportKeys, Feedback, Hub, MethodResponse, Presence, Twin};
 use crate::method_call::MethodCall;
 
 impl Emulator {
@@ -77,6 +78,15 @@ impl Emulator {
             .handle()
             .run(move |hub, _| hub.waiting_messages(&identity))
             .await?)
+    }
+
+    /// All identities and twins, to be read by [`Builder::seed`](crate::Builder::seed) or a real hub's import job.
+    ///
+    /// # Errors
+    /// Only [`HubError::Stopped`].
+    pub async fn export(&self, keys: ExportKeys) -> Result<Export, HubError> {
+        let lines = self.handle().run(move |hub, _| hub.export(keys)).await?;
+        Ok(Export::of(&lines))
     }
 
     /// What became of the cloud-to-device messages whose sender asked to know.

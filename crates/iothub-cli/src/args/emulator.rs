@@ -23,6 +23,8 @@ pub(crate) enum Emulator {
     /// Show or turn the clock of a hub that runs
     #[command(subcommand)]
     Clock(administration::Clock),
+    /// Print the identities and twins of a hub, as emulator run --seed reads them
+    Export(Export),
 }
 
 /// Run a hub until Ctrl-C or SIGTERM.
@@ -37,6 +39,10 @@ pub(crate) enum Emulator {
 /// With --state-dir the next run goes on from there, also after a crash: what a client was told that the hub has is
 /// written and synced to the disk before. Without it all is in memory. A --device or --policy that is there already
 /// keeps what it has, but for a key that is given with it. One hub at a time may use a directory.
+///
+/// A line of a --seed file says by its importMode what is done: create, update, createOrUpdate (if it says nothing),
+/// delete, updateTwin, or one of these IfMatchETag. A device without keys in its line keeps those that it has, or gets new
+/// ones. If a line can't be used, the hub does not start, and nothing of the files is taken.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -90,9 +96,14 @@ pub(crate) struct Run {
     #[arg(long, value_name = "N")]
     pub(crate) https_port: Option<u16>,
 
-    /// Keep the hub here: identities, twins, messages for devices, events, and its certificate authority
+    /// Keep the hub here: identities, twins, messages for devices, feedback, events, and its certificate authority
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
+
+    /// Take identities and twins from a file: a JSON object a line, as emulator export and the export jobs of the service
+    /// write it; may be given more than once
+    #[arg(long, value_name = "FILE")]
+    pub(crate) seed: Vec<PathBuf>,
 
     /// The most room for events, of memory or of disk with --state-dir, such as 64MiB; the oldest go first
     #[arg(long, value_name = "SIZE", default_value = "256MiB")]
@@ -122,6 +133,28 @@ pub(crate) struct Run {
     /// How to write
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Format,
+}
+
+/// Print the identities and twins of a hub, as emulator run --seed reads them.
+///
+/// A line is a JSON object, in the form of the service's own export jobs (ExportImportDevice): id, moduleId, eTag, status,
+/// authentication, and of a twin that was ever changed its tags and properties. A device stands before its modules. The
+/// lines hold the keys, unless --exclude-keys is given.
+///
+/// A hub that runs is asked; a state directory that no hub uses is read.
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  iothub emulator export > devices.txt
+  iothub emulator run --seed devices.txt")]
+pub(crate) struct Export {
+    /// The hub of this state directory, whether it runs or not [default: the one that runs without]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+
+    /// Write null for each key; who is registered from such a line gets new keys
+    #[arg(long)]
+    pub(crate) exclude_keys: bool,
 }
 
 /// What a hub limits.

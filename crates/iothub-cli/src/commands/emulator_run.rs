@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iothub_emulator::{
-    Activity, Builder, Emulator, Endpoint, Event, Feed, LogLimits, Notice, StartError, StateError, Tier,
-    TlsError, What,
+    Activity, Builder, Emulator, Endpoint, Event, Feed, LogLimits, Notice, SeedError, StartError, StateError,
+    Tier, TlsError, What,
 };
 use tokio::time::timeout;
 
@@ -105,6 +105,7 @@ async fn start(args: &Run, registry: &Registry, state: &StateDir, io: &mut Io) -
             Some(grace) => builder.token_grace(grace.0),
             None => builder,
         };
+        let builder = args.seed.iter().fold(builder, Builder::seed);
         registry.add_to(builder)
     };
     let started = match builder(https_port).start().await {
@@ -162,6 +163,8 @@ fn not_started(error: StartError, device_authorities: &[PathBuf]) -> Failure {
         }
         StartError::State(StateError::Io { .. }) => Failure::unexpected(chain(&error)),
         StartError::State(_) => Failure::usage(chain(&error)),
+        StartError::Seed(SeedError::Line { .. }) => Failure::usage(format!("--seed {}", chain(&error))),
+        StartError::Seed(SeedError::Io { .. }) => Failure::usage(format!("--seed: {}", chain(&error))),
         StartError::Device(_) => Failure::usage(chain(&error))
             .and("give each --device once, and the device of each --module before"),
         _ => Failure::unexpected(chain(&error)),

@@ -9,6 +9,7 @@ mod device_twin;
 mod emulator_ca;
 mod emulator_clock;
 mod emulator_env;
+mod emulator_export;
 mod emulator_fault;
 mod emulator_run;
 mod live;
@@ -47,6 +48,7 @@ pub(crate) fn run(command: Command, io: &mut Io) -> Result<Exit, Failure> {
         Command::Emulator(Emulator::Ca(args)) => emulator_ca::run(args, io),
         Command::Emulator(Emulator::Fault(args)) => emulator_fault::run(args, io),
         Command::Emulator(Emulator::Clock(args)) => emulator_clock::run(args, io),
+        Command::Emulator(Emulator::Export(args)) => emulator_export::run(args, io),
     }
 }
 

@@ -67,6 +67,31 @@ impl Cli {
         self
     }
 
+    pub(crate) fn args<'a>(mut self, args: impl IntoIterator<Item = &'a str>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    /// No file may grow over so many bytes, until [`Running::lift_limit_of_files`].
+    #[cfg(target_os = "linux")]
+    pub(crate) fn files_of_at_most(mut self, bytes: u64) -> Self {
+        let mut limited = Command::new("sh");
+        // Of its own the signal ends a process that comes to the limit.
+        limited
+            .args(["-c", "trap '' XFSZ; exec prlimit --fsize=\"$0\": -- \"$@\""])
+            .arg(bytes.to_string())
+            .arg(self.command.get_program())
+            .args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => limited.env(name, value),
+                None => limited.env_remove(name),
+            };
+        }
+        self.command = limited;
+        self
+    }
+
     pub(crate) fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Self {
         self.command.env(name, value);
         self
@@ -193,6 +218,16 @@ impl Running {
     /// Its folder for the state of running hubs.
     pub(crate) fn runtime_dir(&self) -> &Path {
         self.scratch.path()
+    }
+
+    /// Its files may grow again.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn lift_limit_of_files(&self) {
+        let pid = self.child.id().to_string();
+        let lifted = Command::new("prlimit")
+            .args(["--fsize=unlimited:", "--pid", &pid])
+            .status();
+        assert!(lifted.unwrap().success());
     }
 
     /// Sends it a signal by name.

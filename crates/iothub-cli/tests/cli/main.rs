@@ -13,6 +13,7 @@ mod secrets;
 mod send;
 #[cfg(unix)]
 mod signals;
+mod state;
 #[cfg(unix)]
 mod surroundings;
 mod ways;

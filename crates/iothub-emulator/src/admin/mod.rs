@@ -5,6 +5,7 @@
 
 mod clock;
 mod connecting;
+mod export;
 mod faults;
 mod refusal;
 mod token;
@@ -65,6 +66,8 @@ impl Admin {
             ("/clock", Method::GET) => clock::show(hub).await,
             ("/clock", Method::POST) => clock::turn(hub, read(request).await?).await,
             ("/clock", _) => Err(Refusal::Method("GET, POST")),
+            ("/export", Method::GET) => export::all(hub, request.uri().query()).await,
+            ("/export", _) => Err(Refusal::Method("GET")),
             ("/faults", Method::GET) => faults::list(hub).await,
             ("/faults", Method::POST) => faults::inject(hub, read(request).await?).await,
             ("/faults", Method::DELETE) => faults::clear(hub).await,

@@ -12,8 +12,10 @@ mod command;
 mod connection;
 mod departure;
 mod event;
+mod export;
 mod faults;
 mod feedback;
+mod import;
 mod limits;
 mod links;
 mod log;
@@ -53,8 +55,11 @@ pub(crate) use command::{
     Reply, Side, Terms, Verdict,
 };
 pub use event::{AuthMethod, Event, Scope, Sender, Source};
+pub use export::ExportKeys;
+pub(crate) use export::export;
 pub(crate) use faults::{Cut, Impairments};
 pub use feedback::{Ack, Fate, Feedback};
+pub(crate) use import::{Import, ImportError, ImportMode, SectionGiven};
 pub(crate) use limits::Limits;
 pub use limits::Tier;
 pub(crate) use log::Place;
@@ -71,12 +76,13 @@ pub(crate) use record::{Keeping, Kept, KeptMessage, Record};
 pub(crate) use refusal::Refusal;
 use refusal::Refusals;
 pub use registry::{Authentication, Keys, RegistryError, Rights, Status};
-pub(crate) use registry::{Entry, Policy, Registry};
+pub(crate) use registry::{Details, Entry, Policy, Registry};
 pub use ring::LogLimits;
 pub(crate) use ring::{Read, Ring, SharedRing, Showing};
 pub use thumbprint::{NoThumbprint, Thumbprint, Thumbprints};
 pub(crate) use twin::Section;
 pub use twin::{Twin, TwinError};
+pub(crate) use twins::Twins;
 pub use value::Value;
 
 use self::agenda::{Agenda, Due};
@@ -88,7 +94,6 @@ use self::methods::Calls;
 use self::pairs::Pairs;
 use self::presence::Presences;
 use self::record::{Changes, Part};
-use self::twins::Twins;
 use crate::clock::Timestamp;
 
 /// What a hub starts with.
@@ -138,7 +143,6 @@ pub(crate) struct Hub {
     changes: Changes,
     refusals: Refusals,
     effects: VecDeque<Effect>,
-    seed: u64,
 }
 
 impl Hub {
@@ -147,7 +151,7 @@ impl Hub {
             name: setup.hub,
             names: setup.names,
             authorities: setup.authorities,
-            registry: Registry::default(),
+            registry: Registry::new(setup.seed),
             log: Log::new(setup.partitions, setup.events),
             activities: setup.activities,
             connections: BTreeMap::new(),
@@ -166,7 +170,6 @@ impl Hub {
             changes: Changes::new(setup.keeping),
             refusals: Refusals::new(setup.seed),
             effects: VecDeque::new(),
-            seed: setup.seed,
         };
         hub.agenda.set(Due::LogAge, hub.log.expires());
         hub
@@ -300,7 +303,7 @@ impl Hub {
         identity: &Identity,
         authentication: Authentication,
     ) -> Result<(), RegistryError> {
-        self.registry.register(identity, authentication, self.seed)?;
+        self.registry.register(identity, authentication)?;
         self.changes.touch(|| Part::Identity(identity.clone()));
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use base64::Engine as _;
 use iothub_address::{DeviceId, Identity, ModuleId, PolicyName};
 use iothub_sas::SharedKey;
 
@@ -196,6 +197,19 @@ pub(crate) struct Entry {
     pub(crate) authentication: Authentication,
     pub(crate) status: Status,
     pub(crate) generation_id: Arc<str>,
+    /// Another after each change.
+    pub(crate) etag: Arc<str>,
+    pub(crate) details: Details,
+}
+
+/// What the hub keeps of an identity and does nothing with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Details {
+    pub(crate) status_reason: Option<Arc<str>>,
+    /// Whether it is an Edge device.
+    pub(crate) iot_edge: bool,
+    pub(crate) device_scope: Option<Arc<str>>,
+    pub(crate) parent_scopes: Vec<Arc<str>>,
 }
 
 struct Device {
@@ -216,27 +230,57 @@ pub(crate) struct Registry {
     /// How many identities are registered with each.
     thumbprints: BTreeMap<Thumbprint, usize>,
     policies: BTreeMap<PolicyName, Policy>,
+    /// Random: it makes generation ids and ETags of two hubs differ.
+    seed: u64,
     generations: u64,
 }
 
 impl Registry {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn register(
         &mut self,
         identity: &Identity,
         authentication: Authentication,
-        nonce: u64,
     ) -> Result<(), RegistryError> {
-        self.generations += 1;
+        let entry = self.entry(authentication);
+        self.insert(identity, entry)
+    }
+
+    /// A new identity, which is not registered yet.
+    pub(crate) fn entry(&mut self, authentication: Authentication) -> Entry {
         // The real one is a number in text, unique among all identities of one name.
-        let generation_id = (nonce.wrapping_add(self.generations) % GENERATIONS)
-            .to_string()
-            .into();
-        let thumbprints = authentication.thumbprints();
-        let entry = Entry {
+        let generation_id = (self.unique() % GENERATIONS).to_string().into();
+        Entry {
             authentication,
             status: Status::Enabled,
             generation_id,
-        };
+            etag: self.etag(),
+            details: Details::default(),
+        }
+    }
+
+    /// An ETag that no identity has had. The real hub's is a number in text, in base64.
+    pub(crate) fn etag(&mut self) -> Arc<str> {
+        let number = self.unique() % ETAGS;
+        base64::engine::general_purpose::STANDARD
+            .encode(number.to_string())
+            .into()
+    }
+
+    fn unique(&mut self) -> u64 {
+        self.generations += 1;
+        self.seed.wrapping_add(self.generations)
+    }
+
+    /// Registers it as it is given.
+    pub(crate) fn insert(&mut self, identity: &Identity, entry: Entry) -> Result<(), RegistryError> {
+        let thumbprints = entry.authentication.thumbprints();
         match identity {
             Identity::Device(device) => {
                 if self.devices.contains_key(device) {
@@ -310,9 +354,11 @@ impl Registry {
     }
 
     pub(crate) fn set_status(&mut self, device: &DeviceId, status: Status) -> Result<(), RegistryError> {
+        let etag = self.etag();
         match self.devices.get_mut(device) {
             Some(found) => {
                 found.entry.status = status;
+                found.entry.etag = etag;
                 Ok(())
             }
             None => Err(RegistryError::NotFound(Identity::Device(device.clone()))),
@@ -347,6 +393,15 @@ impl Registry {
         identity: &Identity,
         authentication: Authentication,
     ) -> Result<(), RegistryError> {
+        let found = self.get(identity).cloned();
+        let mut entry = found.ok_or_else(|| RegistryError::NotFound(identity.clone()))?;
+        entry.authentication = authentication;
+        entry.etag = self.etag();
+        self.replace(identity, entry)
+    }
+
+    /// Puts an entry in the place of the one that is there.
+    pub(crate) fn replace(&mut self, identity: &Identity, entry: Entry) -> Result<(), RegistryError> {
         let found = self
             .devices
             .get_mut(identity.device())
@@ -354,10 +409,10 @@ impl Registry {
                 Identity::Device(_) => Some(&mut device.entry),
                 Identity::Module(_, module) => device.modules.get_mut(module),
             });
-        let entry = found.ok_or_else(|| RegistryError::NotFound(identity.clone()))?;
-        let thumbprints = authentication.thumbprints();
-        let former = std::mem::replace(&mut entry.authentication, authentication);
-        self.forget(&former);
+        let place = found.ok_or_else(|| RegistryError::NotFound(identity.clone()))?;
+        let thumbprints = entry.authentication.thumbprints();
+        let former = std::mem::replace(place, entry);
+        self.forget(&former.authentication);
         self.learn(thumbprints);
         Ok(())
     }
@@ -372,6 +427,17 @@ impl Registry {
             Identity::Device(_) => Some(&device.entry),
             Identity::Module(_, module) => device.modules.get(module),
         }
+    }
+
+    /// All identities, each device before its modules.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (Identity, &Entry)> {
+        self.devices.iter().flat_map(|(id, device)| {
+            let own = (Identity::Device(id.clone()), &device.entry);
+            let modules = device.modules.iter();
+            let modules =
+                modules.map(|(module, entry)| (Identity::Module(id.clone(), module.clone()), entry));
+            std::iter::once(own).chain(modules)
+        })
     }
 
     /// The device's modules.
@@ -416,3 +482,5 @@ impl fmt::Debug for Registry {
 const MAX_MODULES: usize = 50;
 /// The real hub's generation ids have 18 digits.
 const GENERATIONS: u64 = 1_000_000_000_000_000_000;
+/// The number in the real hub's ETags has up to 9 digits.
+const ETAGS: u64 = 1_000_000_000;

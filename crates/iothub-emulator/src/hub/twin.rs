@@ -3,9 +3,11 @@
 //! A change is a JSON merge patch (RFC 7396) within the hub's limits (Azure docs, "Understand and use device twins in
 //! IoT Hub"), taken whole or not at all.
 
+use base64::Engine as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::import::SectionGiven;
 use crate::clock::Timestamp;
 
 /// A twin.
@@ -26,6 +28,13 @@ pub(crate) struct Section {
     /// For the section and each key in it: when it was changed last, and in which version.
     pub(crate) metadata: Map<String, Value>,
     pub(crate) version: u64,
+}
+
+/// One of the two kinds of properties.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Which {
+    Desired,
+    Reported,
 }
 
 /// Why a twin was not changed.
@@ -111,6 +120,62 @@ impl Twin {
         Ok(())
     }
 
+    /// Puts other tags in the place of those that are there.
+    pub(crate) fn set_tags(&mut self, tags: Map<String, Value>) -> Result<(), TwinError> {
+        let tags = Value::Object(tags);
+        let mut values = Map::new();
+        // It says nothing of when.
+        let stamp = Stamp::Time(Timestamp::default());
+        merge(&mut values, &mut Map::new(), checked(&tags, TAGS)?, &stamp);
+        check_size(&values, TAGS)?;
+        self.tags = values;
+        Ok(())
+    }
+
+    /// Puts other properties in the place of those that are there. Without metadata they get new ones, unless they are
+    /// the same.
+    pub(crate) fn set_section(
+        &mut self,
+        which: Which,
+        given: SectionGiven,
+        now: Timestamp,
+    ) -> Result<(), TwinError> {
+        let (section, limits) = match which {
+            Which::Desired => (&mut self.desired, DESIRED),
+            Which::Reported => (&mut self.reported, REPORTED),
+        };
+        let all = Value::Object(given.values);
+        let all = checked(&all, limits)?;
+        let differs = *all != section.values;
+        let version = given
+            .version
+            .unwrap_or_else(|| section.version + u64::from(differs));
+        let stamp = match which {
+            Which::Desired => Stamp::Version(now, version),
+            Which::Reported => Stamp::Time(now),
+        };
+        let (mut values, mut metadata) = (Map::new(), Map::new());
+        merge(&mut values, &mut metadata, all, &stamp);
+        check_size(&values, limits)?;
+        let metadata = match given.metadata {
+            Some(given) => given,
+            None if differs => metadata,
+            None => std::mem::take(&mut section.metadata),
+        };
+        *section = Section {
+            values,
+            metadata,
+            version,
+        };
+        Ok(())
+    }
+
+    /// The number in the text of an ETag, if it is one of a twin.
+    pub(crate) fn etag_number(text: &str) -> Option<u64> {
+        let bytes = base64::engine::general_purpose::STANDARD.decode(text).ok()?;
+        bytes.try_into().ok().map(u64::from_be_bytes)
+    }
+
     /// The tags.
     pub const fn tags(&self) -> &Map<String, Value> {
         &self.tags
@@ -143,7 +208,6 @@ impl Twin {
 
     /// The ETag: a change of tags or desired properties makes another.
     pub fn etag(&self) -> String {
-        use base64::Engine as _;
         base64::engine::general_purpose::STANDARD.encode(self.etag.to_be_bytes())
     }
 
@@ -192,7 +256,7 @@ impl Section {
         Value::Object(all)
     }
 
-    fn with_metadata(&self) -> Value {
+    pub(super) fn with_metadata(&self) -> Value {
         let mut all = self.values.clone();
         all.insert("$metadata".to_owned(), Value::Object(self.metadata.clone()));
         all.insert("$version".to_owned(), self.version.into());

@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use super::fault::Fault;
 use crate::clock::Timestamp;
 use crate::hub::{
-    Ack, Authentication, Entry, Feedback, Keys, Message, Policy, Rights, Section, Status, Thumbprint,
-    Thumbprints, Twin, Waiting,
+    Ack, Authentication, Details, Entry, Feedback, Keys, Message, Policy, Rights, Section, Status,
+    Thumbprint, Thumbprints, Twin, Waiting,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -20,6 +20,21 @@ struct StoredEntry {
     authentication: StoredAuthentication,
     status: StoredStatus,
     generation_id: Arc<str>,
+    #[serde(default = "etag_of_old")]
+    etag: Arc<str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status_reason: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    iot_edge: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    device_scope: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    parent_scopes: Vec<Arc<str>>,
+}
+
+/// Of an identity that was written before it had one: a 0.
+fn etag_of_old() -> Arc<str> {
+    "MA==".into()
 }
 
 #[derive(Serialize, Deserialize)]
@@ -75,6 +90,11 @@ pub(super) fn write_entry(entry: &Entry) -> Result<Vec<u8>, Fault> {
         authentication,
         status,
         generation_id: Arc::clone(&entry.generation_id),
+        etag: Arc::clone(&entry.etag),
+        status_reason: entry.details.status_reason.clone(),
+        iot_edge: entry.details.iot_edge,
+        device_scope: entry.details.device_scope.clone(),
+        parent_scopes: entry.details.parent_scopes.clone(),
     })
 }
 
@@ -99,6 +119,13 @@ pub(super) fn read_entry(bytes: &[u8]) -> Result<Entry, Fault> {
             StoredStatus::Disabled => Status::Disabled,
         },
         generation_id: stored.generation_id,
+        etag: stored.etag,
+        details: Details {
+            status_reason: stored.status_reason,
+            iot_edge: stored.iot_edge,
+            device_scope: stored.device_scope,
+            parent_scopes: stored.parent_scopes,
+        },
     })
 }
 

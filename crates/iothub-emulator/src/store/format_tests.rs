@@ -23,19 +23,19 @@ const ABOUT_ROWS: [(&str, &str); 2] = [("version", "02000000"), ("log", "0708620
 const ENTRIES: [(&str, &str); 4] = [
     (
         "ca",
-        r#"{"authentication":{"type":"certificateAuthority"},"status":"enabled","generationId":"1"}"#,
+        r#"{"authentication":{"type":"certificateAuthority"},"status":"enabled","generationId":"1","etag":"MQ==","statusReason":"new","iotEdge":true,"deviceScope":"ms-azure-iot-edge://ca-1","parentScopes":["ms-azure-iot-edge://up-2"]}"#,
     ),
     (
         "dev",
-        r#"{"authentication":{"type":"sas","primary":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=","secondary":"AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI="},"status":"disabled","generationId":"12"}"#,
+        r#"{"authentication":{"type":"sas","primary":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=","secondary":"AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI="},"status":"disabled","generationId":"12","etag":"NTY3NzA5OTQz"}"#,
     ),
     (
         "dev/modules/m",
-        r#"{"authentication":{"type":"none"},"status":"enabled","generationId":"13"}"#,
+        r#"{"authentication":{"type":"none"},"status":"enabled","generationId":"13","etag":"NTY3NzA5OTQz"}"#,
     ),
     (
         "x509",
-        r#"{"authentication":{"type":"selfSigned","primary":"FE05BCDCDC4928012781A5F1A2A77CBB5398E106","secondary":null},"status":"enabled","generationId":"14"}"#,
+        r#"{"authentication":{"type":"selfSigned","primary":"FE05BCDCDC4928012781A5F1A2A77CBB5398E106","secondary":null},"status":"enabled","generationId":"14","etag":"NTY3NzA5OTQz"}"#,
     ),
 ];
 const POLICY: &str = r#"{"keys":{"primary":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=","secondary":"AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI="},"registryRead":false,"registryWrite":false,"serviceConnect":true,"deviceConnect":false}"#;
@@ -144,6 +144,11 @@ async fn what_an_earlier_program_wrote_is_read() {
         identities,
         expected.map(|(name, kind, status, generation)| (name.to_owned(), kind, status, generation))
     );
+    let details = &kept.identities[0].1.details;
+    assert_eq!(details.status_reason.as_deref(), Some("new"));
+    assert!(details.iot_edge && !kept.identities[1].1.details.iot_edge);
+    assert_eq!(details.device_scope.as_deref(), Some("ms-azure-iot-edge://ca-1"));
+    assert_eq!(details.parent_scopes, ["ms-azure-iot-edge://up-2".into()]);
     let Authentication::SelfSigned(thumbprints) = &kept.identities[3].1.authentication else {
         panic!("no thumbprints")
     };
@@ -282,6 +287,16 @@ fn a_lock_is_written_down() {
     let mut locked: Waiting = mailbox.get(1).unwrap().clone();
     locked.delivery_count = 2;
     assert_eq!(form::write_message(&locked).unwrap(), bytes(MESSAGE));
+}
+
+/// Before an identity had an ETag and what goes with it.
+#[test]
+fn an_identity_of_an_older_program_is_read() {
+    let old = br#"{"authentication":{"type":"none"},"status":"enabled","generationId":"13"}"#;
+    let entry = form::read_entry(old).unwrap();
+    // A 0, in base64.
+    assert_eq!(&*entry.etag, "MA==");
+    assert_eq!(entry.details, crate::hub::Details::default());
 }
 
 /// Version 1 had the first five tables.

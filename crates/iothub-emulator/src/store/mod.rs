@@ -17,7 +17,7 @@ mod tests;
 mod writer;
 
 pub use error::StateError;
-pub(crate) use restore::{Opened, open};
+pub(crate) use restore::{Opened, open, read_kept};
 pub(crate) use writer::{Batch, QUEUE, Report, Writer};
 
 /// The file in the state directory.

@@ -36,30 +36,34 @@ pub(crate) fn open(
     limits: LogLimits,
 ) -> Result<Opened, StateError> {
     let path = directory.join(STATE_FILE);
-    let failed = |fault: Fault| match fault {
-        Fault::InUse => StateError::InUse(directory.to_owned()),
-        Fault::Newer(found) => StateError::Newer {
-            file: path.clone(),
-            found,
-        },
-        Fault::Partitions { kept, asked } => StateError::Partitions {
-            file: path.clone(),
-            kept,
-            asked,
-        },
-        Fault::Damaged(what) => StateError::Damaged {
-            file: path.clone(),
-            what,
-        },
-        Fault::Io(source) => StateError::Io {
-            file: path.clone(),
-            source,
-        },
-    };
+    let failed = |fault| failed(directory, fault);
     create_private(directory).map_err(|error| failed(error.into()))?;
     File::open(&path)
         .and_then(|file| open_on(file, partitions, usual_partitions, limits))
         .map_err(failed)
+}
+
+/// What is in the state of a directory that no hub uses.
+pub(crate) fn read_kept(directory: &Path) -> Result<Kept, StateError> {
+    let path = directory.join(STATE_FILE);
+    let read = || {
+        // Opening it makes one.
+        fs::metadata(&path)?;
+        let found = read(&File::open(&path)?)?;
+        Ok(found.kept)
+    };
+    read().map_err(|fault| failed(directory, fault))
+}
+
+fn failed(directory: &Path, fault: Fault) -> StateError {
+    let file = directory.join(STATE_FILE);
+    match fault {
+        Fault::InUse => StateError::InUse(directory.to_owned()),
+        Fault::Newer(found) => StateError::Newer { file, found },
+        Fault::Partitions { kept, asked } => StateError::Partitions { file, kept, asked },
+        Fault::Damaged(what) => StateError::Damaged { file, what },
+        Fault::Io(source) => StateError::Io { file, source },
+    }
 }
 
 pub(super) fn open_on(

@@ -17,8 +17,8 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::feed::Older;
 use crate::hub::{
-    AuthMethod, Authentication, Body, Entry, Event, Keys, LogLimits, Message, Place, Policy, Record, Rights,
-    Scope, Sender, Source, Status,
+    AuthMethod, Authentication, Body, Details, Entry, Event, Keys, LogLimits, Message, Place, Policy, Record,
+    Rights, Scope, Sender, Source, Status,
 };
 
 const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
@@ -48,6 +48,8 @@ fn entry() -> Entry {
         authentication: Authentication::Sas(Keys::new(key(1), key(2))),
         status: Status::Disabled,
         generation_id: "12".into(),
+        etag: "MQ==".into(),
+        details: Details::default(),
     }
 }
 
