@@ -285,9 +285,11 @@ def node_takes_inputs_as_a_module(world, way):
     """What a service sends to a module comes to its inputs' link."""
     hub, node = device_of(world, way, "gateway/filter")
     node.do("inputs")
-    hub.do("send", whom="gateway/filter", message={"body": "routed", "id": "i-1"})
+    hub.do("send", whom="gateway/filter", message={"body": "routed", "id": "i-1", "ack": "full"})
     got = node.saw("input")
     expect("the input", (got["body"], got["id"], got["error"]), ("routed", "i-1", None))
+    # The SDK says that it is done when it has told the hub, and not when the hub has heard it.
+    expect("feedback", hub.do("feedback", within_s=10)["feedback"]["fate"], "Success")
     expect("what still waits", hub.do("waiting", whom="gateway/filter")["waiting"], 0)
 
 

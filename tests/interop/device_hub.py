@@ -1,7 +1,7 @@
 """A hub for one case: the emulator as a library, in a program that does what it is told.
 
-It has a loopback address of its own, and there, where the network is this run's own, the ports that SDKs insist on:
-5671, and 443 for AMQP over WebSocket.
+It has a loopback address of its own, and there, where they can be bound, the ports that SDKs insist on: 5671, and 443
+for AMQP over WebSocket.
 """
 
 import base64
@@ -18,7 +18,7 @@ class DeviceHub:
     def __init__(self, world, **setup):
         self.address = world.run.address()
         self.keys = {}
-        ports = {"amqps_port": 5671 if world.own_network else 0, "https_port": https_port(world, self.address)}
+        ports = {"amqps_port": wanted_port(self.address, 5671), "https_port": wanted_port(self.address, 443)}
         self.process = world.start("interop-hub", [world.run.hub_program], told=True)
         self.process.tell({"hub": HUB, "listen": self.address} | ports | setup)
         self.ready = self.process.json_line(STARTS_WITHIN_S)
@@ -80,17 +80,15 @@ class DeviceHub:
         return sum(what.startswith("came from") for what in self.do("activity")["activity"])
 
 
-def https_port(world, address):
-    """Node's SDK looks for WebSocket at 443 and nowhere else."""
-    if world.own_network:
-        return 443
+def wanted_port(address, port):
+    """The port if it can be had, else 0 for a free one: binding 443 may take a right that nobody has given."""
     try:
-        socket.create_server((address, 443)).close()
+        socket.create_server((address, port)).close()
     except OSError:
         return 0
-    return 443
+    return port
 
 
-def need_port_443(hub):
-    if hub.ready["https_port"] != 443:
-        raise Skipped("port 443 cannot be bound here, and the SDK looks for WebSocket nowhere else")
+def need_the_sdks_ports(hub):
+    if (hub.ready["amqps_port"], hub.ready["https_port"]) != (5671, 443):
+        raise Skipped("5671 and 443 cannot be bound here; the SDK looks for WebSocket at 443, and takes no port then")

@@ -23,7 +23,8 @@ DEVICE = "myFirstDevice"
 OTHER_DEVICE = "myOtherDevice"
 
 STARTS_WITHIN_S = 20
-ENDS_WITHIN_S = 30
+# A burst of thousands takes its time on a machine that has other things to do.
+ENDS_WITHIN_S = 60
 
 
 class Failure(Exception):
@@ -167,10 +168,6 @@ class World:
     @property
     def iothub(self):
         return self.run.iothub
-
-    @property
-    def own_network(self):
-        return self.run.own_network
 
     def start(self, name, command, **more):
         process = self.run.start(name, command, **more)

@@ -1,6 +1,6 @@
 """Microsoft's Node device SDK, unmodified, as a case tells it to."""
 
-from device_hub import need_port_443
+from device_hub import need_the_sdks_ports
 from harness import HERE, expect, node_environment
 from told import Told
 
@@ -8,7 +8,7 @@ from told import Told
 class NodeDevice(Told):
     def __init__(self, world, hub, transport, trace=True, **job):
         if transport == "ws":
-            need_port_443(hub)
+            need_the_sdks_ports(hub)
         process = world.start(
             f"node-{transport}",
             ["node", HERE / "peers" / "node_device.js"],

@@ -19,7 +19,7 @@ import ledger
 from cases import CASES, IN_TURN
 from harness import Failure, Run, Skipped, World, redacted
 
-CASE_DEADLINE_S = 90
+CASE_DEADLINE_S = 120
 # Most of a case is waiting: for a program to start, and for its peer.
 SIDE_BY_SIDE = 4
 TAIL_LINES = 25

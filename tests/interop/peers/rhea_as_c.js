@@ -58,13 +58,20 @@ connection.on('message', ({ message }) => {
     target: { address: `amqps://${job.virtual_host}/devices/${job.device}/messages/events` },
     snd_settle_mode: 0,
   });
-  telemetry.once('sendable', () => job.batches.forEach((batch, at) => telemetry.send(encoded(batch), `b${at}`, BATCH)));
+  // Each when the one before it has its outcome.
+  const sendNext = () => {
+    const at = result.outcomes.length;
+    telemetry.send(encoded(job.batches[at]), `b${at}`, BATCH);
+  };
+  telemetry.once('sendable', sendNext);
   for (const outcome of ['accepted', 'rejected', 'released', 'modified']) {
     telemetry.on(outcome, ({ delivery }) => {
       const error = delivery.remote_state && delivery.remote_state.error;
       result.outcomes.push({ outcome, condition: error ? error.condition : null });
       if (result.outcomes.length === job.batches.length) {
         connection.close();
+      } else {
+        sendNext();
       }
     });
   }
