@@ -76,8 +76,53 @@ pub(crate) enum Place {
     Background,
 }
 
-/// The blocks of language `sh`. Fences are read as CommonMark has them: three backticks or more, closed by as many.
+/// A fenced block that shows a file, which its language line names: `js tests/interop/examples/device.js`.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Copy {
+    pub(crate) line: usize,
+    pub(crate) path: String,
+    pub(crate) text: String,
+}
+
+/// The blocks of language `sh`.
 pub(crate) fn runnable(markdown: &str) -> Vec<Block> {
+    let block = |fenced: Fenced| {
+        let place = match fenced.language.as_str() {
+            "sh" => Place::Foreground,
+            "sh background" => Place::Background,
+            _ => return None,
+        };
+        Some(Block {
+            line: fenced.line,
+            place,
+            commands: fenced.text,
+        })
+    };
+    fenced(markdown).into_iter().filter_map(block).collect()
+}
+
+/// The blocks whose language line ends in a path.
+pub(crate) fn copies(markdown: &str) -> Vec<Copy> {
+    let copy = |fenced: Fenced| {
+        let (_, path) = fenced.language.rsplit_once(' ')?;
+        path.contains('/').then(|| Copy {
+            line: fenced.line,
+            path: path.to_owned(),
+            text: fenced.text,
+        })
+    };
+    fenced(markdown).into_iter().filter_map(copy).collect()
+}
+
+/// A fenced block, with the line on which its text begins.
+struct Fenced {
+    line: usize,
+    language: String,
+    text: String,
+}
+
+/// Fences are read as CommonMark has them: three backticks or more, closed by as many.
+fn fenced(markdown: &str) -> Vec<Fenced> {
     let mut blocks = Vec::new();
     let mut lines = (1..).zip(markdown.lines());
     while let Some((opened_at, opening)) = lines.next() {
@@ -88,20 +133,15 @@ pub(crate) fn runnable(markdown: &str) -> Vec<Block> {
             continue;
         }
         let closes = |line: &str| line.trim().len() >= ticks && line.trim().bytes().all(|byte| byte == b'`');
-        let mut commands = String::new();
+        let mut text = String::new();
         for (_, line) in lines.by_ref().take_while(|(_, line)| !closes(line)) {
-            commands.push_str(line);
-            commands.push('\n');
+            text.push_str(line);
+            text.push('\n');
         }
-        let place = match language.trim() {
-            "sh" => Place::Foreground,
-            "sh background" => Place::Background,
-            _ => continue,
-        };
-        blocks.push(Block {
+        blocks.push(Fenced {
             line: opened_at + 1,
-            place,
-            commands,
+            language: language.trim().to_owned(),
+            text,
         });
     }
     blocks
@@ -267,6 +307,19 @@ END
             "a longer fence holds a shorter one"
         );
         assert_eq!(blocks[2].place, Place::Background);
+    }
+
+    #[test]
+    fn a_block_that_names_a_file_shows_it() {
+        let markdown = "```js a/b.js\nlet x;\n```\n```sh background\nx\n```\n```rust,no_run c/d.rs\n```\n";
+        let copies = copies(markdown);
+        let names: Vec<_> = copies
+            .iter()
+            .map(|copy| (copy.line, copy.path.as_str()))
+            .collect();
+        assert_eq!(names, [(2, "a/b.js"), (8, "c/d.rs")]);
+        assert_eq!(copies[0].text, "let x;\n");
+        assert_eq!(runnable(markdown).len(), 1);
     }
 
     /// Runs made-up blocks, and gives whether they succeeded and what they printed.

@@ -1,7 +1,7 @@
 //! Rules about ARCHITECTURE.md, README.md and the licence texts.
 
 use crate::metadata::{Package, Workspace};
-use crate::readme::runnable;
+use crate::readme::{copies, runnable};
 use crate::shell;
 
 use super::Finding;
@@ -30,6 +30,7 @@ pub(super) fn check(workspace: &Workspace, files: &[File]) -> Vec<Finding> {
     let read = |name: &str| std::fs::read_to_string(shell::root().join(name)).unwrap_or_default();
     let mut findings = architecture(&read(ARCHITECTURE), workspace, files);
     findings.extend(readme(&read("README.md")));
+    findings.extend(copied(&read("README.md"), &read));
     for (name, sentence) in LICENSES {
         findings.extend(license(name, sentence, &read(name)));
     }
@@ -155,6 +156,22 @@ fn readme(text: &str) -> Option<Finding> {
     })
 }
 
+/// What a reader copies is what is run.
+fn copied(text: &str, read: &dyn Fn(&str) -> String) -> Vec<Finding> {
+    let copies = copies(text);
+    copies
+        .into_iter()
+        .filter(|copy| copy.text != read(&copy.path))
+        .map(|copy| {
+            Finding::new(
+                "README.md",
+                copy.line,
+                format!("this is not what {} holds", copy.path),
+            )
+        })
+        .collect()
+}
+
 fn license(name: &str, sentence: &str, text: &str) -> Option<Finding> {
     (!text.contains(sentence)).then(|| Finding::new(name, 0, format!("the text does not say \"{sentence}\"")))
 }
@@ -245,6 +262,19 @@ Keys (`key`) and tokens (token.rs).
         assert!(readme(&format!("```sh\nls\n{send}\n{test}\n```\n")).is_some());
         assert!(readme(&format!("```console\n{send}\n{test}\n```\n")).is_some());
         assert!(readme("").is_some());
+    }
+
+    #[test]
+    fn a_copy_of_a_file_is_the_file() {
+        let read = |path: &str| match path {
+            "a/b.js" => "let x;\n".to_owned(),
+            _ => String::new(),
+        };
+        assert_eq!(copied("```js a/b.js\nlet x;\n```\n", &read), []);
+        for text in ["```js a/b.js\nlet y;\n```\n", "```js a/c.js\nlet x;\n```\n"] {
+            let findings = copied(text, &read);
+            assert_eq!((findings.len(), findings[0].line), (1, 2), "{findings:?}");
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ usage: cargo xtask tidy
   sources    #![forbid(unsafe_code)] at each crate root; the AMQP engine and tokio named only where they belong; no
              ignored test, no todo!, no unimplemented!; no file over 600 lines without a reason
   documents  each crate and its modules stand in ARCHITECTURE.md, which has 200 lines at most; both licence texts are
-             there; the README opens with its two commands
+             there; the README opens with its two commands, and shows files as they are
   acceptance each row of the protocol reference that the emulator must meet has a test that is there
 
 Each finding is a line `FILE:LINE: what is wrong`; all are printed, and one is enough to fail.";
