@@ -147,6 +147,62 @@ fn faults_are_listed_for_people_and_for_programs() {
     stop(hub);
 }
 
+/// By the names of the protocol reference, §11, and the hub's own.
+#[test]
+fn every_kind_is_taken_by_its_name() {
+    let runtime = tempfile::tempdir().unwrap();
+    let (hub, _) = hub(runtime.path(), &[]);
+    let kinds = [
+        "KillTcp",
+        "KillAmqpConnection",
+        "KillAmqpSession",
+        "KillAmqpCBSLinkReq",
+        "KillAmqpCBSLinkResp",
+        "KillAmqpD2CLink",
+        "KillAmqpC2DLink",
+        "KillAmqpTwinLinkReq",
+        "KillAmqpTwinLinkResp",
+        "KillAmqpMethodReqLink",
+        "KillAmqpMethodRespLink",
+        "InvokeThrottling",
+        "InvokeMaxMessageQuota",
+        "InvokeAuthError",
+        "ShutDownAmqp",
+        "ShutDownMqtt",
+        "CutTls",
+        "RefusePutToken",
+        "SwallowPutToken",
+        "WithholdCredit",
+        "CloseWindow",
+        "WithholdSettlement",
+        "DelaySettlement",
+        "StopReading",
+        "StopWriting",
+    ];
+    for kind in kinds {
+        emulator(runtime.path(), &["fault", "inject", kind, "--delay", "1h"])
+            .run()
+            .expect_code(0);
+    }
+    let listed = emulator(runtime.path(), &["fault", "list", "-o", "json"])
+        .run()
+        .expect_code(0);
+    let listed: Vec<_> = listed
+        .json()
+        .iter()
+        .map(|fault| fault["kind"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(listed, kinds);
+    let help = emulator(runtime.path(), &["fault", "inject", "--help"])
+        .run()
+        .expect_code(0)
+        .stdout;
+    for kind in kinds {
+        assert!(help.contains(kind), "{kind} in {help}");
+    }
+    stop(hub);
+}
+
 #[test]
 fn the_clock_is_shown_and_turned() {
     let runtime = tempfile::tempdir().unwrap();
