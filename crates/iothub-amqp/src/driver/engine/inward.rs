@@ -12,6 +12,8 @@ use bytes::{Buf, BytesMut};
 use iothub_frame::{Blown, Fuse, Violation, walk};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::heartbeat::halve_idle_time_out;
+
 /// A stream whose incoming messages are sound.
 #[derive(Debug)]
 pub(super) struct Inward<S> {
@@ -22,6 +24,8 @@ pub(super) struct Inward<S> {
     passed: usize,
     /// What has arrived of messages that are not whole, by channel and handle.
     partial: BTreeMap<(u16, u32), Vec<u8>>,
+    /// The peer's `open` is here.
+    opened: bool,
 }
 
 impl<S> Inward<S> {
@@ -32,6 +36,7 @@ impl<S> Inward<S> {
             unread: BytesMut::new(),
             passed: 0,
             partial: BTreeMap::new(),
+            opened: false,
         }
     }
 
@@ -42,9 +47,12 @@ impl<S> Inward<S> {
                 [b'A', b'M', b'Q', b'P', ..] => 8,
                 _ => u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize,
             };
-            let Some(frame) = self.unread.get(self.passed..self.passed + size) else {
+            let Some(frame) = self.unread.get_mut(self.passed..self.passed + size) else {
                 break;
             };
+            if !self.opened {
+                self.opened = halve_idle_time_out(frame)?;
+            }
             if let Some(transfer) = Transfer::in_frame(frame)? {
                 transfer.check(&mut self.partial)?;
             }

@@ -3,6 +3,7 @@
 mod claims;
 mod conditions;
 mod connection;
+mod heartbeat;
 pub(crate) mod incoming;
 mod inward;
 mod links;
