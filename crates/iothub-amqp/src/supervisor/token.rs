@@ -203,8 +203,15 @@ impl Slot {
         let in_place = self.access == Access::Granted && since.is_none();
         if in_place || core.others_fare_well(since) {
             if self.access == Access::Granted {
-                // The token before holds for a while yet; this one is put again.
+                // The token before holds for a while yet, and not as long as this one would: another is put soon.
                 self.token.again = Some(now + pause);
+                if let Some(Held {
+                    renew_at: Some(renew_at),
+                    ..
+                }) = &mut self.token.have
+                {
+                    *renew_at = now;
+                }
                 return;
             }
             if !self.ever_up {
