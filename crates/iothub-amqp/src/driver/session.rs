@@ -10,8 +10,8 @@ use tokio::time::timeout;
 
 use super::engine::{Channel, End, Inlet, Link, LinkPlan};
 use super::member::Place;
-use super::{Fact, Facts, LaneOrder, inlet, lane, pair, tell, unique_name};
-use crate::error::{ConnectError, Interruption, Lost};
+use super::{Fact, Facts, LaneOrder, inlet, lane, pair, tell};
+use crate::error::{ConnectError, Interruption, Lost, Phase};
 use crate::recovery::{Operation, Recovery};
 use crate::supervisor::{Cause, Epoch, Input, LaneId, LaneKind, SlotId};
 
@@ -65,9 +65,17 @@ pub(super) async fn run(
         while session.lanes.join_next().await.is_some() {}
         session.channel.end().await;
     };
-    // A peer that does not answer is left to the connection, which has its own time-outs.
-    let _ = timeout(limit, farewell).await;
-    None
+    match timeout(limit, farewell).await {
+        Ok(()) => None,
+        // The engine spins until the answer comes or the connection is gone, so the peer gets no more time than this.
+        Err(_) => Some(Over::Ended(End {
+            why: Interruption::TimedOut {
+                phase: Phase::Close,
+                after: limit,
+            },
+            of: Operation::Connection,
+        })),
+    }
 }
 
 /// Tells that the session of a slot which leaves has ended.
@@ -166,7 +174,7 @@ impl Session {
             LaneKind::Methods => ("methods", Node::Methods(identity)),
             _ => ("twin", Node::Twin(identity)),
         };
-        let correlation = unique_name(name).replacen('-', ":", 1);
+        let correlation = self.channel.names.unique(name).replacen('-', ":", 1);
         let plan = |name| LinkPlan {
             name,
             node: &node,
