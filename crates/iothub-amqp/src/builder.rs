@@ -10,8 +10,10 @@ use rustls_pki_types::CertificateDer;
 
 use crate::config::{IDLE_TIMEOUT, MAX_WINDOW, OPERATION_TIMEOUT, QUEUE_TIMEOUT, WINDOW, WINDOW_BYTES};
 use crate::driver::connection::Plan;
+use crate::driver::names::Names;
 use crate::error::ConnectError;
 use crate::joining::{Device, start};
+use crate::machine::{Clock, Machine};
 use crate::supervisor::backoff::Schedule;
 use crate::supervisor::{Lifetime, Settings, SignIn};
 use crate::way::Way;
@@ -37,6 +39,7 @@ impl Default for Recover {
 #[derive(Clone)]
 pub struct DeviceClientBuilder {
     way: Way,
+    machine: Machine,
     hub: Option<HubName>,
     identity: Identity,
     /// Unless a certificate takes its place.
@@ -61,6 +64,7 @@ impl DeviceClientBuilder {
         Self {
             hub: host.hub_name(),
             way: Way::to(host),
+            machine: Machine::own(),
             identity,
             credential,
             sign_in,
@@ -182,6 +186,22 @@ impl DeviceClientBuilder {
         self
     }
 
+    /// Takes the time of day from this clock. Default [`SystemClock`](crate::SystemClock).
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.machine.clock = Arc::new(clock);
+        self
+    }
+
+    /// Draws the jitter of back-off and the names of connections and links from this seed, in place of the operating
+    /// system's randomness: for simulations, which want to be repeated. Two clients of one seed act in step, and a hub that
+    /// keys links by their names confuses them.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.machine.seed = Some(seed);
+        self
+    }
+
     /// Looks names up and connects by this network. Default [`SystemNetwork`](crate::SystemNetwork).
     #[must_use]
     pub fn network(mut self, network: impl Network) -> Self {
@@ -272,7 +292,8 @@ impl DeviceClientBuilder {
             }
             (SignIn::Claims | SignIn::Certificate, _) => String::new(),
         };
-        let settings = self.settings();
+        let seed = self.machine.seed();
+        let settings = self.settings(seed);
         let plan = Plan {
             route: self.way.route().await?,
             hostname: self.way.place().as_str().to_owned(),
@@ -280,6 +301,8 @@ impl DeviceClientBuilder {
             sign_in: self.sign_in,
             limit: self.operation_timeout,
             idle_timeout: self.idle_timeout,
+            clock: self.machine.clock,
+            names: Names::new(seed),
         };
         let (commands, counters) = start(settings, plan);
         let joining = Device {
@@ -297,7 +320,7 @@ impl DeviceClientBuilder {
         joining.join(slot, commands, counters).await
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self, seed: u64) -> Settings {
         Settings {
             sign_in: self.sign_in,
             lifetime: Lifetime::OfItsSlots,
@@ -308,8 +331,7 @@ impl DeviceClientBuilder {
             },
             operation_timeout: self.operation_timeout,
             window_bytes: WINDOW_BYTES,
-            // Without a source of randomness the clients of one machine at least differ.
-            seed: getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id())),
+            seed,
         }
     }
 }

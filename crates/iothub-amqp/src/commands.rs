@@ -105,8 +105,8 @@ impl fmt::Debug for Commands {
 /// [`SettleError::LockLost`].
 ///
 /// # Cancel safety
-/// Dropped unanswered it is abandoned: the hub delivers it again. A future of an answer that is dropped has been said
-/// all the same.
+/// Dropped unanswered it is abandoned: the hub delivers it again. An answer whose future was polled once and is dropped has
+/// been said all the same.
 #[must_use = "dropping a message abandons it: the hub delivers it again"]
 pub struct Command {
     message: ReceivedMessage,
@@ -126,6 +126,9 @@ impl Command {
     ///
     /// # Errors
     /// [`SettleError::LockLost`] if the link is gone on which it came.
+    ///
+    /// # Cancel safety
+    /// A future that was polled once and is dropped has said it all the same.
     pub async fn complete(self) -> Result<(), SettleError> {
         self.answer(Verdict::Complete).await
     }
@@ -134,6 +137,9 @@ impl Command {
     ///
     /// # Errors
     /// [`SettleError::LockLost`] if the link is gone on which it came.
+    ///
+    /// # Cancel safety
+    /// A future that was polled once and is dropped has said it all the same.
     pub async fn abandon(self) -> Result<(), SettleError> {
         self.answer(Verdict::Abandon).await
     }
@@ -142,6 +148,9 @@ impl Command {
     ///
     /// # Errors
     /// [`SettleError::LockLost`] if the link is gone on which it came.
+    ///
+    /// # Cancel safety
+    /// A future that was polled once and is dropped has said it all the same.
     pub async fn reject(self) -> Result<(), SettleError> {
         self.answer(Verdict::Reject).await
     }

@@ -12,8 +12,10 @@ use crate::config::{IDLE_TIMEOUT, MAX_WINDOW, OPERATION_TIMEOUT, QUEUE_TIMEOUT, 
 use crate::device::Counters;
 use crate::driver::command::Command;
 use crate::driver::connection::Plan;
+use crate::driver::names::Names;
 use crate::error::{CloseError, ConnectError, Interruption};
 use crate::joining::{Device, start};
+use crate::machine::{Clock, Machine};
 use crate::supervisor::backoff::Schedule;
 use crate::supervisor::{Lifetime, Settings, SignIn};
 use crate::way::Way;
@@ -30,6 +32,9 @@ use crate::{Batching, Credential, DeviceClient, Network, Proxies, Recover, Trans
 /// # Delivery
 /// What [`DeviceClient`] says holds for each. When the connection is lost it is made anew for all of them, and one
 /// attempt counts for all.
+///
+/// # Cancel safety
+/// As for [`DeviceClient`]: dropping a future disturbs no device.
 ///
 /// # Limits
 /// [`MAX_DEVICES`](crate::MAX_DEVICES), since a hub takes so many tokens on a connection. All devices together have
@@ -68,6 +73,7 @@ impl Connection {
     pub fn builder(host: HubHost) -> ConnectionBuilder {
         ConnectionBuilder {
             way: Way::to(host),
+            machine: Machine::own(),
             operation_timeout: OPERATION_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
             recover: Recover::default(),
@@ -142,6 +148,7 @@ impl fmt::Debug for Connection {
 #[derive(Clone)]
 pub struct ConnectionBuilder {
     way: Way,
+    machine: Machine,
     operation_timeout: Duration,
     idle_timeout: Duration,
     recover: Recover,
@@ -173,6 +180,26 @@ impl ConnectionBuilder {
     #[must_use]
     pub fn proxies(mut self, proxies: Proxies) -> Self {
         self.way.proxies = Some(proxies);
+        self
+    }
+
+    /// Takes the time of day from this clock.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.machine.clock = Arc::new(clock);
+        self
+    }
+
+    /// Draws jitter and names from this seed. The connections of a [`Pool`](crate::Pool) have seeds that follow it.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.machine.seed = Some(seed);
+        self
+    }
+
+    /// The next of several.
+    pub(crate) fn next(mut self) -> Self {
+        self.machine.seed = self.machine.seed.map(|seed| seed.wrapping_add(1));
         self
     }
 
@@ -222,7 +249,11 @@ impl ConnectionBuilder {
     ///
     /// # Errors
     /// What is wrong with certificates, proxies and the like; nothing is contacted.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing behind.
     pub async fn open(self) -> Result<Connection, ConnectError> {
+        let seed = self.machine.seed();
         let plan = Plan {
             route: self.way.route().await?,
             hostname: self.way.place().as_str().to_owned(),
@@ -230,6 +261,8 @@ impl ConnectionBuilder {
             sign_in: SignIn::Claims,
             limit: self.operation_timeout,
             idle_timeout: self.idle_timeout,
+            clock: self.machine.clock,
+            names: Names::new(seed),
         };
         let settings = Settings {
             sign_in: SignIn::Claims,
@@ -241,8 +274,7 @@ impl ConnectionBuilder {
             },
             operation_timeout: self.operation_timeout,
             window_bytes: WINDOW_BYTES,
-            // Without a source of randomness the connections of one machine at least differ.
-            seed: getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id())),
+            seed,
         };
         let (commands, counters) = start(settings, plan);
         Ok(Connection {

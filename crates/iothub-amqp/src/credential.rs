@@ -35,6 +35,10 @@ pub trait Credential: Send + Sync + 'static {
     /// Called before the first connection, and again when 80 % of the last token's life have gone. The client waits
     /// for it as long as for any other step ([`OPERATION_TIMEOUT`](crate::OPERATION_TIMEOUT)), then drops the future
     /// and asks again later.
+    ///
+    /// # Cancel safety
+    /// The future is dropped at that time, or when the client ends, at whatever point it is. It has to leave nothing half
+    /// done.
     fn token<'a>(&'a self, resource: &'a Resource, now: UnixTime) -> TokenFuture<'a>;
 
     /// Whether another call gives a token that lives longer. If not, the one token is used until the hub refuses it.

@@ -37,6 +37,10 @@ use crate::{ClientCertificate, Commands, Credential, Message, Methods, Statistic
 /// hub may get it twice, at the most one [window](crate::DeviceClientBuilder::window) of transfers a loss. An outcome that
 /// can't be known is [`SendError::Unknown`], never anything else.
 ///
+/// # Cancel safety
+/// Any future of a client, its streams and what comes of them may be dropped at any point. Nothing that was accepted is
+/// lost by it, nothing is sent twice, and what it held on to is free; what may have happened then stands at each.
+///
 /// # Examples
 /// ```no_run
 /// use iothub_address::AmqpUrl;

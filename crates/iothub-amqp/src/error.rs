@@ -403,6 +403,10 @@ impl fmt::Display for Lost {
 pub struct Accepted {}
 
 /// Why a message is not known to be accepted.
+///
+/// # Delivery
+/// With [`Unknown`](Self::Unknown) the hub may have the message. With all others it certainly has not; it may be sent again
+/// without fear of a duplicate, if that is of any use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {

@@ -12,6 +12,7 @@ mod driver;
 mod error;
 mod joining;
 mod listening;
+mod machine;
 mod message;
 mod methods;
 mod network;
@@ -44,6 +45,7 @@ pub use crate::error::{
     Accepted, CloseError, Condition, ConnectError, EnqueueError, Interruption, Lost, Phase, ProxyFailure,
     SendError, SettleError, SubscribeError, TlsFailure, TwinError, WebSocketFailure,
 };
+pub use crate::machine::{Clock, SystemClock};
 pub use crate::message::Message;
 pub use crate::methods::{METHOD_LIMIT, MethodCall, Methods};
 pub use crate::network::{ByteStream, Connecting, Network, Resolving, SystemNetwork};

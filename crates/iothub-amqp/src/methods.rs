@@ -132,6 +132,9 @@ impl MethodCall {
     /// # Errors
     /// [`SettleError::TooLarge`] over [`METHOD_LIMIT`]; [`SettleError::LockLost`] if the link is gone on which the call
     /// came: the hub tells its caller that there was no answer.
+    ///
+    /// # Cancel safety
+    /// A future that was polled once and is dropped has said it all the same.
     pub async fn respond(mut self, status: i32, body: impl Into<Vec<u8>>) -> Result<(), SettleError> {
         let payload = body.into();
         if payload.len() > METHOD_LIMIT {

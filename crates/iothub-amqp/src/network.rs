@@ -12,7 +12,11 @@ use tokio::net::{TcpStream, lookup_host};
 ///
 /// A client asks for addresses anew at each attempt, tries them in the order of RFC 8305, and speaks TLS, WebSocket and
 /// AMQP over the stream that it gets first. It bounds each of the two by its
-/// [operation timeout](crate::DeviceClientBuilder::operation_timeout), and drops the futures of those that lost.
+/// [operation timeout](crate::DeviceClientBuilder::operation_timeout).
+///
+/// # Cancel safety
+/// Futures are dropped at whatever point they are: those of addresses that lost, those whose time is up, and all when the
+/// client ends. A connection that was being made has to end with its future.
 pub trait Network: Send + Sync + 'static {
     /// The addresses of `host`, which is a DNS name or an IP address without brackets, each with this port; the
     /// preferred first.

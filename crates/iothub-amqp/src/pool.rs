@@ -17,6 +17,9 @@ use crate::{Credential, MAX_DEVICES};
 /// # Delivery
 /// What [`Connection`] says holds for each.
 ///
+/// # Cancel safety
+/// As for [`Connection`].
+///
 /// # Limits
 /// [`MAX_DEVICES`] a connection.
 #[derive(Clone)]
@@ -29,10 +32,14 @@ impl Pool {
     ///
     /// # Errors
     /// As [`ConnectionBuilder::open`].
-    pub async fn open(builder: ConnectionBuilder, connections: usize) -> Result<Self, ConnectError> {
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing behind.
+    pub async fn open(mut builder: ConnectionBuilder, connections: usize) -> Result<Self, ConnectError> {
         let mut all = Vec::new();
         for _ in 0..connections.max(1) {
             all.push(builder.clone().open().await?);
+            builder = builder.next();
         }
         Ok(Self {
             connections: all.into(),

@@ -101,6 +101,7 @@ pub struct Builder {
     device_authorities: Vec<PathBuf>,
     extra_names: Vec<HubHost>,
     clock: Arc<dyn Clock>,
+    pub(crate) randomness: Option<u64>,
     partitions: Option<u16>,
     journal: LogLimits,
     token_grace: Duration,
@@ -130,6 +131,7 @@ impl Builder {
             device_authorities: Vec::new(),
             extra_names: Vec::new(),
             clock: Arc::new(SystemClock),
+            randomness: None,
             partitions: None,
             journal: LogLimits::default(),
             token_grace: DEFAULT_TOKEN_GRACE,
@@ -401,7 +403,7 @@ impl Builder {
             activities,
             feedback: fates,
             cloud_to_device: self.cloud_to_device,
-            seed: random::seed()?,
+            seed: self.randomness.map_or_else(random::seed, Ok)?,
         };
         let mut hub = Hub::new(setup);
         if let Some(state) = state {
@@ -464,7 +466,7 @@ impl Builder {
 
         let context = Context {
             hub: handle.clone(),
-            container_id: format!("DeviceGateway_{}", hex(&random::bytes::<16>()?)),
+            container_id: format!("DeviceGateway_{}", hex(&random::id(self.randomness)?)),
             stopping: stopping.clone(),
         };
         let mut listeners = JoinSet::new();

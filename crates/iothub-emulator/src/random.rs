@@ -2,6 +2,7 @@
 
 use iothub_sas::SharedKey;
 
+use crate::Builder;
 use crate::hub::{Authentication, Keys};
 
 /// The operating system has no randomness to give.
@@ -20,8 +21,22 @@ pub(crate) fn seed() -> Result<u64, NoRandomness> {
     bytes().map(u64::from_be_bytes)
 }
 
+/// An id that nobody else has, or that of a seed.
+pub(crate) fn id(seed: Option<u64>) -> Result<[u8; 16], NoRandomness> {
+    seed.map_or_else(bytes, |seed| Ok(u128::from(seed).to_be_bytes()))
+}
+
 pub(crate) fn key() -> Result<SharedKey, NoRandomness> {
     bytes().map(SharedKey::generate_from)
+}
+
+impl Builder {
+    /// What the ids are drawn from that the hub makes up. Default: the operating system's randomness. With a seed a hub
+    /// that is asked the same things does the same things, but for what its TLS says; keys are random all the same.
+    pub fn randomness(mut self, seed: u64) -> Self {
+        self.randomness = Some(seed);
+        self
+    }
 }
 
 impl Keys {

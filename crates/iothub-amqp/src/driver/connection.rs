@@ -10,9 +10,11 @@ use tokio::time::timeout;
 
 use super::engine::{Claims, Line, Login, Opening, Put, Sasl, open};
 use super::member::Place;
+use super::names::Names;
 use super::route::Route;
 use super::session;
-use super::{Fact, Facts, LaneOrder, REASON_TIMEOUT, tell, unique_name};
+use super::{Fact, Facts, LaneOrder, REASON_TIMEOUT, tell};
+use crate::Clock;
 use crate::error::{ConnectError, Interruption, Lost, Phase};
 use crate::recovery::Operation;
 use crate::supervisor::{Cause, Epoch, Input, LaneId, SignIn, SlotId};
@@ -28,6 +30,8 @@ pub(crate) struct Plan {
     /// Bounds each step.
     pub(crate) limit: Duration,
     pub(crate) idle_timeout: Duration,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) names: Names,
 }
 
 /// What the owner asks of a connection.
@@ -319,7 +323,8 @@ async fn make(plan: &Plan, login: Option<Login>) -> Result<Line, ConnectError> {
     };
     let opening = Opening {
         hostname: &plan.hostname,
-        container_id: unique_name(&plan.container),
+        container_id: plan.names.unique(&plan.container),
+        names: plan.names.clone(),
         sasl,
         limit: plan.limit,
         idle_timeout: plan.idle_timeout,

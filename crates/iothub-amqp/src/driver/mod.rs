@@ -9,6 +9,7 @@ pub(crate) mod engine;
 mod inlet;
 mod lane;
 pub(crate) mod member;
+pub(crate) mod names;
 pub(crate) mod owner;
 mod pair;
 mod race;
@@ -80,12 +81,6 @@ pub(crate) enum LaneOrder {
 pub(crate) struct MethodAnswer {
     pub(crate) status: i32,
     pub(crate) payload: Vec<u8>,
-}
-
-/// A name that no other connection or link has: a hub keys links by name.
-pub(crate) fn unique_name(prefix: &str) -> String {
-    let random = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
-    format!("{prefix}-{random:016x}")
 }
 
 /// How long what has ended may take to say so in its own words.

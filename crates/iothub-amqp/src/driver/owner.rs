@@ -5,9 +5,8 @@ mod obey;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use iothub_sas::UnixTime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -178,7 +177,7 @@ impl Owner {
                     Ok(token) => {
                         let left = token
                             .expires_at()
-                            .saturating_duration_since(UnixTime::from(SystemTime::now()));
+                            .saturating_duration_since(self.plan.clock.now());
                         let renews = member
                             .credential
                             .as_ref()
@@ -357,8 +356,9 @@ impl Owner {
         };
         let facts = self.facts.clone();
         let (resource, limit) = (member.resource.clone(), self.plan.limit);
+        let clock = Arc::clone(&self.plan.clock);
         self.tasks.spawn(async move {
-            let now = UnixTime::from(SystemTime::now());
+            let now = clock.now();
             // The supervisor counts the same time, and goes on without the answer.
             let answer = timeout(limit, credential.token(&resource, now)).await;
             let answer =

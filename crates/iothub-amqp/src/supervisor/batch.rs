@@ -1,6 +1,10 @@
 //! How queued messages become one transfer (message-format 0x80013700: a data section for each whole message).
 
 /// How many messages are put into one transfer.
+///
+/// # Delivery
+/// The same with and without: each message has an outcome of its own, and first copies come in order. A batch is lost and
+/// sent again as a whole, so after a loss a [window](crate::DeviceClientBuilder::window) of batches may come twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Batching {

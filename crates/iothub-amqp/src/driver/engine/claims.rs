@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::connection::Channel;
-use crate::driver::unique_name;
+use crate::driver::names::Names;
 use crate::error::{ConnectError, Lost, Phase};
 use crate::recovery::token_condition;
 use crate::supervisor::MAX_PUTS;
@@ -44,7 +44,7 @@ impl Claims {
             ConnectError::interrupted(Phase::Token, super::conditions::lost(&fuse).why)
         };
         let receiving = Receiver::builder()
-            .name(unique_name("cbs-receiver"))
+            .name(channel.names.unique("cbs-receiver"))
             .source(Source::builder().address(address.as_str()).build())
             .target(Target::builder().address(REPLY_TO).build())
             .credit_mode(CreditMode::Auto(CREDIT))
@@ -56,7 +56,7 @@ impl Claims {
             .map_err(late)?
             .map_err(|error| failed(error.to_string()))?;
         let sending = Sender::builder()
-            .name(unique_name("cbs-sender"))
+            .name(channel.names.unique("cbs-sender"))
             .source(Source::builder().address(REPLY_TO).build())
             .target(Target::builder().address(address.as_str()).build())
             .verify_incoming_source(false)
@@ -93,7 +93,7 @@ impl Claims {
                 biased;
                 put = asked.recv() => match put {
                     None => break None,
-                    Some(put) => queue.push_back(put.request()),
+                    Some(put) => queue.push_back(put.request(&self.channel.names)),
                 },
                 answered = self.receiver.recv::<Body<Value>>() => match answered {
                     Err(_) => break Some(self.gone()),
@@ -157,8 +157,8 @@ pub(crate) struct Put {
 type Request = Sendable<AmqpValue<Value>>;
 
 impl Put {
-    fn request(self) -> (u32, String, Request) {
-        let id = unique_name("put-token");
+    fn request(self, names: &Names) -> (u32, String, Request) {
+        let id = names.unique("put-token");
         let message = request(&id, &self.audience, &self.token);
         (self.number, id, Sendable::builder().message(message).build())
     }

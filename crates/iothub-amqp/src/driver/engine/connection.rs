@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::conditions::{condition, connection_ended, connection_stopped, lost};
 use super::inward::Inward;
+use crate::driver::names::Names;
 use crate::error::{ConnectError, Interruption, Lost, Phase};
 
 /// What SASL PLAIN sends: a user name as it stands (no escapes) and the whole token.
@@ -63,6 +64,8 @@ pub(crate) enum Sasl {
 pub(crate) struct Opening<'a> {
     pub(crate) hostname: &'a str,
     pub(crate) container_id: String,
+    /// What its links are called by.
+    pub(crate) names: Names,
     pub(crate) sasl: Sasl,
     /// Bounds each step.
     pub(crate) limit: Duration,
@@ -115,6 +118,7 @@ where
         connection,
         blow,
         why_ended: None,
+        names: opening.names,
     })
 }
 
@@ -123,6 +127,7 @@ pub(crate) struct Line {
     connection: ConnectionHandle<()>,
     blow: BlowOnDrop,
     why_ended: Option<Interruption>,
+    names: Names,
 }
 
 impl Line {
@@ -138,6 +143,7 @@ impl Line {
         Ok(Channel {
             session,
             fuse: self.fuse().clone(),
+            names: self.names.clone(),
         })
     }
 
@@ -185,6 +191,7 @@ impl Line {
 pub(crate) struct Channel {
     pub(super) session: SessionHandle<()>,
     pub(super) fuse: Fuse,
+    pub(crate) names: Names,
 }
 
 impl Channel {

@@ -14,7 +14,6 @@ use super::conditions::{receiver_not_attached, sender_not_attached};
 use super::connection::Channel;
 use super::receiver::Inlet;
 use super::sender::Link;
-use crate::driver::unique_name;
 use crate::error::{ConnectError, Phase};
 
 /// What a link is to be.
@@ -64,7 +63,7 @@ impl Channel {
         limit: Duration,
     ) -> Result<Link, ConnectError> {
         let attaching = Sender::builder()
-            .name(unique_name(plan.name))
+            .name(self.names.unique(plan.name))
             .target(Target::builder().address(plan.node.to_string()).build())
             .sender_settle_mode(plan.snd_settle_mode())
             .properties(plan.properties())
@@ -89,7 +88,7 @@ impl Channel {
         limit: Duration,
     ) -> Result<Inlet, ConnectError> {
         let attaching = Receiver::builder()
-            .name(unique_name(plan.name))
+            .name(self.names.unique(plan.name))
             .source(Source::builder().address(plan.node.to_string()).build())
             .sender_settle_mode(plan.snd_settle_mode())
             .receiver_settle_mode(ReceiverSettleMode::First)
