@@ -5,6 +5,7 @@ pub mod cloud;
 pub mod faults;
 pub mod frames;
 pub mod kill;
+pub mod memory;
 pub mod proxy;
 pub mod reactive;
 pub mod scripted;

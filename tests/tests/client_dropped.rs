@@ -1,0 +1,137 @@
+//! Goal: an application may drop any future of the client's at any await point: nothing that was accepted is lost, nothing
+//! comes twice, and the client goes on.
+//! Method: each operation is polled k times and dropped, for every k until it would have been done; in virtual time, with a
+//! hub in memory. Between two polls all other tasks do what they have to do.
+#![allow(clippy::unwrap_used, reason = "a test that fails here fails as it should")]
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::time::Duration;
+
+use iothub_amqp::{DeviceClient, Message};
+use iothub_emulator::CloudMessage;
+use iothub_tests::memory::{Memory, identity};
+use serde_json::json;
+use tokio::time::{sleep, timeout};
+
+/// Polls it so often, and drops it if it is not done; true if it is. A poll follows only what wakes it, or a step of time.
+async fn polled<T>(future: impl Future<Output = T>, polls: usize) -> bool {
+    let mut future = pin!(future);
+    for _ in 0..polls {
+        if futures_util::poll!(&mut future).is_ready() {
+            return true;
+        }
+        // The clock is paused: it moves when all others have nothing left to do.
+        sleep(Duration::from_micros(1)).await;
+    }
+    false
+}
+
+/// Does it with ever more polls until it is done, and looks at the client each time.
+async fn at_every_point<F, T>(name: &str, client: &DeviceClient, mut operation: impl FnMut(usize) -> F)
+where
+    F: Future<Output = T>,
+{
+    for polls in 0..MOST {
+        let done = polled(operation(polls), polls).await;
+        client
+            .send(Message::new(format!("after {name} {polls}")))
+            .await
+            .unwrap();
+        if done {
+            assert!(polls > 0);
+            return;
+        }
+    }
+    panic!("{name} is not done after {MOST} polls");
+}
+
+const MOST: usize = 200;
+
+#[tokio::test(start_paused = true)]
+async fn every_future_may_be_dropped_at_every_point() {
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let memory = Memory::start(1).await;
+    let at_rest = tasks();
+    let client = memory.device(0).connect().await.unwrap();
+    let one = &client;
+
+    at_every_point("send", one, |polls| {
+        one.send(Message::new(format!("send {polls}")))
+    })
+    .await;
+    let ticket = |polls: usize| one.enqueue(Message::new(format!("ticket {polls}"))).unwrap();
+    at_every_point("ticket", one, ticket).await;
+
+    let twin = client.twin();
+    at_every_point("twin.get", one, |_| twin.get()).await;
+    twin.get().await.unwrap();
+    at_every_point("twin.report", one, |polls| {
+        let twin = &twin;
+        async move { twin.report(&json!({ "polls": polls })).await }
+    })
+    .await;
+    twin.report(&json!({ "last": true })).await.unwrap();
+    at_every_point("twin.desired", one, |_| twin.desired()).await;
+    at_every_point("methods", one, |_| one.methods()).await;
+    at_every_point("commands", one, |_| one.commands()).await;
+
+    // What a dropped `next` would have given, the next one gives.
+    let mut commands = client.commands().await.unwrap();
+    for number in 0..3 {
+        let message = CloudMessage::new(format!("{number}"));
+        memory.hub().send_to_device(identity(0), message).await.unwrap();
+    }
+    for polls in 0..10 {
+        assert!(!polled(async { std::future::pending::<()>().await }, polls).await);
+        let mut next = pin!(commands.next());
+        if polls == 0 {
+            continue;
+        }
+        if futures_util::poll!(&mut next).is_ready() {
+            break;
+        }
+    }
+    let mut seen = BTreeMap::new();
+    while let Ok(Some(command)) = timeout(Duration::from_secs(120), commands.next()).await {
+        let body = String::from_utf8(command.message().body.clone()).unwrap();
+        *seen.entry(body).or_insert(0) += 1;
+        // An answer that is dropped may have been given; if it was not, the message comes again.
+        if seen.values().sum::<u32>() <= 2 {
+            polled(command.complete(), 1).await;
+        } else {
+            command.complete().await.unwrap();
+        }
+    }
+    assert_eq!(memory.hub().waiting_messages(identity(0)).await.unwrap(), 0);
+    drop(commands);
+
+    let bodies = memory.bodies();
+    let mut copies = BTreeMap::new();
+    for body in &bodies {
+        *copies.entry(body.clone()).or_insert(0) += 1;
+    }
+    assert!(copies.values().all(|copies| *copies == 1), "{copies:?}");
+    // What was only dropped while it was waited for has an outcome all the same.
+    let tickets = bodies.iter().filter(|body| body.starts_with("ticket")).count();
+    let given = bodies
+        .iter()
+        .filter(|body| body.starts_with("after ticket"))
+        .count();
+    assert_eq!(tickets, given);
+
+    // Whoever drops the closing has only stopped waiting for it.
+    assert!(!polled(client.close(), 1).await);
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!((memory.open(), tasks()), (0, at_rest));
+
+    for polls in 0..MOST {
+        let done = polled(memory.device(0).connect(), polls).await;
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!((memory.open(), tasks()), (0, at_rest), "after {polls} polls");
+        if done {
+            return;
+        }
+    }
+    panic!("connect is not done after {MOST} polls");
+}
