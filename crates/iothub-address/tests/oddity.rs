@@ -68,6 +68,11 @@ fn each_oddity_is_told_with_its_place() {
             "amqps://d%40sas.h:t@h:0443/devices/d/twin",
             vec![(PortSpelling, "0443")],
         ),
+        ("amqps://d%40sas.h:t@h:0/devices/d/twin", vec![]),
+        (
+            "amqps://a%20@sas.h:t@h/devices/a%20/twin",
+            vec![(Unescaped(Part::User), "%"), (Unescaped(Part::Path), "%")],
+        ),
         (
             "amqps://d#@sas.h:t@h/devices/d%2523/twin",
             vec![

@@ -218,9 +218,15 @@ fn what_is_no_address_is_refused_with_the_reason_and_the_place() {
             ErrorKind::ControlCharacter,
             30..31,
         ),
+        (
+            "amqps://dev@sas.hub:tok@host/x\r\n",
+            ErrorKind::ControlCharacter,
+            30..31,
+        ),
         ("amqps://dev@sas.hub:tok", ErrorKind::NoHost, 23..23),
         ("amqps://dev@sas.hub:tok@host:", ErrorKind::NoHost, 29..29),
         ("amqps://dev:tok@host/x", ErrorKind::NoUser, 8..11),
+        ("amqps://d e@sas.h:tok@host/x", ErrorKind::NoUser, 8..17),
         (
             "amqps://dev@sas.hub.azure-devices.net:tok@host/x",
             ErrorKind::FullHostName,
@@ -318,6 +324,10 @@ fn the_names_of_each_node_are_decoded_as_often_as_they_were_escaped() {
             "/devices/d/modules/a#b/twin",
         ),
         (
+            "amqps://p@sas.root.h:t@h/devices/a%20b/twin",
+            "/devices/a%20b/twin",
+        ),
+        (
             "amqps://d%2Fmodules%2Fa%2520b%40sas.h:t@h/devices/d/modules/a%20b/twin",
             "/devices/d/modules/a%20b/twin",
         ),
@@ -328,5 +338,46 @@ fn the_names_of_each_node_are_decoded_as_often_as_they_were_escaped() {
             Some(node),
             "{text}"
         );
+    }
+}
+
+/// Each way to read it is given once, and no other.
+#[test]
+fn an_ambiguity_has_as_many_readings_as_there_are() {
+    for (text, readings) in [
+        // A user name that is raw and a password, or one that is escaped.
+        ("amqps://a@sas.h:t%40sas.hub@host/x", 2),
+        // Raw and decoded once; decoded twice it is no id.
+        ("amqps://p@sas.root.h:t@h/devices/a%2520b/twin", 2),
+        ("amqps://p@sas.root.h:t@h/devices/a%2541b/twin", 3),
+        // Services' nodes are closed to a device, so that the longer path is as good.
+        ("amqps://d@sas.h:t@host/x@h2/messages/devicebound", 2),
+    ] {
+        let error = AmqpUrl::parse(text).unwrap_err();
+        let ErrorKind::Ambiguous { readings: found } = error.kind() else {
+            panic!("{text}: {error}")
+        };
+        assert_eq!(found.len(), readings, "{text}: {error}");
+    }
+    let url = parse("p@sas.root.h:t@host/x@h2/messages/devicebound");
+    assert_eq!(
+        (url.host().as_str(), url.node()),
+        ("h2", Some(&Node::ServiceCommands))
+    );
+}
+
+/// Of a module: each of its bytes as it is, or each escaped.
+#[test]
+fn the_longest_user_name_is_read_in_either_spelling() {
+    let (id, hub) = ("i".repeat(128), "h".repeat(63));
+    let raw = format!("{id}/modules/{id}@sas.{hub}");
+    let escaped: String = raw.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    for user in [&raw, &escaped] {
+        for password in ["", ":t"] {
+            let url = parse(&format!("{user}{password}@host/x"));
+            assert_eq!(url.user().map(ToString::to_string), Some(raw.clone()));
+            assert_eq!(url.password().is_some(), !password.is_empty());
+        }
+        assert_eq!(*error(&format!("i{user}:t@host/x")).kind(), ErrorKind::NoUser);
     }
 }

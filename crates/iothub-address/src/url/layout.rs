@@ -5,7 +5,7 @@ use core::ops::Range;
 use crate::error::{AddressError, ErrorKind};
 use crate::escape::{Decoded, has_escape};
 use crate::host::{Authority, PortText};
-use crate::name::{is_id_byte, is_label_byte};
+use crate::name::{DeviceId, HubName, ModuleId, is_id_byte, is_label_byte};
 use crate::node::{Form, Names, Shape};
 use crate::url::Scheme;
 use crate::url::reading::Reading;
@@ -105,7 +105,7 @@ impl Search<'_> {
             None => (end == text.len()).then_some(end),
         };
         while let Some(at) = text[self.start..end].rfind('@').map(|at| self.start + at) {
-            if let Some(path_start) = path_start(at + 1, end) {
+            if let Some(path_start) = path_start(at, end) {
                 self.try_host(at + 1, path_start, Some(at));
             }
             end = at;
@@ -381,18 +381,13 @@ impl Splits {
     fn of(text: &str, start: usize) -> Self {
         let mut splits = Self::default();
         let mut places = splits.list.iter_mut();
-        let limit = text.len().min(start + MAX_ESCAPED_USER + 1);
         let bytes = text.as_bytes();
         let mut from = start;
-        while let Some(end) = text[from..]
-            .find(':')
-            .map(|at| from + at)
-            .filter(|end| *end < limit)
-        {
+        while let Some(end) = text[from..].find(':').map(|at| from + at) {
             from = end + 1;
-            // A hub's name ends in one of these, escaped or not: this spares most colons of an id.
-            let before = end.checked_sub(1).and_then(|before| bytes.get(before));
-            if end == start || !before.is_some_and(|byte| is_label_byte(*byte)) {
+            // A hub's name ends in one of these, escaped or not: this spares most colons of an id. Before the first
+            // byte there is the scheme's slash.
+            if !is_label_byte(bytes[end - 1]) {
                 continue;
             }
             let spellings = Spellings::of(&text[start..end]);
@@ -415,14 +410,17 @@ struct Spellings {
 
 impl Spellings {
     fn of(text: &str) -> Self {
+        let none = Self {
+            raw: false,
+            escaped: false,
+        };
+        if text.len() > MAX_ESCAPED_USER {
+            return none;
+        }
         // The `@` before a hub's name has no colon behind it: most of what holds a password ends here.
-        let tail = text.rfind(':').map_or(text, |at| &text[at + 1..]);
-        let has_separator = tail.contains('@') || tail.contains("%40");
-        if text.len() > MAX_ESCAPED_USER || !has_separator {
-            return Self {
-                raw: false,
-                escaped: false,
-            };
+        let tail = text.rfind(':').map_or(text, |at| &text[at..]);
+        if !tail.contains('@') && !tail.contains("%40") {
+            return none;
         }
         let escaped = has_escape(text)
             && Decoded::<MAX_USER>::of_legal(text, is_user_byte)
@@ -441,8 +439,9 @@ const fn is_user_byte(byte: u8) -> bool {
     is_id_byte(byte) || byte == b'/'
 }
 
-/// The longest user name: two ids of 128, or a policy of 256, with their literals and a hub's name.
-pub(crate) const MAX_USER: usize = 352;
+/// The longest user name, a module's: two ids, and a hub's name with the literals between them. A policy's is shorter.
+pub(crate) const MAX_USER: usize =
+    DeviceId::MAX_LEN + "/modules/".len() + ModuleId::MAX_LEN + "@sas.".len() + HubName::MAX_LEN;
 const MAX_ESCAPED_USER: usize = 3 * MAX_USER;
 const MAX_READINGS: usize = 4;
 const MAX_SPLITS: usize = 4;

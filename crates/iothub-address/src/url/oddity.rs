@@ -221,15 +221,16 @@ impl Oddities<'_> {
         while let Some(&byte) = bytes.get(at) {
             let place = span.start + at;
             let escape = match (byte, escapes, bytes.get(at + 1..at + 3)) {
-                (b'%', Escapes::Once, Some([high, low])) => hex(*high).zip(hex(*low)),
+                (b'%', Escapes::Once, Some(digits @ [high, low])) => {
+                    hex(*high).zip(hex(*low)).map(|(high, low)| (digits, high, low))
+                }
                 _ => None,
             };
             match escape {
-                Some((high, low)) => {
-                    let digits = &bytes[at + 1..at + 3];
+                Some((digits, high, low)) => {
                     let lower = digits.iter().any(u8::is_ascii_lowercase);
                     self.add_if(lower, OddityKind::LowerCaseEscape(part), place..place + 3);
-                    let needless = plain(high << 4 | low);
+                    let needless = plain(high * 16 + low);
                     self.add_if(needless, OddityKind::NeedlessEscape(part), place..place + 3);
                     at += 3;
                 }
