@@ -36,13 +36,14 @@ const ASPECTS: [&str; 19] = [
     "throttles",
     "one C2D receiver",
 ];
-const BOUNDS: [&str; 10] = [
+const BOUNDS: [&str; 11] = [
     "MAX_FRAME_SIZE",
     "MAX_SESSIONS",
     "MAX_LINKS",
     "MAX_UNSETTLED",
     "MAX_WAITING",
     "LINK_ORDERS",
+    "MAX_UNDELIVERED",
     "MAX_EARLY",
     "MAX_TOKEN_REPLIES",
     "MAX_TOKENS",

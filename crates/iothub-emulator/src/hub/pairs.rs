@@ -35,7 +35,7 @@ pub(crate) struct Pair {
     outward: Option<LinkId>,
     /// It wants to hear of desired properties.
     pub(super) subscribed: bool,
-    /// What was to be sent before it could receive, at most [`MAX_EARLY`].
+    /// What was to be sent before it could receive.
     early: Vec<Parcel>,
 }
 
@@ -44,6 +44,8 @@ pub(crate) struct Pair {
 pub(crate) struct Pairs {
     pairs: BTreeMap<PairKey, Pair>,
     by_link: BTreeMap<LinkId, PairKey>,
+    /// How many messages wait, on each connection that has any; at most [`MAX_EARLY`].
+    early: BTreeMap<ConnectionId, usize>,
 }
 
 impl PairKey {
@@ -83,6 +85,30 @@ impl Pair {
 }
 
 impl Pairs {
+    /// Keeps a message until the pair can receive; gives whether it does.
+    fn keep(&mut self, key: &PairKey, parcel: Parcel) -> bool {
+        let Some(pair) = self.pairs.get_mut(key) else {
+            return false;
+        };
+        let count = self.early.entry(key.connection).or_default();
+        if *count >= MAX_EARLY {
+            return false;
+        }
+        *count += 1;
+        pair.early.push(parcel);
+        true
+    }
+
+    /// So many are not kept any more.
+    fn release(&mut self, connection: ConnectionId, released: usize) {
+        if let Some(count) = self.early.get_mut(&connection) {
+            *count = count.saturating_sub(released);
+            if *count == 0 {
+                self.early.remove(&connection);
+            }
+        }
+    }
+
     pub(super) fn of_link(&self, link: LinkId) -> Option<&PairKey> {
         self.by_link.get(&link)
     }
@@ -147,7 +173,9 @@ impl Hub {
         let pair = self.pairs.pairs.entry(key.clone()).or_default();
         *pair.half(half) = Some(link);
         if half == Half::Outward {
-            for parcel in std::mem::take(&mut pair.early) {
+            let early = std::mem::take(&mut pair.early);
+            self.pairs.release(from, early.len());
+            for parcel in early {
                 self.effects.push_back(Effect::Send(link, Box::new(parcel)));
             }
         }
@@ -165,7 +193,8 @@ impl Hub {
                 }
             }
             if pair.inward.is_none() && pair.outward.is_none() {
-                self.pairs.pairs.remove(&key);
+                let early = self.pairs.pairs.remove(&key).map_or(0, |pair| pair.early.len());
+                self.pairs.release(key.connection, early);
             }
         }
         Some(key)
@@ -195,8 +224,11 @@ impl Hub {
         };
         match (pair.outward, pair.inward) {
             (Some(link), _) => self.effects.push_back(Effect::Send(link, Box::new(parcel))),
-            (None, _) if pair.early.len() < MAX_EARLY => pair.early.push(parcel),
-            (None, Some(link)) => {
+            (None, inward) => {
+                if self.pairs.keep(key, parcel) {
+                    return;
+                }
+                let Some(link) = inward else { return };
                 let text = format!("{MAX_EARLY} answers wait for a link to be sent over.");
                 let refusal = self.refusals.refuse(
                     Condition::ResourceLimitExceeded,
@@ -206,10 +238,14 @@ impl Hub {
                 );
                 self.effects.push_back(Effect::Detach(link, refusal));
             }
-            (None, None) => {}
         }
     }
 }
 
-/// The most messages that wait for the link that they are to be sent over.
+/// The most messages of one connection that wait for the links that they are to be sent over; one more ends the link that
+/// asked for it.
 const MAX_EARLY: usize = 64;
+
+#[cfg(test)]
+#[path = "pairs_tests.rs"]
+mod tests;

@@ -24,6 +24,7 @@ use super::session::Shared;
 use super::socket::{Ender, Socket};
 use super::stream::{Fault, Intake, Translated};
 use super::translate::ENGINE_FRAME_SIZE;
+use super::undelivered::Undelivered;
 use super::{
     AMQP_HEADER, AMQP_HEADER_LEN, ANSWER_TIMEOUT, CHANNEL_MAX, ENGINE_TIMEOUT, FIRST_OUTGOING_ID, HANDLE_MAX,
     HANDSHAKE_TIMEOUT, IDLE_TIME_OUT_MS, INCOMING_WINDOW, LAST_WORDS, MAX_FRAME_SIZE, OUTGOING_WINDOW, link,
@@ -313,6 +314,7 @@ impl Open {
             intake: self.intake.clone(),
             outgoing: self.outgoing.clone(),
             replies: Replies::default(),
+            undelivered: Undelivered::default(),
         };
         let order = async {
             let order = order.await;

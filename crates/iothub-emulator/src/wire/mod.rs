@@ -22,6 +22,7 @@ mod settlement;
 mod socket;
 mod stream;
 mod translate;
+mod undelivered;
 
 use std::time::Duration;
 
@@ -84,6 +85,11 @@ const MAX_TOKEN_REPLIES: usize = 1024;
 /// The most deliveries over one link that the client has not settled; the link sends no more until it does. More
 /// than all that a mailbox can have out at once.
 const MAX_UNSETTLED: usize = 1024;
+/// The most that the deliveries of one connection may weigh, in bytes, that wait for the client's credit or for it to
+/// settle them; one more ends its link. The messages of 250 mailboxes with one of 64 KB each.
+const MAX_UNDELIVERED: usize = 16 * 1024 * 1024;
+/// What a delivery weighs beside its bytes.
+const DELIVERY_WEIGHT: usize = 512;
 /// The most bytes of ours that wait for the stream to take them, or while a fault lets a connection send nothing; the
 /// engine waits then, and the client is read no further.
 const MAX_UNSAID: usize = 1024 * 1024;

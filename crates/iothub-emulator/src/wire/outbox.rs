@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use fe2o3_amqp::Sender;
 use fe2o3_amqp::link::SendError;
 use fe2o3_amqp::link::delivery::{DeliveryFut, Sendable};
@@ -14,8 +15,10 @@ use tokio::sync::{mpsc, watch};
 use super::link::{self, End, EndSession};
 use super::outgoing::{Label, OutgoingLink, Settlement};
 use super::outward::LABELLED;
+use super::session::Shared;
+use super::undelivered::Kept;
 use super::{MAX_UNSETTLED, encode};
-use crate::hub::{LinkId, LockToken, Message, Outcome, Parcel};
+use crate::hub::{LinkId, LockToken, Message, Outcome};
 use crate::owner::{Client, HubStopped, LinkOrder};
 
 /// The engine's end of the link, and what is known of it on the wire.
@@ -26,11 +29,20 @@ pub(super) struct Outbox {
     deliveries: u64,
 }
 
+/// A delivery that waits for credit.
+struct Waiting {
+    encoded: Bytes,
+    tag: Option<LockToken>,
+    awaits_outcome: bool,
+    kept: Kept,
+}
+
 /// A delivery that the client has not settled.
 struct Unsettled {
     number: u64,
     tag: Option<LockToken>,
     awaits_outcome: bool,
+    _kept: Kept,
 }
 
 impl Outbox {
@@ -49,10 +61,11 @@ impl Outbox {
         mut self,
         id: LinkId,
         mut orders: mpsc::Receiver<LinkOrder>,
-        client: &Client,
+        shared: &Shared,
         mut over: watch::Receiver<()>,
     ) -> Option<EndSession> {
-        let mut waiting = VecDeque::new();
+        let client = &shared.client;
+        let mut waiting: VecDeque<Waiting> = VecDeque::new();
         let mut unsettled = FuturesUnordered::new();
         let link = self.link.clone();
         let end = loop {
@@ -63,10 +76,19 @@ impl Outbox {
                 _ = over.changed() => break End::Theirs,
                 // Always, or an order to end would wait for credit too.
                 order = orders.recv() => match order {
-                    Some(LinkOrder::Send(delivery)) if waiting.len() < MAX_WAITING => {
-                        waiting.push_back(*delivery);
+                    Some(LinkOrder::Send(parcel)) => {
+                        let encoded = encode::message(&parcel.message);
+                        let kept = shared.undelivered.keep(encoded.len());
+                        let Some(kept) = kept.filter(|_| waiting.len() < MAX_WAITING) else {
+                            break link::ordered(None);
+                        };
+                        waiting.push_back(Waiting {
+                            encoded,
+                            tag: parcel.tag,
+                            awaits_outcome: parcel.awaits_outcome,
+                            kept,
+                        });
                     }
-                    Some(LinkOrder::Send(_)) => break link::ordered(None),
                     last => break link::ordered(last),
                 },
                 Some((delivery, outcome)) = unsettled.next() => {
@@ -89,6 +111,7 @@ impl Outbox {
                                 number,
                                 tag: sent.tag,
                                 awaits_outcome: sent.awaits_outcome,
+                                _kept: sent.kept,
                             };
                             unsettled.push(async move { (known, outcome_of(outcome.await)) });
                         }
@@ -96,6 +119,8 @@ impl Outbox {
                 },
             }
         };
+        // Nothing more is to be kept for it while it says goodbye.
+        drop((orders, waiting, unsettled));
         self.end(end).await
     }
 
@@ -105,7 +130,8 @@ impl Outbox {
     /// Cancel safety: when dropped, nothing was sent.
     pub(super) async fn send(&mut self, message: &Message) -> Option<impl Future<Output = ()> + use<>> {
         let settled = self.mode != SenderSettleMode::Unsettled;
-        let (number, outcome) = self.transfer(message, None, settled).await?;
+        let encoded = encode::message(message);
+        let (number, outcome) = self.transfer(&encoded, None, settled).await?;
         let link = self.link.clone();
         Some(async move {
             if let Some(outcome) = outcome
@@ -133,7 +159,7 @@ impl Outbox {
     }
 
     /// Sends what is next, or waits for the client's detach when nothing is.
-    async fn step(&mut self, next: Option<&Parcel>) -> Step {
+    async fn step(&mut self, next: Option<&Waiting>) -> Step {
         let Some(delivery) = next else {
             self.detached().await;
             return Step::Detached;
@@ -143,7 +169,7 @@ impl Outbox {
             SenderSettleMode::Settled => true,
             SenderSettleMode::Mixed => !delivery.awaits_outcome,
         };
-        match self.transfer(&delivery.message, delivery.tag, settled).await {
+        match self.transfer(&delivery.encoded, delivery.tag, settled).await {
             Some((number, outcome)) => Step::Sent(number, outcome),
             None => Step::Detached,
         }
@@ -151,15 +177,14 @@ impl Outbox {
 
     async fn transfer(
         &mut self,
-        message: &Message,
+        encoded: &[u8],
         tag: Option<LockToken>,
         settled: bool,
     ) -> Option<(u64, Option<DeliveryFut<Result<WireOutcome, SendError>>>)> {
         let number = self.deliveries;
-        let encoded = encode::message(message);
         let mut labelled = Vec::with_capacity(Label::LEN + encoded.len());
         self.link.label(number, tag).put(&mut labelled);
-        labelled.extend_from_slice(&encoded);
+        labelled.extend_from_slice(encoded);
         let sendable = Sendable::builder()
             .message(WireMessage::builder().data(Data::from(labelled)).build())
             .message_format(LABELLED)

@@ -17,6 +17,7 @@ use super::link::EndSession;
 use super::outbox::Outbox;
 use super::outgoing::{Outgoing, OutgoingLink};
 use super::stream::Intake;
+use super::undelivered::Undelivered;
 use super::{ANSWER_TIMEOUT, LAST_WORDS, MAX_MESSAGE_SIZE, link, requests};
 use crate::hub::{Grant, Side, Terms};
 use crate::owner::{Client, HubStopped, Opened};
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) intake: Intake,
     pub(crate) outgoing: Outgoing,
     pub(crate) replies: Replies,
+    pub(crate) undelivered: Undelivered,
 }
 
 /// Serves a session to its end.
@@ -165,11 +167,7 @@ async fn serve_link(
         (
             Endpoint::Outbox(outbox),
             Grant::CloudToDevice(_) | Grant::TwinReplies(_) | Grant::MethodCalls(_),
-        ) => {
-            outbox
-                .serve(opened.link, opened.orders, &shared.client, over)
-                .await
-        }
+        ) => outbox.serve(opened.link, opened.orders, &shared, over).await,
         // The hub grants each of them to one side only.
         (Endpoint::Outbox(outbox), _) => {
             let error = link::error("amqp:internal-error", String::new());
