@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -130,7 +131,7 @@ class Emulator:
         raise SystemExit("the emulator does not get ready")
 
     def connection_string(self, port):
-        return self.ready["devices"][DEVICE].replace("HostName=localhost", f"HostName=localhost:{port}")
+        return re.sub("HostName=[^;]*", f"HostName=localhost:{port}", self.ready["devices"][DEVICE])
 
     def key(self):
         parts = dict(part.split("=", 1) for part in self.ready["devices"][DEVICE].split(";"))
