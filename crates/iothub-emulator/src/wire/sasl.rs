@@ -77,10 +77,17 @@ fn plain(response: &[u8]) -> Option<Claim> {
     })
 }
 
-/// One frame's body. The guard has checked size, offset and type, and has walked the body.
+/// One frame's body. The guard has checked size, offset and type, and has walked the body; but it lets a protocol header
+/// pass here too, whose letters would be a size of 1 GiB.
 async fn read_frame<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Vec<u8>> {
     let mut header = [0; AMQP_HEADER_LEN];
     stream.read_exact(&mut header).await?;
+    if header.starts_with(b"AMQP") {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "a protocol header where a SASL frame belongs",
+        ));
+    }
     let [s0, s1, s2, s3, doff, ..] = header;
     let size = u32::from_be_bytes([s0, s1, s2, s3]) as usize;
     let mut rest = vec![0; size.saturating_sub(header.len())];
