@@ -9,6 +9,7 @@ mod connection;
 mod decode;
 mod encode;
 mod guests;
+mod heartbeat;
 mod link;
 mod listener;
 mod outbox;

@@ -19,6 +19,8 @@
 //! - A link's name gets a letter for the client's role behind it: the engine takes one name in one session for one
 //!   link, where the standard (§2.6.1) and Proton's blocking clients have one in each direction.
 //!
+//! - The idle time-out of an `open` is halved, as `heartbeat` says.
+//!
 //! What goes the other way is in `outward`. The engine's own frame limit has to be larger than ours by the section
 //! that is put around a payload.
 
@@ -26,6 +28,7 @@ use std::collections::HashMap;
 
 use bytes::{BufMut, BytesMut};
 
+use super::heartbeat;
 use super::outgoing::Outgoing;
 use super::performative::{self, Kind, Performative};
 use super::{MAX_FRAME_SIZE, MAX_KEPT, MAX_LINKS, MAX_PERFORMATIVE, MAX_SESSIONS, MAX_TRANSFER_PERFORMATIVE};
@@ -248,7 +251,8 @@ impl Inward {
             }
             Kind::Open => {
                 self.peer_max_frame = performative.uint(2);
-                put_frame(out, channel, body, None);
+                let sooner = heartbeat::twice_within_the_idle_time_out(&performative);
+                put_frame(out, channel, sooner.as_deref().unwrap_or(body), None);
             }
             _ => put_frame(out, channel, body, None),
         }

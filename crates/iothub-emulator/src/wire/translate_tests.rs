@@ -314,3 +314,34 @@ fn an_attach_without_a_name_is_left_to_the_engine() {
         assert_eq!(out, [frame(0, BEGIN), attach].concat());
     }
 }
+
+/// An `open` of five fields, of which the last is the idle time-out (§2.7.1).
+fn open(idle: &[u8]) -> Vec<u8> {
+    let fields = [
+        &[0xa1, 1, b'c', 0x40, 0x70, 0, 1, 0, 0, 0x60, 0x1f, 0xff][..],
+        idle,
+    ]
+    .concat();
+    let size = u8::try_from(fields.len() + 1).unwrap();
+    frame(0, &[&[0x00, 0x53, 0x10, 0xc0, size, 5][..], &fields].concat())
+}
+
+#[test]
+fn the_engine_hears_of_half_the_idle_time_out() {
+    for (said, heard) in [
+        // What the C# SDK says: 120 s.
+        (
+            &[0x70, 0x00, 0x01, 0xd4, 0xc0][..],
+            &[0x70, 0x00, 0x00, 0xea, 0x60][..],
+        ),
+        (&[0x52, 100], &[0x70, 0, 0, 0, 50]),
+        (&[0x52, 1], &[0x70, 0, 0, 0, 1]),
+        (&[0x43], &[0x43]),
+        (&[0x40], &[0x40]),
+    ] {
+        assert_eq!(
+            inward(&mut Inward::default(), &[open(said)]),
+            Ok((came(0), open(heard)))
+        );
+    }
+}
