@@ -144,6 +144,17 @@ fn a_wrong_value_is_told_in_places_of_the_whole_string() {
 }
 
 #[test]
+fn another_scheme_and_what_no_token_has_in_it_are_refused() {
+    let endpoint = "Endpoint=tb://h/;SharedAccessKeyName=p;SharedAccessKey=k;EntityPath=e";
+    assert_eq!(error(endpoint).kind(), &ErrorKind::Value("Endpoint"));
+    for token in ["", "a\u{7f}b", "aéb"] {
+        let text = format!("HostName=h;DeviceId=d;SharedAccessSignature={token}");
+        assert_eq!(error(&text).kind(), &ErrorKind::Value("SharedAccessSignature"));
+        assert_eq!(error(&text).span(), 44..text.len());
+    }
+}
+
+#[test]
 fn no_error_repeats_a_secret() {
     for text in [
         "HostName=h;DeviceId=d;SharedAccessKey=c4n4ry;c4n4ry=",

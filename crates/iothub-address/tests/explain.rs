@@ -94,6 +94,17 @@ fn other_parsers_are_told_to_misread_raw_characters() {
             "user name \"dev\", password of bytes 12..25",
             "user name \"dev\", password of bytes 12..25",
         ),
+        // Digits, and yet no port; a number to some, and yet no digits.
+        (
+            "amqps://dev:99999#1@sas.hub:tok@host/x",
+            "refuses it: the port is no number",
+            "refuses it: the port is no number (told when one asks for it)",
+        ),
+        (
+            "amqps://dev:+5#1@sas.hub:tok@host/x",
+            "refuses it: the port is no number",
+            "refuses it: the port is no number (told when one asks for it)",
+        ),
         (
             "amqps://a@b@sas.hub:tok@host/x",
             "reads the same",
@@ -103,6 +114,15 @@ fn other_parsers_are_told_to_misread_raw_characters() {
     ] {
         assert_eq!(other(text, Parser::Whatwg), whatwg, "{text}");
         assert_eq!(other(text, Parser::Python), python, "{text}");
+    }
+    // Nothing is left of the host's name, with a user name's end or a port's beginning.
+    for text in ["amqps://@#1@sas.hub:tok@host/x", "amqps://:#1@sas.hub:tok@host/x"] {
+        assert_eq!(Url::parse(text), Err(url::ParseError::EmptyHost), "{text}");
+        assert_eq!(
+            other(text, Parser::Whatwg),
+            "refuses it: the host is empty",
+            "{text}"
+        );
     }
     // Proton 0.9 ends the user name at the first `@`; escaped, it reads the same.
     assert_eq!(

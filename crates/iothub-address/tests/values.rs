@@ -4,8 +4,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use iothub_address::{
-    AmqpUrl, AmqpUrlRef, ConnectionString, ConsumerGroup, DeviceId, EventHubName, HubHost, HubName, IdScope,
-    Identity, ModuleId, Node, PolicyName, RegistrationId, Resource, Scheme, Secret, User,
+    AmqpUrl, AmqpUrlRef, ConnectionString, ConsumerGroup, DeviceId, ErrorKind, EventHubName, HubHost,
+    HubName, IdScope, Identity, ModuleId, Node, Part, PolicyName, RegistrationId, Resource, Scheme, Secret,
+    User,
 };
 
 /// Each name gives its text, in all the ways that there are, and prints into a column.
@@ -185,4 +186,33 @@ fn an_empty_token_is_none() {
         assert_eq!(url.expose(), text);
         assert_eq!(url.password().is_none(), token.is_empty());
     }
+}
+
+#[test]
+fn a_password_is_read_as_its_beginning_says() {
+    for (written, read) in [
+        ("", None),
+        // As long as a token's first word, and none: a '+' is a '+'.
+        ("xxxxxxxxxxxxxxxxxxxxx+%41", Some("xxxxxxxxxxxxxxxxxxxxx+A")),
+        ("SharedAccessSignature+sr%3Dx", Some("SharedAccessSignature sr=x")),
+        // No raw '=': the space is the only thing that is not escaped.
+        ("SharedAccessSignature sr%3Dx", Some("SharedAccessSignature sr=x")),
+        (
+            "SharedAccessSignature sr=x%3D",
+            Some("SharedAccessSignature sr=x%3D"),
+        ),
+    ] {
+        let text = format!("amqps://d%40sas.h:{written}@h/devices/d/twin");
+        let url = AmqpUrl::parse(&text).unwrap();
+        assert_eq!(url.password().map(Secret::expose), read, "{written}");
+    }
+}
+
+#[test]
+fn a_path_of_no_node_has_no_dot_segment_however_written() {
+    for path in ["/a/./b", "/a/../b", "/a/%2e/b", "/%2E%2e"] {
+        let error = AmqpUrl::parse(&format!("amqps://h{path}")).unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::Malformed(Part::Path), "{path}");
+    }
+    assert!(AmqpUrl::parse("amqps://h/a/.../b").is_ok());
 }

@@ -72,7 +72,7 @@ pub(crate) fn read(parser: Parser, text: &str) -> Result<Parts, &'static str> {
         .starts_with('[')
         .then(|| find(host_start, authority_end, &[']']));
     let after_bracket = match bracket {
-        Some(Some(close)) => close + 1,
+        Some(Some(close)) => close,
         _ => host_start,
     };
     let colon = find(after_bracket, authority_end, &[':']);
