@@ -97,3 +97,29 @@ fn each_oddity_is_told_with_its_place() {
         }
     }
 }
+
+#[test]
+fn the_names_in_each_shape_of_path_are_looked_at() {
+    use OddityKind::*;
+    for (path, expected) in [
+        (
+            "/messages/events/ConsumerGroups/$Default/Partitions/1",
+            (Unescaped(Part::Path), "$"),
+        ),
+        (
+            "/my%68ub/ConsumerGroups/g/Partitions/1",
+            (NeedlessEscape(Part::Path), "%68"),
+        ),
+        (
+            "/hub/ConsumerGroups/$Default/Partitions/1",
+            (Unescaped(Part::Path), "$"),
+        ),
+        ("/0ne00000000/registrations/a:b", (Unescaped(Part::Path), ":")),
+        (
+            "/0ne0000000%30/registrations/a",
+            (NeedlessEscape(Part::Path), "%30"),
+        ),
+    ] {
+        assert_eq!(oddities(&format!("amqps://h{path}")), [expected], "{path}");
+    }
+}
