@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -149,7 +150,7 @@ impl<S: AsyncRead> AsyncRead for Guarded<S> {
         loop {
             // Registered before the look at the fuse, so that no blow falls between the two.
             this.shared.lock().reader = Some(cx.waker().clone());
-            if let Some(why) = this.shared.why().filter(|why| why.stops_writes()) {
+            if let Some(why) = this.shared.stop() {
                 return Poll::Ready(Err(why.to_io_error()));
             }
             if this.passed == 0 {
@@ -187,19 +188,17 @@ impl<S> Guarded<S> {
     }
 }
 
-/// One read into the free end of `buffer`.
+/// One read onto the end of `buffer`, by way of the stack: a connection that waits for bytes holds no room for them.
 fn read_more<R: AsyncRead>(
     reader: Pin<&mut R>,
     cx: &mut Context<'_>,
     buffer: &mut BytesMut,
 ) -> Poll<io::Result<usize>> {
-    let old = buffer.len();
-    buffer.resize(old + READ_CHUNK, 0);
-    let mut space = ReadBuf::new(&mut buffer[old..]);
-    let outcome = reader.poll_read(cx, &mut space);
-    let read = space.filled().len();
-    buffer.truncate(old + read);
-    outcome.map_ok(|()| read)
+    let mut chunk = [0; READ_CHUNK];
+    let mut space = ReadBuf::new(&mut chunk);
+    ready!(reader.poll_read(cx, &mut space))?;
+    buffer.extend_from_slice(space.filled());
+    Poll::Ready(Ok(space.filled().len()))
 }
 
 impl<S> AsyncWrite for Guarded<S> {
@@ -208,7 +207,7 @@ impl<S> AsyncWrite for Guarded<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(match self.shared.why().filter(|why| why.stops_writes()) {
+        Poll::Ready(match self.shared.stop() {
             Some(why) => Err(why.to_io_error()),
             None => Ok(()),
         })
@@ -288,6 +287,8 @@ pub(crate) struct Shared {
     out_high: usize,
     state: Mutex<State>,
     work: Notify,
+    /// Whether `ended` holds what stops writes; asked with each frame.
+    stopped: AtomicBool,
     ended: watch::Sender<Option<Blown>>,
     done: watch::Sender<bool>,
 }
@@ -306,6 +307,7 @@ impl Shared {
             out_high,
             state: Mutex::default(),
             work: Notify::new(),
+            stopped: AtomicBool::new(false),
             ended: watch::Sender::new(None),
             done: watch::Sender::new(false),
         }
@@ -321,6 +323,7 @@ impl Shared {
             replace
         });
         if first && why.stops_writes() {
+            self.stopped.store(true, Ordering::Release);
             let mut state = self.lock();
             state.out = BytesMut::new();
             state.wake();
@@ -366,9 +369,17 @@ impl Shared {
         *self.ended.borrow()
     }
 
+    /// Why nothing may be read or written any more, if that is so.
+    fn stop(&self) -> Option<Blown> {
+        if !self.stopped.load(Ordering::Acquire) {
+            return None;
+        }
+        self.why()
+    }
+
     fn poll_append(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut state = self.lock();
-        if let Some(why) = self.why().filter(|why| why.stops_writes()) {
+        if let Some(why) = self.stop() {
             return Poll::Ready(Err(why.to_io_error()));
         }
         if state.closing {

@@ -2,12 +2,13 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustls::client::WantsClientCert;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
+use rustls::{AlertDescription, CertificateError, ClientConfig, ConfigBuilder, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -105,10 +106,39 @@ where
 }
 
 /// Trusts the platform's roots and these, and shows this certificate to who asks for one.
+///
+/// Clients that trust the same and show nothing share it: the platform's roots take some 80 KiB, and reading them takes
+/// longer than shaking hands.
 pub(crate) async fn client_config(
     extra_roots: Vec<CertificateDer<'static>>,
     certificate: Option<&ClientCertificate>,
 ) -> Result<Arc<ClientConfig>, ConnectError> {
+    if let Some(certificate) = certificate {
+        let config = trusting(extra_roots).await?;
+        return Ok(Arc::new(config.with_client_cert_resolver(certificate.resolver())));
+    }
+    if let Some(config) = shared(&extra_roots) {
+        return Ok(config);
+    }
+    let config = Arc::new(trusting(extra_roots.clone()).await?.with_no_client_auth());
+    let mut all = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    all.retain(|(_, config)| config.strong_count() > 0);
+    all.push((extra_roots, Arc::downgrade(&config)));
+    Ok(config)
+}
+
+/// Those of clients that there are, by what they trust beside the platform's roots.
+static SHARED: Mutex<Vec<(Vec<CertificateDer<'static>>, Weak<ClientConfig>)>> = Mutex::new(Vec::new());
+
+fn shared(extra_roots: &[CertificateDer<'static>]) -> Option<Arc<ClientConfig>> {
+    let all = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut alike = all.iter().filter(|(roots, _)| roots == extra_roots);
+    alike.find_map(|(_, config)| config.upgrade())
+}
+
+async fn trusting(
+    extra_roots: Vec<CertificateDer<'static>>,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, ConnectError> {
     let mut roots = RootCertStore::empty();
     // Reads files, so not on a thread that drives connections.
     match tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await {
@@ -128,14 +158,10 @@ pub(crate) async fn client_config(
     }
     // The provider is named, so that nothing depends on what else the process installs.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| ConnectError::BadRoot(error.to_string()))?
-        .with_root_certificates(roots);
-    Ok(Arc::new(match certificate {
-        Some(certificate) => config.with_client_cert_resolver(certificate.resolver()),
-        None => config.with_no_client_auth(),
-    }))
+        .with_root_certificates(roots))
 }
 
 fn failure(error: &io::Error) -> TlsFailure {
@@ -182,4 +208,26 @@ fn is_of_certificate(alert: AlertDescription) -> bool {
             | AlertDescription::AccessDenied
             | AlertDescription::CertificateRequired
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> CertificateDer<'static> {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.self_signed(&key).unwrap().der().clone()
+    }
+
+    #[tokio::test]
+    async fn clients_that_trust_the_same_share_it_and_others_do_not() {
+        let (one, other) = (root(), root());
+        let config = |roots| async { client_config(roots, None).await.unwrap() };
+        let first = config(vec![one.clone()]).await;
+        assert!(Arc::ptr_eq(&first, &config(vec![one.clone()]).await));
+        assert!(!Arc::ptr_eq(&first, &config(vec![other.clone()]).await));
+        assert!(!Arc::ptr_eq(&first, &config(vec![one, other]).await));
+        assert!(!Arc::ptr_eq(&first, &config(Vec::new()).await));
+    }
 }

@@ -98,7 +98,8 @@ pub struct SlotSettings {
 #[derive(Debug, Clone)]
 pub struct Supervisor {
     core: Core,
-    slots: BTreeMap<SlotId, Slot>,
+    /// Boxed, since a tree's node has room for eleven, and most connections have one.
+    slots: BTreeMap<SlotId, Box<Slot>>,
     /// When which slot is to be looked after.
     due: BTreeSet<(Instant, SlotId)>,
     /// Those that leave while others stay.

@@ -12,7 +12,7 @@ use super::{Action, Lifetime, SlotId, SlotSettings, Supervisor};
 impl Supervisor {
     pub(super) fn join(&mut self, id: SlotId, settings: SlotSettings, now: Instant) {
         let slot = Slot::new(id, settings, &self.core, now);
-        self.slots.insert(id, slot);
+        self.slots.insert(id, Box::new(slot));
         self.core.members += 1;
         if let Some(why) = self
             .core
@@ -145,7 +145,7 @@ impl Supervisor {
                 slot.fail_all(core, &Interruption::Stopped);
             }
         });
-        if late || self.slots.values().all(Slot::is_drained) {
+        if late || self.slots.values().all(|slot| slot.is_drained()) {
             self.leave(closing.closed_by, now);
         }
     }

@@ -72,7 +72,7 @@ const MAX_KEPT: usize = 32 * 1024 * 1024;
 /// not known.
 const TELEMETRY_CREDIT: u32 = 1000;
 /// The most deliveries that a link takes in one go, and so the most that one command to the hub holds.
-const MAX_TAKEN: usize = 256;
+const MAX_TAKEN: usize = 1024;
 /// A link takes no more in one go once it has this much, in bytes.
 const MAX_TAKEN_BYTES: usize = 1024 * 1024;
 /// The most that one connection's messages and attaches may weigh, in bytes, which the hub has not got yet; above it

@@ -176,16 +176,13 @@ impl<S: AsyncRead + Unpin> Translated<S> {
 
     /// One read of what the guard has passed.
     fn poll_read_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let unread = self.inward.unread();
-        let old = unread.len();
-        unread.resize(old + READ_CHUNK, 0);
-        let mut space = ReadBuf::new(&mut unread[old..]);
-        let outcome = Pin::new(&mut self.inner).poll_read(cx, &mut space);
-        let read = space.filled().len();
-        unread.truncate(old + read);
-        ready!(outcome)?;
+        // By way of the stack: a connection that waits for bytes holds no room for them.
+        let mut chunk = [0; READ_CHUNK];
+        let mut chunk = ReadBuf::new(&mut chunk);
+        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut chunk))?;
+        self.inward.unread().extend_from_slice(chunk.filled());
         // The guard has made sure that it is not inside a frame.
-        self.ended = read == 0;
+        self.ended = chunk.filled().is_empty();
         Poll::Ready(Ok(()))
     }
 }
