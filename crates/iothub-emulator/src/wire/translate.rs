@@ -31,7 +31,10 @@ use bytes::{BufMut, BytesMut};
 use super::heartbeat;
 use super::outgoing::Outgoing;
 use super::performative::{self, Kind, Performative};
-use super::{MAX_FRAME_SIZE, MAX_KEPT, MAX_LINKS, MAX_PERFORMATIVE, MAX_SESSIONS, MAX_TRANSFER_PERFORMATIVE};
+use super::{
+    CHANNEL_MAX, MAX_FRAME_SIZE, MAX_KEPT, MAX_LINKS, MAX_PERFORMATIVE, MAX_SESSIONS,
+    MAX_TRANSFER_PERFORMATIVE,
+};
 
 /// What the engine must take as its largest frame.
 pub(crate) const ENGINE_FRAME_SIZE: u32 = MAX_FRAME_SIZE + GROWTH as u32;
@@ -43,6 +46,9 @@ pub(crate) enum Overstep {
     Sessions,
     #[error("more than {MAX_LINKS} links on one connection")]
     Links,
+    /// As our `open` says (AMQP 1.0 §2.7.1).
+    #[error("a session on a channel above {CHANNEL_MAX}")]
+    Channel,
     #[error("a second session on a channel that has one")]
     ChannelInUse,
     #[error("a second link on a handle that has one")]
@@ -291,6 +297,9 @@ impl Inward {
     fn count(&mut self, channel: u16, performative: &Performative<'_>) -> Result<usize, Overstep> {
         match performative.kind {
             Kind::Begin => {
+                if channel > CHANNEL_MAX {
+                    return Err(Overstep::Channel);
+                }
                 if self.sessions.len() >= MAX_SESSIONS {
                     return Err(Overstep::Sessions);
                 }

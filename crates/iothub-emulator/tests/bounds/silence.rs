@@ -60,6 +60,34 @@ fn a_client_that_reads_nothing_is_given_up_and_gone_and_its_messages_are_another
     assert!(bytes < CONNECTION, "{bytes} bytes");
 }
 
+/// Each outcome that the client leaves to the hub to settle is answered, and here nobody reads the answers: the hub reads
+/// no further than it can say something to.
+#[test]
+fn a_client_that_asks_to_be_answered_and_reads_no_answer_is_heard_no_further() {
+    let bytes = measure(|hub| async move {
+        let mut mute = begun(&hub).await;
+        receiver(&mut mute).await;
+        let message = CloudMessage::new(b"one".to_vec());
+        hub.send_to_device(device(), message).await.unwrap();
+        mute.expect_past_flows(TRANSFER).await;
+        let accepted = described(0x24, &list(&[]));
+        // The first settles it; to the others the hub says that it is not there any more.
+        let outcome = [boolean(true), uint(0), uint(0), boolean(false), accepted];
+        let outcomes = frame(0, DISPOSITION, &outcome, b"").repeat(1000);
+        let mut sent = 0;
+        while sent < 64 * MIB {
+            match tokio::time::timeout(Duration::from_secs(10), mute.try_send(&outcomes)).await {
+                Ok(Ok(())) => sent += outcomes.len() as u64,
+                _ => break,
+            }
+        }
+        println!("{sent} bytes of outcomes were heard");
+        assert!(sent < 16 * MIB, "{sent} bytes");
+    });
+    println!("{bytes} bytes for answers that nobody reads");
+    assert!(bytes < CONNECTION, "{bytes} bytes");
+}
+
 /// Cut off from the network, with no word to the hub: the stream is open, and nobody is at its other end.
 #[test]
 fn a_client_that_is_not_there_any_more_is_gone_after_the_idle_time_out() {

@@ -42,6 +42,17 @@ async fn a_connection_has_1024_sessions_and_not_one_more() {
     assert_eq!(gone(&hub).await, "more than 1024 sessions on one connection");
 }
 
+/// `CHANNEL_MAX`.
+#[tokio::test]
+async fn a_session_is_on_a_channel_up_to_8191_and_not_above() {
+    let hub = hub().await;
+    let mut raw = Raw::open(&hub).await;
+    raw.begin(8191).await;
+    raw.send_anyway(&begin(8192)).await;
+    raw.drain().await;
+    assert_eq!(gone(&hub).await, "a session on a channel above 8191");
+}
+
 /// `MAX_LINKS`: over all sessions, and links that were refused too until the client has detached.
 #[tokio::test]
 async fn a_connection_has_4096_links_and_not_one_more() {
