@@ -24,6 +24,7 @@ use crate::hub::{
 };
 use crate::owner::{self, HubHandle};
 use crate::random::{self, NoRandomness};
+use crate::rest::Rest;
 use crate::rings;
 use crate::seed::{self, SeedError};
 use crate::store::{self, Opened, STATE_FILE, StateError};
@@ -489,7 +490,7 @@ impl Builder {
         if let Some((listener, _)) = https {
             let about = http::About::new(&parts);
             let admin = Admin::new(handle.clone(), parts.admin_token.clone(), parts.way());
-            let site = http::Site::new(handle, context, admin, tls, about, stopping.clone());
+            let site = http::Site::new(Rest::new(handle), context, admin, tls, about, stopping.clone());
             let serve = move |stream, peer| site.clone().serve(stream, peer);
             listeners.spawn(wire::serve(listener, permits, stopping, serve));
         }

@@ -91,6 +91,11 @@ impl Timestamp {
             .unwrap_or(time::OffsetDateTime::UNIX_EPOCH)
     }
 
+    /// As the service writes a time into JSON: with seven digits of the second.
+    pub(crate) fn as_service_time(self) -> String {
+        self.to_string().replace('Z', "0000Z")
+    }
+
     /// As the hub writes the time in a tracking id: `MM/dd/yyyy HH:mm:ss`.
     pub(crate) fn as_tracking_time(self) -> String {
         let at = self.date_time();

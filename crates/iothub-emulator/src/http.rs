@@ -1,5 +1,4 @@
-//! The HTTPS port. It says what the hub is, takes AMQP over WebSocket, and leads to the administration; the REST API has
-//! its place here.
+//! The HTTPS port. It says what the hub is, takes AMQP over WebSocket, and leads to the administration and the REST API.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -23,7 +22,8 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::admin::Admin;
 use crate::emulator::Parts;
-use crate::owner::HubHandle;
+use crate::hub::ClientCertificate;
+use crate::rest::Rest;
 use crate::websocket::{self, Messages, NotGranted};
 use crate::wire::{Context, Socket, certificate_of};
 
@@ -46,7 +46,7 @@ impl About {
 
 #[derive(Clone)]
 pub(crate) struct Site {
-    hub: HubHandle,
+    rest: Rest,
     amqp: Context,
     admin: Arc<Admin>,
     tls: Arc<ServerConfig>,
@@ -56,7 +56,7 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn new(
-        hub: HubHandle,
+        rest: Rest,
         amqp: Context,
         admin: Admin,
         tls: Arc<ServerConfig>,
@@ -64,7 +64,7 @@ impl Site {
         stopping: watch::Receiver<bool>,
     ) -> Self {
         Self {
-            hub,
+            rest,
             amqp,
             admin: Arc::new(admin),
             tls,
@@ -74,7 +74,7 @@ impl Site {
     }
 
     /// Serves a connection to its end.
-    pub(crate) async fn serve(mut self, stream: TcpStream, peer: SocketAddr) {
+    pub(crate) async fn serve(self, stream: TcpStream, peer: SocketAddr) {
         let mut stopping = self.stopping.clone();
         let (stream, ender) = Socket::new(stream);
         let accepting = timeout(
@@ -95,11 +95,13 @@ impl Site {
         let upgrade = Arc::new(Mutex::new(Some(upgrade)));
         let service = {
             let site = self.clone();
+            let certificate = certificate.clone().map(Arc::new);
             service_fn(move |mut request: Request<Incoming>| {
                 let site = site.clone();
+                let certificate = certificate.clone();
                 let upgrade = Arc::clone(&upgrade);
                 async move {
-                    let response = site.answer(&mut request).await;
+                    let response = site.answer(&mut request, certificate.as_deref()).await;
                     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                         let upgrade = upgrade.lock().unwrap_or_else(PoisonError::into_inner).take();
                         // The receiver waits until the connection is at its end.
@@ -117,13 +119,21 @@ impl Site {
                 .serve_connection(TokioIo::new(stream), service)
                 .with_upgrades()
         );
+        let mut stopped = self.stopping.clone();
+        let stopped = stopped.wait_for(|stopping| *stopping);
+        let mut stopped = std::pin::pin!(stopped);
         let ended = tokio::select! {
             biased;
-            _ = self.stopping.wait_for(|stopping| *stopping) => None,
-            ended = timeout(CONNECTION_TIMEOUT, connection.as_mut()) => Some(ended),
+            _ = &mut stopped => Err(ANSWER_TIMEOUT),
+            ended = timeout(CONNECTION_TIMEOUT, connection.as_mut()) => ended.map_err(|_| LONGEST_ANSWER),
         };
-        if ended.is_none_or(|ended| ended.is_err()) {
+        if let Err(left) = ended {
+            // It takes no further request; one that is being answered may go on.
             connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                _ = timeout(left, connection.as_mut()) => return,
+                _ = stopped, if left > ANSWER_TIMEOUT => {}
+            }
             let _ = timeout(ANSWER_TIMEOUT, connection).await;
             return;
         }
@@ -138,7 +148,11 @@ impl Site {
     }
 
     /// The connection is closed behind an answer to a body that was not read to its end.
-    async fn answer(&self, request: &mut Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(
+        &self,
+        request: &mut Request<Incoming>,
+        certificate: Option<&ClientCertificate>,
+    ) -> Response<Full<Bytes>> {
         if websocket::is_asked_for(request) {
             return websocket::grant(request, Full::default())
                 .unwrap_or_else(|refused| not_granted(&refused));
@@ -148,26 +162,8 @@ impl Site {
         }
         match (request.method(), request.uri().path()) {
             (&Method::GET, "/") => json(StatusCode::OK, self.about.clone()),
-            _ => self.not_found().await,
+            _ => self.rest.answer(request, certificate).await,
         }
-    }
-
-    /// In the shape that the hub's REST API gives its errors.
-    async fn not_found(&self) -> Response<Full<Bytes>> {
-        let tracking_id = self
-            .hub
-            .run(|hub, now| hub.tracking_id(now))
-            .await
-            .unwrap_or_default();
-        let error = serde_json::json!({
-            "Message": format!("ErrorCode:{NOT_FOUND};There is no such resource."),
-            "ExceptionMessage": format!("Tracking ID:{tracking_id}"),
-        });
-        let mut response = json(StatusCode::NOT_FOUND, error.to_string().into());
-        response
-            .headers_mut()
-            .insert("iothub-errorcode", HeaderValue::from_static(NOT_FOUND));
-        response
     }
 }
 
@@ -190,13 +186,14 @@ fn json(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
 }
 
 const BAD_REQUEST: &str = "ArgumentInvalid";
-const NOT_FOUND: &str = "ResourceNotFound";
 const TLS_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a request's head may take, and how long a connection may wait for the next one.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest life of a connection.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(600);
-/// How long an answer may still take when the connection is to end.
+/// How long an answer may still take when the connection has had its time: a method call is held open for 600 s at most.
+const LONGEST_ANSWER: Duration = Duration::from_secs(660);
+/// How long an answer may still take when the hub is to stop.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most bytes of a request's head.
 const MAX_BUFFER: usize = 64 * 1024;

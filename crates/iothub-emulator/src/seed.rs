@@ -1,7 +1,5 @@
 //! Files of identities and twins that a hub begins with.
 
-mod line;
-
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -9,6 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::clock::Timestamp;
 use crate::hub::{Hub, ImportError, RegistryError};
+use crate::identity_form::{self, Bad};
 use crate::random::NoRandomness;
 
 /// Why a file of identities can't be used. Nothing of it is taken then.
@@ -48,13 +47,6 @@ fn prefix(field: &str) -> String {
     }
 }
 
-/// What is wrong with a line, in which field.
-#[derive(Debug, PartialEq)]
-struct Bad {
-    field: String,
-    what: String,
-}
-
 /// Does with the hub what each line of the file says.
 pub(crate) fn sow(hub: &mut Hub, file: &Path, now: Timestamp) -> Result<(), SeedError> {
     let text = fs::read_to_string(file).map_err(|source| SeedError::Io {
@@ -73,7 +65,7 @@ pub(crate) fn sow(hub: &mut Hub, file: &Path, now: Timestamp) -> Result<(), Seed
             field: bad.field,
             what: bad.what,
         };
-        let (import, shown) = line::read(line).map_err(at)?;
+        let (import, shown) = identity_form::read_line(line).map_err(at)?;
         let there = hub.authentication(&import.identity);
         let authentication = shown.over(there)?;
         hub.import(import, authentication, now)

@@ -206,6 +206,38 @@ pub(crate) fn put_token(
     Ok(Held::new(principal, &token))
 }
 
+/// A token in a request over HTTPS for `path`, decoded. A policy's opens what its `sr` is a prefix of, in whole segments;
+/// a device's or module's, what is its own.
+pub(crate) fn request_token(
+    registry: &Registry,
+    names: &Names,
+    token: &str,
+    path: &str,
+    now: UnixTime,
+) -> Result<Principal, AuthFailure> {
+    let token = SasToken::parse(token).map_err(|_| AuthFailure::Token)?;
+    let Some(name) = token.policy() else {
+        let identity = identity_of(&token, registry);
+        let identity = identity.ok_or_else(|| AuthFailure::OutOfScope("a device or module".to_owned()))?;
+        return as_identity(registry, names, &identity, &token, now);
+    };
+    let (name, policy) = registry
+        .policy(name)
+        .ok_or_else(|| AuthFailure::NoPolicy(name.to_owned()))?;
+    check(&token, &policy.keys, now)?;
+    if !names
+        .hosts
+        .iter()
+        .any(|host| token.covers(&format!("{host}{path}")))
+    {
+        return Err(AuthFailure::OutOfScope(path.to_owned()));
+    }
+    Ok(Principal::Policy {
+        name: name.clone(),
+        rights: policy.rights,
+    })
+}
+
 /// The device or module that `sr` names. SDKs escape its id never, once or twice, and only the registry knows which
 /// reading is one; if none is registered, the likeliest.
 fn identity_of(token: &SasToken, registry: &Registry) -> Option<Identity> {

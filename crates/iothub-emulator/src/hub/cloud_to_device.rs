@@ -10,8 +10,9 @@ use super::agenda::Due;
 use super::command::{ConnectionId, Credit, Effect, Grant, LinkId, Parcel};
 use super::feedback::{Ack, Feedback};
 use super::limits::{Excess, Operation};
-use super::mailbox::{CloudToDevice, Left, LockToken, MAX_WAITING, Mailbox, Outcome, Waiting};
+use super::mailbox::{CloudToDevice, Left, LockLost, LockToken, MAX_WAITING, Mailbox, Outcome, Waiting};
 use super::message::{Message, MessageId};
+use super::polling::HandedOut;
 use super::presence::RECEIVER_TAKEN;
 use super::record::{KeptMessage, Part};
 use super::refusal::{Condition, Refusal, code};
@@ -266,16 +267,46 @@ impl Hub {
         let Some(Grant::CloudToDevice(identity)) = grant.cloned() else {
             return Err(self.lock_lost(now));
         };
+        let settled = self.settle_of(&identity, link, token, outcome, now);
+        settled.map_err(|LockLost| self.lock_lost(now))
+    }
+
+    pub(super) fn settle_of(
+        &mut self,
+        identity: &Identity,
+        link: LinkId,
+        token: &LockToken,
+        outcome: Outcome,
+        now: Timestamp,
+    ) -> Result<(), LockLost> {
         let most = self.cloud_to_device.settings.max_delivery_count;
-        let mailbox = self.cloud_to_device.mailboxes.get_mut(&identity);
-        let settled = mailbox.map(|mailbox| mailbox.settle(token, link, outcome, most));
-        let Some(Ok(left)) = settled else {
-            return Err(self.lock_lost(now));
-        };
-        self.active(&identity, now);
-        self.tell_fates(&identity, left, now);
-        self.deliver(&identity, now);
+        let mailbox = self.cloud_to_device.mailboxes.get_mut(identity);
+        let left = mailbox.ok_or(LockLost)?.settle(token, link, outcome, most)?;
+        self.active(identity, now);
+        self.tell_fates(identity, left, now);
+        self.deliver(identity, now);
         Ok(())
+    }
+
+    /// Locks the oldest message that is ready, for a device that asks for one.
+    pub(super) fn lock_for(
+        &mut self,
+        identity: &Identity,
+        link: LinkId,
+        now: Timestamp,
+    ) -> Option<HandedOut> {
+        let state = &mut self.cloud_to_device;
+        let token = state.tokens.next();
+        let until = now + state.settings.lock;
+        let mailbox = state.mailboxes.get_mut(identity)?;
+        let (sequence_number, waiting) = mailbox.lock(token, until, link, now)?;
+        let waiting = waiting.clone();
+        self.schedule_mailbox(identity);
+        Some(HandedOut {
+            sequence_number,
+            token,
+            waiting,
+        })
     }
 
     /// A lock of the mailbox has ended, or a message is too old.

@@ -37,11 +37,16 @@ impl Hub {
         status: Status,
         now: Timestamp,
     ) -> Result<(), RegistryError> {
-        self.registry.set_status(device, status)?;
+        self.registry.set_status(device, status, now)?;
         self.changes
             .touch(|| Part::Identity(Identity::Device(device.clone())));
         self.send_away(&DISABLED, now);
         Ok(())
+    }
+
+    /// After an identity was changed: who is connected as a disabled one is sent away.
+    pub(super) fn send_disabled_away(&mut self, now: Timestamp) {
+        self.send_away(&DISABLED, now);
     }
 
     /// After a change of the registry: closes the connections that came in by PLAIN as someone who may not be

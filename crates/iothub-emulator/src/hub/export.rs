@@ -5,7 +5,7 @@ use iothub_address::Identity;
 use serde_json::{Map, Value, json};
 
 use super::Hub;
-use super::registry::{Authentication, Entry, Registry, Status};
+use super::registry::{Authentication, Entry, Registry};
 use super::twin::Twin;
 use super::twins::Twins;
 
@@ -42,11 +42,7 @@ fn line(identity: &Identity, entry: &Entry, twin: Option<&Twin>, keys: ExportKey
         put("moduleId", module.as_str().into());
     }
     put("eTag", (&*entry.etag).into());
-    let status = match entry.status {
-        Status::Enabled => "enabled",
-        Status::Disabled => "disabled",
-    };
-    put("status", status.into());
+    put("status", entry.status.as_str().into());
     let details = &entry.details;
     if let Some(reason) = &details.status_reason {
         put("statusReason", (&**reason).into());
@@ -70,10 +66,13 @@ fn line(identity: &Identity, entry: &Entry, twin: Option<&Twin>, keys: ExportKey
         let scopes = details.parent_scopes.iter().map(|scope| Value::from(&**scope));
         put("parentScopes", scopes.collect());
     }
+    if let Some(manager) = &details.managed_by {
+        put("managedBy", (&**manager).into());
+    }
     Value::Object(line)
 }
 
-fn authentication(authentication: &Authentication, keys: ExportKeys) -> Value {
+pub(super) fn authentication(authentication: &Authentication, keys: ExportKeys) -> Value {
     let (primary, secondary) = match (authentication.keys(), keys) {
         (Some(known), ExportKeys::Included) => {
             let text = |key: &iothub_sas::SharedKey| Value::from(key.to_base64().expose());

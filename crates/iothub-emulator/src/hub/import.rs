@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::Hub;
 use super::record::Part;
 use super::registry::{Authentication, Details, RegistryError, Status};
-use super::twin::{Twin, TwinError, Which};
+use super::twin::{Twin, TwinError, Which, difference};
 use crate::clock::Timestamp;
 
 /// One line, taken apart. What it does not hold is `None`.
@@ -122,7 +122,7 @@ impl Hub {
                 let is_new = there.is_none();
                 let mut entry = there.unwrap_or_else(|| self.registry.entry(authentication.clone()));
                 entry.authentication = authentication;
-                entry.status = import.status;
+                entry.set_status(import.status, now);
                 entry.details = import.details.clone();
                 // A match is one with what was there.
                 entry.etag = match (&import.etag, mode.looks_at_etag() && !is_new) {
@@ -133,6 +133,7 @@ impl Hub {
                     self.registry.insert(&identity, entry)?;
                 } else {
                     self.registry.replace(&identity, entry)?;
+                    self.send_disabled_away(now);
                 }
                 self.changes.touch(|| Part::Identity(identity.clone()));
             }
@@ -173,8 +174,11 @@ impl Hub {
         if twin != before {
             let changes = twin.desired.version.saturating_add(twin.reported.version);
             twin.version = changes.saturating_sub(1).max(before.version + 1);
-            self.twins.insert(identity.clone(), twin);
-            self.changes.touch(|| Part::Twin(identity));
+            self.put_twin(&identity, twin.clone());
+            if twin.desired != before.desired {
+                let patch = difference(before.desired(), twin.desired());
+                self.tell_desired(&identity, patch, twin.desired_version(), now);
+            }
         }
         Ok(())
     }

@@ -65,6 +65,12 @@ pub(crate) struct Whereabouts {
     active: Option<Timestamp>,
 }
 
+impl Whereabouts {
+    pub(super) const fn is_there(&self) -> bool {
+        self.on.is_some()
+    }
+}
+
 impl Hub {
     /// Whether a device or module is there.
     pub(crate) fn presence(&self, identity: &Identity) -> Result<Presence, RegistryError> {

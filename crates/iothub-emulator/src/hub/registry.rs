@@ -9,6 +9,7 @@ use iothub_address::{DeviceId, Identity, ModuleId, PolicyName};
 use iothub_sas::SharedKey;
 
 use super::thumbprint::{Thumbprint, Thumbprints};
+use crate::clock::Timestamp;
 
 /// The two keys of an identity or a policy. Either signs; two let an owner change one at a time.
 #[derive(Clone, Debug)]
@@ -196,10 +197,21 @@ pub enum RegistryError {
 pub(crate) struct Entry {
     pub(crate) authentication: Authentication,
     pub(crate) status: Status,
+    /// When that was changed last, if it ever was.
+    pub(crate) status_updated: Option<Timestamp>,
     pub(crate) generation_id: Arc<str>,
     /// Another after each change.
     pub(crate) etag: Arc<str>,
     pub(crate) details: Details,
+}
+
+impl Entry {
+    pub(crate) fn set_status(&mut self, status: Status, now: Timestamp) {
+        if self.status != status {
+            self.status = status;
+            self.status_updated = Some(now);
+        }
+    }
 }
 
 /// What the hub keeps of an identity and does nothing with.
@@ -210,6 +222,8 @@ pub(crate) struct Details {
     pub(crate) iot_edge: bool,
     pub(crate) device_scope: Option<Arc<str>>,
     pub(crate) parent_scopes: Vec<Arc<str>>,
+    /// Of a module: by whom it is managed.
+    pub(crate) managed_by: Option<Arc<str>>,
 }
 
 struct Device {
@@ -259,6 +273,7 @@ impl Registry {
         Entry {
             authentication,
             status: Status::Enabled,
+            status_updated: None,
             generation_id,
             etag: self.etag(),
             details: Details::default(),
@@ -353,16 +368,27 @@ impl Registry {
         self.thumbprints.contains_key(thumbprint)
     }
 
-    pub(crate) fn set_status(&mut self, device: &DeviceId, status: Status) -> Result<(), RegistryError> {
+    pub(crate) fn set_status(
+        &mut self,
+        device: &DeviceId,
+        status: Status,
+        now: Timestamp,
+    ) -> Result<(), RegistryError> {
         let etag = self.etag();
         match self.devices.get_mut(device) {
             Some(found) => {
-                found.entry.status = status;
+                found.entry.set_status(status, now);
                 found.entry.etag = etag;
                 Ok(())
             }
             None => Err(RegistryError::NotFound(Identity::Device(device.clone()))),
         }
+    }
+
+    /// How many devices there are, and how many of them are enabled.
+    pub(crate) fn count(&self) -> (usize, usize) {
+        let enabled = |device: &&Device| device.entry.status == Status::Enabled;
+        (self.devices.len(), self.devices.values().filter(enabled).count())
     }
 
     /// The devices, by id.

@@ -29,6 +29,17 @@ impl Hub {
         }
     }
 
+    /// Counts a request over HTTPS. What waits in a throttle's queue is answered at once: the rate over time is the tier's
+    /// all the same.
+    pub(crate) fn count_request(
+        &mut self,
+        operation: Operation,
+        size: usize,
+        now: Timestamp,
+    ) -> Result<(), Excess> {
+        self.limits.admit(operation, [size], now).map(drop)
+    }
+
     pub(super) fn excess(&mut self, excess: Excess, now: Timestamp) -> Refusal {
         match excess {
             Excess::Throttled(row) => {

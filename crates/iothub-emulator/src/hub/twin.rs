@@ -120,6 +120,38 @@ impl Twin {
         Ok(())
     }
 
+    /// Puts other tags and desired properties in the place of those that are there, where they are given; `expected` as
+    /// with [`patch`](Self::patch). Gives the merge patch that makes the new desired properties of the old ones.
+    pub(crate) fn replace(
+        &mut self,
+        tags: Option<Map<String, Value>>,
+        desired: Option<Map<String, Value>>,
+        expected: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Option<Map<String, Value>>, TwinError> {
+        if expected.is_some_and(|expected| expected != "*" && expected != self.etag()) {
+            return Err(TwinError::Precondition);
+        }
+        let mut changed = self.clone();
+        if let Some(tags) = tags {
+            changed.set_tags(tags)?;
+        }
+        let replaces = desired.is_some();
+        if let Some(values) = desired {
+            let given = SectionGiven {
+                values,
+                version: Some(self.desired.version + 1),
+                metadata: None,
+            };
+            changed.set_section(Which::Desired, given, now)?;
+        }
+        changed.version += 1;
+        changed.etag += 1;
+        let patch = replaces.then(|| difference(&self.desired.values, &changed.desired.values));
+        *self = changed;
+        Ok(patch)
+    }
+
     /// Puts other tags in the place of those that are there.
     pub(crate) fn set_tags(&mut self, tags: Map<String, Value>) -> Result<(), TwinError> {
         let tags = Value::Object(tags);
@@ -273,9 +305,7 @@ enum Stamp {
 impl Stamp {
     fn put(&self, metadata: &mut Map<String, Value>) {
         let (Self::Time(time) | Self::Version(time, _)) = self;
-        // The real hub writes seven digits of the second.
-        let text = time.to_string().replace('Z', "0000Z");
-        metadata.insert("$lastUpdated".to_owned(), text.into());
+        metadata.insert("$lastUpdated".to_owned(), time.as_service_time().into());
         if let Self::Version(_, version) = self {
             metadata.insert("$lastUpdatedVersion".to_owned(), (*version).into());
         }
@@ -316,6 +346,26 @@ fn merge(
             merge(value, known, inner, stamp);
         }
     }
+}
+
+/// The merge patch that makes `after` of `before`.
+pub(crate) fn difference(before: &Map<String, Value>, after: &Map<String, Value>) -> Map<String, Value> {
+    let mut patch = Map::new();
+    for key in before.keys().filter(|key| !after.contains_key(*key)) {
+        patch.insert(key.clone(), Value::Null);
+    }
+    for (key, value) in after {
+        match (before.get(key), value) {
+            (Some(old), new) if old == new => {}
+            (Some(Value::Object(old)), Value::Object(new)) => {
+                patch.insert(key.clone(), Value::Object(difference(old, new)));
+            }
+            (_, new) => {
+                patch.insert(key.clone(), new.clone());
+            }
+        }
+    }
+    patch
 }
 
 /// The patch as an object, if all of it may stand in a twin.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use iothub_address::Identity;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::Hub;
 use super::limits::{Excess, Operation};
@@ -18,6 +18,21 @@ use crate::clock::Timestamp;
 
 /// The twins that are not as new ones are.
 pub(crate) type Twins = BTreeMap<Identity, Twin>;
+
+/// What a service makes of a twin. What it does not name stays.
+#[derive(Clone, Debug)]
+pub(crate) struct TwinChange {
+    pub(crate) how: How,
+    pub(crate) tags: Option<Map<String, Json>>,
+    pub(crate) desired: Option<Map<String, Json>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// By a merge patch (RFC 7396).
+    Merge,
+    Replace,
+}
 
 /// What a device is answered.
 struct Answered {
@@ -82,31 +97,71 @@ impl Hub {
         if let Err(error) = twin.patch(tags, desired, etag, now) {
             return Ok(Err(error));
         }
-        self.twins.insert(identity.clone(), twin.clone());
-        self.changes.touch(|| Part::Twin(identity.clone()));
+        self.put_twin(identity, twin.clone());
         if let Some(Json::Object(patch)) = desired {
-            let version = twin.desired_version();
-            let mut patch = patch.clone();
-            patch.insert("$version".to_owned(), version.into());
-            let subscribed: Vec<PairKey> = self
-                .pairs
-                .receiving(identity, Kind::Twin)
-                .filter(|(_, pair)| pair.subscribed)
-                .map(|(key, _)| key.clone())
-                .collect();
-            for key in subscribed {
-                let notification = Message {
-                    annotations: vec![
-                        ("resource".to_owned(), DESIRED.into()),
-                        ("version".to_owned(), long(version)),
-                    ],
-                    body: Body::Data(Json::Object(patch.clone()).to_string().into()),
-                    ..Message::default()
-                };
-                self.send_to_pair(&key, notification, now);
-            }
+            self.tell_desired(identity, patch.clone(), twin.desired_version(), now);
         }
         Ok(Ok(twin))
+    }
+
+    /// As [`patch_twin`](Self::patch_twin), or with others in the place of the tags and desired properties that are there.
+    pub(crate) fn change_twin(
+        &mut self,
+        identity: &Identity,
+        change: TwinChange,
+        etag: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Result<Twin, TwinError>, RegistryError> {
+        let TwinChange { how, tags, desired } = change;
+        if how == How::Merge {
+            let (tags, desired) = (tags.map(Json::Object), desired.map(Json::Object));
+            return self.patch_twin(identity, tags.as_ref(), desired.as_ref(), etag, now);
+        }
+        let mut twin = self.twin(identity)?;
+        match twin.replace(tags, desired, etag, now) {
+            Ok(patch) => {
+                self.put_twin(identity, twin.clone());
+                if let Some(patch) = patch {
+                    self.tell_desired(identity, patch, twin.desired_version(), now);
+                }
+                Ok(Ok(twin))
+            }
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    pub(super) fn put_twin(&mut self, identity: &Identity, twin: Twin) {
+        self.twins.insert(identity.clone(), twin);
+        self.changes.touch(|| Part::Twin(identity.clone()));
+    }
+
+    /// Tells a device that has asked to hear of it what has changed in its desired properties.
+    pub(super) fn tell_desired(
+        &mut self,
+        identity: &Identity,
+        mut patch: Map<String, Json>,
+        version: u64,
+        now: Timestamp,
+    ) {
+        patch.insert("$version".to_owned(), version.into());
+        let body = Json::Object(patch).to_string();
+        let subscribed: Vec<PairKey> = self
+            .pairs
+            .receiving(identity, Kind::Twin)
+            .filter(|(_, pair)| pair.subscribed)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in subscribed {
+            let notification = Message {
+                annotations: vec![
+                    ("resource".to_owned(), DESIRED.into()),
+                    ("version".to_owned(), long(version)),
+                ],
+                body: Body::Data(body.clone().into()),
+                ..Message::default()
+            };
+            self.send_to_pair(&key, notification, now);
+        }
     }
 
     /// The identity is gone, and its twin with it.

@@ -59,6 +59,22 @@ pub(crate) fn guid_text(bytes: &[u8; 16]) -> String {
     uuid_text(&ordered)
 }
 
+/// The bytes of a text that [`guid_text`] has written.
+pub(crate) fn guid_bytes(text: &str) -> Option<[u8; 16]> {
+    let digits: String = text.split('-').collect();
+    if digits.len() != 32 || !digits.is_ascii() {
+        return None;
+    }
+    let mut bytes = [0; 16];
+    for (byte, at) in bytes.iter_mut().zip((0..32).step_by(2)) {
+        *byte = u8::from_str_radix(&digits[at..at + 2], 16).ok()?;
+    }
+    bytes[..4].reverse();
+    bytes[4..6].reverse();
+    bytes[6..8].reverse();
+    Some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,5 +109,14 @@ mod tests {
         ];
         assert_eq!(guid_text(&bytes), "35918bc9-196d-40ea-9779-889d79b753f0");
         assert_eq!(uuid_text(&bytes), "c98b9135-6d19-ea40-9779-889d79b753f0");
+        assert_eq!(guid_bytes("35918bc9-196d-40ea-9779-889d79b753f0"), Some(bytes));
+        for none in [
+            "",
+            "35918bc9-196d-40ea-9779-889d79b753f",
+            "35918bc9-196d-40ea-9779-889d79b753é",
+            "zz918bc9-196d-40ea-9779-889d79b753f0",
+        ] {
+            assert_eq!(guid_bytes(none), None, "{none}");
+        }
     }
 }

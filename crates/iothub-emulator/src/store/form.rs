@@ -30,6 +30,10 @@ struct StoredEntry {
     device_scope: Option<Arc<str>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     parent_scopes: Vec<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    managed_by: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status_updated: Option<Timestamp>,
 }
 
 /// Of an identity that was written before it had one: a 0.
@@ -95,6 +99,8 @@ pub(super) fn write_entry(entry: &Entry) -> Result<Vec<u8>, Fault> {
         iot_edge: entry.details.iot_edge,
         device_scope: entry.details.device_scope.clone(),
         parent_scopes: entry.details.parent_scopes.clone(),
+        managed_by: entry.details.managed_by.clone(),
+        status_updated: entry.status_updated,
     })
 }
 
@@ -118,6 +124,7 @@ pub(super) fn read_entry(bytes: &[u8]) -> Result<Entry, Fault> {
             StoredStatus::Enabled => Status::Enabled,
             StoredStatus::Disabled => Status::Disabled,
         },
+        status_updated: stored.status_updated,
         generation_id: stored.generation_id,
         etag: stored.etag,
         details: Details {
@@ -125,6 +132,7 @@ pub(super) fn read_entry(bytes: &[u8]) -> Result<Entry, Fault> {
             iot_edge: stored.iot_edge,
             device_scope: stored.device_scope,
             parent_scopes: stored.parent_scopes,
+            managed_by: stored.managed_by,
         },
     })
 }

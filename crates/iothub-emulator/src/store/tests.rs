@@ -47,6 +47,7 @@ fn entry() -> Entry {
     Entry {
         authentication: Authentication::Sas(Keys::new(key(1), key(2))),
         status: Status::Disabled,
+        status_updated: None,
         generation_id: "12".into(),
         etag: "MQ==".into(),
         details: Details::default(),

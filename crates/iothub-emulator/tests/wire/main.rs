@@ -24,6 +24,7 @@ mod pairs;
 mod presence;
 mod principals;
 mod raw;
+mod rest;
 mod seed;
 mod state;
 mod table;

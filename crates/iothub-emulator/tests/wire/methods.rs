@@ -20,7 +20,7 @@ fn call(hub: &Arc<Emulator>, call: MethodCall) -> tokio::task::JoinHandle<Outcom
 }
 
 /// An answer to the call with this id.
-fn response(number: u32, id: &Wire, status: Vec<u8>, body: &[u8]) -> Vec<u8> {
+pub(crate) fn response(number: u32, id: &Wire, status: Vec<u8>, body: &[u8]) -> Vec<u8> {
     let Wire::Uuid(id) = id else {
         panic!("the correlation-id is no uuid: {id:?}")
     };
@@ -34,7 +34,7 @@ fn response(number: u32, id: &Wire, status: Vec<u8>, body: &[u8]) -> Vec<u8> {
     transfer(number, false, false, &payload.concat())
 }
 
-fn int(value: i32) -> Vec<u8> {
+pub(crate) fn int(value: i32) -> Vec<u8> {
     [&[0x71][..], &value.to_be_bytes()].concat()
 }
 

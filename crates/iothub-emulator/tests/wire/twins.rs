@@ -65,6 +65,13 @@ pub(crate) async fn report(raw: &mut Raw, patch: &Json) {
     assert_eq!(answer(raw).await.0, 200);
 }
 
+/// Asks to hear of desired properties, over a pair that is there.
+pub(crate) async fn subscribe(raw: &mut Raw) {
+    raw.send(&request(0, true, string("s"), &operation("PUT", DESIRED), " "))
+        .await;
+    assert_eq!(answer(raw).await.0, 200);
+}
+
 #[tokio::test]
 async fn a_device_reads_and_reports_and_the_service_sees_it() {
     let hub = hub().await;

@@ -30,6 +30,14 @@ pub(crate) enum Operation {
     TwinRead,
     /// A twin is changed, by either side.
     TwinUpdate,
+    /// The identity registry is read or written: one or all devices of a request, or a list.
+    Registry,
+    /// A query.
+    Query,
+    /// A job is made, read, listed or cancelled.
+    Job,
+    /// A configuration is made, read, changed or deleted.
+    Configuration,
 }
 
 /// An operation's throttle.
@@ -62,7 +70,7 @@ enum Meter {
 }
 
 #[rustfmt::skip]
-pub(super) const ROWS: [Row; 6] = [
+pub(super) const ROWS: [Row; 10] = [
     Row {
         operation: Operation::Connect,
         name: "new device connections",
@@ -104,6 +112,34 @@ pub(super) const ROWS: [Row; 6] = [
         rates: [higher_of(per_second(50), 0), higher_of(per_second(50), per_second(5)), per_unit(per_second(250))],
         meter: Meter::Operations,
         charged: true,
+    },
+    Row {
+        operation: Operation::Registry,
+        name: "identity registry operations",
+        rates: [per_unit(100), per_unit(100), per_unit(5000)],
+        meter: Meter::Operations,
+        charged: false,
+    },
+    Row {
+        operation: Operation::Query,
+        name: "queries",
+        rates: [per_unit(20), per_unit(20), per_unit(1000)],
+        meter: Meter::Operations,
+        charged: false,
+    },
+    Row {
+        operation: Operation::Job,
+        name: "jobs operations",
+        rates: [per_unit(100), per_unit(100), per_unit(5000)],
+        meter: Meter::Operations,
+        charged: false,
+    },
+    Row {
+        operation: Operation::Configuration,
+        name: "configurations",
+        rates: [per_unit(20), per_unit(20), per_unit(20)],
+        meter: Meter::Operations,
+        charged: false,
     },
 ];
 

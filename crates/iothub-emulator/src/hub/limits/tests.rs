@@ -59,6 +59,19 @@ fn each_throttle_is_the_documented_one() {
         (Tier::S1, 20, TwinUpdate, 3000),
         (Tier::S2, 20, TwinUpdate, 100 * 60),
         (Tier::S3, 2, TwinUpdate, 500 * 60),
+        // "1.67/sec/unit (100/min/unit)", of S3 "83.33/sec/unit (5,000/min/unit)".
+        (Tier::F1, 1, Registry, 100),
+        (Tier::S2, 3, Registry, 300),
+        (Tier::S3, 1, Registry, 5000),
+        (Tier::S1, 1, Job, 100),
+        (Tier::S3, 1, Job, 5000),
+        // "20/min/unit", of S3 "1,000/min/unit".
+        (Tier::S1, 3, Query, 60),
+        (Tier::S2, 1, Query, 20),
+        (Tier::S3, 1, Query, 1000),
+        // "0.33/sec/unit (20/min/unit)" of all.
+        (Tier::S1, 1, Configuration, 20),
+        (Tier::S3, 2, Configuration, 40),
     ] {
         assert_rate(tier, units, operation, per_minute);
     }

@@ -1,5 +1,8 @@
-//! One line: an `ExportImportDevice`, as Microsoft's SDKs call it. What a hub of another age has beside the fields that
-//! are known here is passed over.
+//! Identities in JSON: the service's form of export (`ExportImportDevice`, as Microsoft's SDKs call it), which files and
+//! bulk requests hold, and the REST API's `Device` and `Module`. What a hub of another age has beside the fields that are
+//! known here is passed over.
+
+mod fields;
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -8,14 +11,15 @@ use iothub_address::{DeviceId, Identity, ModuleId};
 use iothub_sas::SharedKey;
 use serde_json::{Map, Value};
 
-use super::Bad;
+pub(crate) use self::fields::{Bad, Fields, one_of, unquoted};
 use crate::given::Shown;
 use crate::hub::{
-    Authentication, Details, Import, ImportMode, Keys, SectionGiven, Status, Thumbprint, Thumbprints, Twin,
+    Authentication, Details, Given, Import, ImportMode, Keys, SectionGiven, Status, Thumbprint, Thumbprints,
+    Twin,
 };
 
-/// What the line wants, and how its identity proves who it is.
-pub(super) fn read(line: &str) -> Result<(Import, Shown), Bad> {
+/// What a line wants, and how its identity proves who it is.
+pub(crate) fn read_line(line: &str) -> Result<(Import, Shown), Bad> {
     let line: Value = serde_json::from_str(line).map_err(|error| Bad {
         field: String::new(),
         // Its column says where; its line is always the first.
@@ -27,10 +31,12 @@ pub(super) fn read(line: &str) -> Result<(Import, Shown), Bad> {
             what: "no JSON object".to_owned(),
         });
     };
-    let fields = Fields {
-        object: line,
-        path: "",
-    };
+    read(line)
+}
+
+/// As [`read_line`], of what has been parsed.
+pub(crate) fn read(object: &Map<String, Value>) -> Result<(Import, Shown), Bad> {
+    let fields = Fields::of(object);
     let import = Import {
         identity: identity(&fields)?,
         mode: mode(&fields)?,
@@ -43,6 +49,16 @@ pub(super) fn read(line: &str) -> Result<(Import, Shown), Bad> {
         reported: section(&fields, "properties.reported", "reported")?,
     };
     Ok((import, shown(&fields)?))
+}
+
+/// The REST API's `Device` or `Module` without its name.
+pub(crate) fn read_known(object: &Map<String, Value>) -> Result<(Given, Shown), Bad> {
+    let fields = Fields::of(object);
+    let given = Given {
+        status: status(&fields)?,
+        details: details(&fields)?,
+    };
+    Ok((given, shown(&fields)?))
 }
 
 fn identity(fields: &Fields<'_>) -> Result<Identity, Bad> {
@@ -88,6 +104,7 @@ fn details(fields: &Fields<'_>) -> Result<Details, Bad> {
         iot_edge,
         device_scope: fields.text("deviceScope")?.map(Arc::from),
         parent_scopes: fields.texts("parentScopes")?,
+        managed_by: fields.text("managedBy")?.map(Arc::from),
     })
 }
 
@@ -110,6 +127,7 @@ fn section(fields: &Fields<'_>, path: &'static str, name: &str) -> Result<Option
         return Ok(None);
     };
     let mut values = given.object.clone();
+    // Those of the section itself are no properties.
     values.shift_remove("$metadata");
     values.shift_remove("$version");
     Ok(Some(SectionGiven {
@@ -182,8 +200,10 @@ impl<'a> Pair<'a> {
     fn of(fields: &Fields<'a>, path: &'static str, name: &str, suffix: &'static str) -> Result<Self, Bad> {
         let (mut primary, mut secondary) = (None, None);
         if let Some(inner) = fields.inner(name, path)? {
-            primary = inner.text(&format!("primary{suffix}"))?;
-            secondary = inner.text(&format!("secondary{suffix}"))?;
+            // Microsoft's Node SDK writes an empty key for one that the hub is to make.
+            let some = |text: &&str| !text.is_empty();
+            primary = inner.text(&format!("primary{suffix}"))?.filter(some);
+            secondary = inner.text(&format!("secondary{suffix}"))?.filter(some);
         }
         Ok(Self {
             path,
@@ -214,89 +234,6 @@ impl<'a> Pair<'a> {
             what: what.to_string(),
         }
     }
-}
-
-/// An object, and where in the line it stands. What is null is not there.
-struct Fields<'a> {
-    object: &'a Map<String, Value>,
-    path: &'static str,
-}
-
-impl<'a> Fields<'a> {
-    fn get(&self, name: &str) -> Option<&'a Value> {
-        self.object.get(name).filter(|value| !value.is_null())
-    }
-
-    fn text(&self, name: &str) -> Result<Option<&'a str>, Bad> {
-        self.typed(name, "no text", Value::as_str)
-    }
-
-    fn boolean(&self, name: &str) -> Result<Option<bool>, Bad> {
-        self.typed(name, "neither true nor false", Value::as_bool)
-    }
-
-    fn number(&self, name: &str) -> Result<Option<u64>, Bad> {
-        self.typed(name, "no whole number", Value::as_u64)
-    }
-
-    fn object(&self, name: &str) -> Result<Option<&'a Map<String, Value>>, Bad> {
-        self.typed(name, "no JSON object", Value::as_object)
-    }
-
-    fn texts(&self, name: &str) -> Result<Vec<Arc<str>>, Bad> {
-        let list = self.typed(name, "no list of texts", Value::as_array)?;
-        let texts = list.into_iter().flatten();
-        texts
-            .map(|text| {
-                let text = text.as_str();
-                text.map(Arc::from)
-                    .ok_or_else(|| self.bad(name, "no list of texts"))
-            })
-            .collect()
-    }
-
-    fn inner(&self, name: &str, path: &'static str) -> Result<Option<Self>, Bad> {
-        Ok(self.object(name)?.map(|object| Self { object, path }))
-    }
-
-    fn typed<T>(
-        &self,
-        name: &str,
-        what: &str,
-        read: impl Fn(&'a Value) -> Option<T>,
-    ) -> Result<Option<T>, Bad> {
-        match self.get(name) {
-            None => Ok(None),
-            Some(value) => read(value).map(Some).ok_or_else(|| self.bad(name, what)),
-        }
-    }
-
-    fn bad(&self, name: &str, what: impl Display) -> Bad {
-        let field = match self.path {
-            "" => name.to_owned(),
-            path => format!("{path}.{name}"),
-        };
-        Bad {
-            field,
-            what: what.to_string(),
-        }
-    }
-}
-
-/// The one of these words that it is. SDKs differ in case, and Java's writes `SELF_SIGNED`.
-fn one_of<T: Copy>(word: &str, known: &[(T, &str)]) -> Result<T, String> {
-    let plain = word.replace('_', "");
-    let found = known.iter().find(|(_, known)| known.eq_ignore_ascii_case(&plain));
-    found.map(|(it, _)| *it).ok_or_else(|| {
-        let words: Vec<&str> = known.iter().map(|(_, word)| *word).collect();
-        format!("none of {}", words.join(", "))
-    })
-}
-
-/// Without the quotes in which HTTP wraps an ETag.
-fn unquoted(text: &str) -> &str {
-    let text = text.strip_prefix('"').unwrap_or(text);
-    text.strip_suffix('"').unwrap_or(text)
 }
 
 /// The longest reason, in characters (Azure docs, "Understand the identity registry": 128).

@@ -1,0 +1,10 @@
+//! The REST API, by hand-written requests. Paths, bodies, headers and codes are those of protocol §6.5 and §7.3, and of the
+//! REST API's published reference.
+
+mod authorisation;
+mod bulk;
+mod client;
+mod identities;
+mod methods;
+mod polling;
+mod twins;
