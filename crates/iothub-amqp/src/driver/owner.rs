@@ -132,29 +132,42 @@ struct Present {
 }
 
 impl Owner {
-    /// Hears a fact of a message on its way, or any other; and what is of messages on their way behind one: what follows
-    /// from such needs nothing but its place in the line of actions, so it is done for all of them together.
+    /// Hears a fact; if it is of a message on its way, those behind it too that are of such, and what follows from them is
+    /// decided once.
     fn hear_all(&mut self, first: Fact, facts: &mut Ahead<Fact>) {
-        let burst = if first.is_of_a_transfer() { BURST } else { 1 };
-        self.hear(first);
-        for _ in 1..burst {
+        if !first.is_of_a_transfer() {
+            return self.hear(first);
+        }
+        let now = Instant::now().into_std();
+        self.note(first, now);
+        for _ in 1..BURST {
             let Some(fact) = facts.next_if(Fact::is_of_a_transfer) else {
-                return;
+                break;
             };
-            self.hear(fact);
+            self.note(fact, now);
+        }
+        self.supervisor.handle_timeout(now);
+    }
+
+    fn note(&mut self, fact: Fact, now: std::time::Instant) {
+        if let Fact::Found(input, None) = fact {
+            self.touched.touch(input.slot());
+            self.supervisor.note(input, now);
         }
     }
 
     /// As [`hear_all`](Self::hear_all), of messages that are to be sent.
     fn obey_all(&mut self, first: Command, commands: &mut Ahead<Command>) {
         let burst = if first.is_send() { BURST } else { 1 };
-        self.obey(first);
+        let now = Instant::now();
+        self.obey(first, now);
         for _ in 1..burst {
             let Some(command) = commands.next_if(Command::is_send) else {
-                return;
+                break;
             };
-            self.obey(command);
+            self.obey(command, now);
         }
+        self.supervisor.handle_timeout(now.into_std());
     }
 
     fn hear(&mut self, fact: Fact) {

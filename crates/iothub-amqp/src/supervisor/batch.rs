@@ -44,7 +44,7 @@ pub(super) fn fitting(sizes: impl Iterator<Item = usize>, limit: u64, bytes_free
 const RESERVE: u64 = 1024;
 
 /// Azure's documentation: a device-to-cloud batch has at most 256 KB.
-const MAX_BATCH_BYTES: usize = 256 * 1024 - RESERVE as usize;
+pub(crate) const MAX_BATCH_BYTES: usize = 256 * 1024 - RESERVE as usize;
 
 /// Each message costs the hub more than its bytes, so a batch of empty ones ends here.
 pub const MAX_BATCH_MESSAGES: usize = 500;

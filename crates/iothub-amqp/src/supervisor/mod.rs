@@ -40,6 +40,7 @@ pub use self::core::MAX_PUTS;
 use self::core::{Core, Puts};
 pub use action::Action;
 use backoff::{Backoff, Schedule};
+pub(crate) use batch::MAX_BATCH_BYTES;
 pub use batch::{Batching, MAX_BATCH_MESSAGES};
 pub use ids::{DeliveryId, Epoch, LaneId, LaneKind, RequestId, SlotId, TicketId, TransferId};
 use inbox::Opening;
@@ -136,8 +137,15 @@ impl Supervisor {
         }
     }
 
-    /// Takes a wish or a fact.
+    /// Takes a wish or a fact, and decides what follows.
     pub fn handle(&mut self, input: Input, now: Instant) {
+        self.note(input, now);
+        self.handle_timeout(now);
+    }
+
+    /// Takes a wish or a fact. What follows is decided by the next [`handle_timeout`](Self::handle_timeout), which is due
+    /// at once: for those that come together it is decided together.
+    pub fn note(&mut self, input: Input, now: Instant) {
         if input.is_sign_of_life() {
             self.core.heard = now;
         }
@@ -195,9 +203,19 @@ impl Supervisor {
             Input::Lost { conn, cause } => self.lost(conn, cause, now),
             Input::Closed { conn, result } => self.closed(conn, result, now),
             Input::SessionEnded { slot } => self.session_ended(slot, now),
+            Input::Handed { lane, transfer, .. } => {
+                self.stir(lane.slot, now, |slot, _| slot.telemetry.ledger.handed(transfer, now));
+            }
+            Input::Settled {
+                lane,
+                epoch,
+                transfer,
+                outcome,
+            } => self.stir(lane.slot, now, |slot, core| {
+                slot.settled(core, epoch, transfer, outcome, now);
+            }),
             fact => self.lane_fact(fact, now),
         }
-        self.handle_timeout(now);
     }
 
     /// What is heard of a lane.
@@ -206,16 +224,9 @@ impl Supervisor {
         self.with(lane.slot, now, |slot, core, now| match fact {
             Input::LaneUp { epoch, limit, .. } => slot.lane_up(core, lane.kind, epoch, limit, now),
             Input::LaneLost { epoch, cause, .. } => slot.lane_lost(core, lane.kind, epoch, cause, now),
-            Input::Handed { transfer, .. } => slot.telemetry.ledger.handed(transfer, now),
             Input::NotHanded {
                 epoch, transfer, why, ..
             } => slot.not_handed(core, epoch, transfer, why),
-            Input::Settled {
-                epoch,
-                transfer,
-                outcome,
-                ..
-            } => slot.settled(core, epoch, transfer, outcome, now),
             Input::Arrived { epoch, delivery, .. } => {
                 if let Some(inbox) = slot.inboxes.get_mut(&lane.kind) {
                     inbox.arrived(core, epoch, delivery);
@@ -409,6 +420,7 @@ impl Supervisor {
     }
 
     /// Does something to a slot, then looks after it, and after its timer.
+    /// Does something with a slot, and then what follows from it.
     fn with(&mut self, id: SlotId, now: Instant, f: impl FnOnce(&mut Slot, &mut Core, Instant)) {
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
@@ -424,14 +436,22 @@ impl Supervisor {
         let (_, after) = slot.telemetry.ledger.out();
         core.others_out += after;
         let due = if rests { None } else { slot.due(core) };
-        if slot.indexed != due {
-            if let Some(at) = slot.indexed {
-                self.due.remove(&(at, id));
-            }
-            if let Some(at) = due {
-                self.due.insert((at, id));
-            }
-            slot.indexed = due;
+        slot.index(&mut self.due, due);
+    }
+
+    /// Does something with a slot that is then due at once.
+    fn stir(&mut self, id: SlotId, now: Instant, f: impl FnOnce(&mut Slot, &mut Core)) {
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        let core = &mut self.core;
+        let (_, before) = slot.telemetry.ledger.out();
+        core.others_out = core.others_out.saturating_sub(before);
+        f(slot, core);
+        let (_, after) = slot.telemetry.ledger.out();
+        core.others_out += after;
+        if slot.indexed.is_none_or(|due| due > now) {
+            slot.index(&mut self.due, Some(now));
         }
     }
 

@@ -1,6 +1,6 @@
 //! A device or module on the connection: its way in, its lanes, and its end, which is nobody else's.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::error::{Condition, Interruption, Phase, SubscribeError};
@@ -152,6 +152,20 @@ impl Slot {
             .chain(waiting)
             .flatten()
             .min()
+    }
+
+    /// Notes when it is to be looked after.
+    pub(super) fn index(&mut self, index: &mut BTreeSet<(Instant, SlotId)>, due: Option<Instant>) {
+        if self.indexed == due {
+            return;
+        }
+        if let Some(at) = self.indexed {
+            index.remove(&(at, self.id));
+        }
+        if let Some(at) = due {
+            index.insert((at, self.id));
+        }
+        self.indexed = due;
     }
 
     fn lanes_due(&self) -> Option<Instant> {

@@ -18,7 +18,7 @@ impl Supervisor {
     ) {
         let closing = self.closing.is_some();
         let known = self.slots.contains_key(&id);
-        self.with(id, now, |slot, core, _| {
+        self.stir(id, now, |slot, core| {
             let why = match &slot.ended {
                 Some(why) => why.clone(),
                 None if closing || slot.leaving.is_some() => Interruption::Stopped,

@@ -11,11 +11,13 @@ use fe2o3_amqp_types::messaging::message::__private::Serializable;
 use fe2o3_amqp_types::messaging::{Batch, Data, Message as WireMessage, Outcome as EngineOutcome};
 use fe2o3_amqp_types::primitives::Binary;
 use iothub_frame::Fuse;
+use serde_amqp::ser::Serializer;
+use serde_amqp::serde::Serialize as _;
 
 use super::conditions::{End, condition, detached, link_state};
 use crate::Message;
 use crate::error::Condition;
-use crate::supervisor::Outcome;
+use crate::supervisor::{MAX_BATCH_BYTES, Outcome};
 
 /// A message as the engine takes it; shared, since it may be sent again.
 #[derive(Clone)]
@@ -47,6 +49,13 @@ impl Encoded {
             size,
         }
     }
+
+    fn to_data(&self) -> Result<Data, serde_amqp::Error> {
+        // More than a batch holds says that it can't be encoded.
+        let mut bytes = Vec::with_capacity(self.size.min(MAX_BATCH_BYTES));
+        Serializable(&self.message.message).serialize(&mut Serializer::new(&mut bytes))?;
+        Ok(Data(Binary::from(bytes)))
+    }
 }
 
 /// One transfer: a message, or a batch of them.
@@ -65,8 +74,7 @@ impl Outgoing {
         let sections: Vec<Data> = [first, second]
             .into_iter()
             .chain(messages)
-            .map(|encoded| serde_amqp::to_vec(&Serializable(&encoded.message.message)))
-            .map(|bytes| bytes.map(|bytes| Data(Binary::from(bytes))))
+            .map(|encoded| encoded.to_data())
             .collect::<Result<_, _>>()
             .ok()?;
         let message = WireMessage::builder().data_batch(sections).build();

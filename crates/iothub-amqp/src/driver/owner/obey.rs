@@ -11,8 +11,8 @@ use crate::error::{ConnectError, SubscribeError};
 use crate::supervisor::{Input, SignIn};
 
 impl Owner {
-    pub(super) fn obey(&mut self, command: Command) {
-        let now = Instant::now();
+    /// Tells the supervisor, which is to be asked then what follows.
+    pub(super) fn obey(&mut self, command: Command, now: Instant) {
         let by = |limit| (now + limit).into_std();
         let input = match command {
             Command::Join {
@@ -62,7 +62,7 @@ impl Owner {
                     deadline,
                     limit,
                 };
-                return self.supervisor.handle(input, now.into_std());
+                return self.supervisor.note(input, now.into_std());
             }
             Command::Withdraw { slot, ticket } => Input::Withdraw { slot, ticket },
             Command::Subscribe {
