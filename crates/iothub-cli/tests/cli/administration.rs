@@ -5,30 +5,15 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::harness::{Cli, Ran, Running, iothub};
+use super::harness::{Cli, Ran, Running, emulator_run, iothub, stop};
 
 /// A hub of its own, found by those who look into the same folder.
 fn hub(runtime: &Path, more: &[&str]) -> (Running, Value) {
-    let ports = [
-        "emulator",
-        "run",
-        "--amqps-port",
-        "0",
-        "--https-port",
-        "0",
-        "-o",
-        "json",
-    ];
-    let mut hub = iothub(ports.into_iter().chain(more.iter().copied()))
+    let mut hub = emulator_run(more.iter().copied())
         .env("XDG_RUNTIME_DIR", runtime)
         .start();
     let ready = hub.json();
     (hub, ready)
-}
-
-fn stop(hub: Running) -> Ran {
-    hub.signal("TERM");
-    hub.end().expect_code(0)
 }
 
 /// `iothub emulator …` of the owner.

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use iothub_address::{ConnectionString, Scheme};
 use serde_json::{Value, json};
 
-use super::harness::{Cli, KEY, Ran, Running, iothub, url};
+use super::harness::{Cli, KEY, Ran, iothub, stop, url};
 
 fn run<'a>(more: impl IntoIterator<Item = &'a str>) -> Cli {
     let ports = ["emulator", "run", "--amqps-port", "0", "--https-port", "0"];
@@ -23,12 +23,6 @@ fn send(ready: &Value, device: &str, args: &[&str]) -> Ran {
             ready["devices"][device].as_str().unwrap(),
         )
         .run()
-}
-
-#[cfg(unix)]
-fn stop(hub: Running) -> Ran {
-    hub.signal("TERM");
-    hub.end().expect_code(0)
 }
 
 #[cfg(unix)]

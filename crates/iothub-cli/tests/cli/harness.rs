@@ -61,6 +61,28 @@ pub(crate) fn iothub<'a>(args: impl IntoIterator<Item = &'a str>) -> Cli {
     }
 }
 
+/// `iothub emulator run` on free ports, with JSON on stdout.
+pub(crate) fn emulator_run<'a>(more: impl IntoIterator<Item = &'a str>) -> Cli {
+    let ports = [
+        "emulator",
+        "run",
+        "--amqps-port",
+        "0",
+        "--https-port",
+        "0",
+        "-o",
+        "json",
+    ];
+    iothub(ports.into_iter().chain(more))
+}
+
+/// Stops a hub as a service manager does.
+#[cfg(unix)]
+pub(crate) fn stop(hub: Running) -> Ran {
+    hub.signal("TERM");
+    hub.end().expect_code(0)
+}
+
 impl Cli {
     pub(crate) fn arg(mut self, arg: impl AsRef<std::ffi::OsStr>) -> Self {
         self.command.arg(arg);

@@ -7,7 +7,7 @@ use iothub_sas::{SasToken, SharedKey, Signer, UnixTime};
 use iothub_tests::scripted::{Step, accept_and_play, listen};
 use tokio::runtime::Runtime;
 
-use super::harness::{Cli, FAR, Hub, Ran, iothub};
+use super::harness::{Cli, FAR, Hub, Ran, emulator_run, iothub};
 
 /// Bytes that read `Canary-0123456789-Canary-abcdef!`.
 const BYTES: &[u8; 32] = b"Canary-0123456789-Canary-abcdef!";
@@ -277,18 +277,7 @@ fn taking_apart_shows_none_unless_asked() {
 fn a_hub_logs_none() {
     let device = format!("dev={}", key_text());
     let other = format!("other={}", super::harness::KEY);
-    let run = [
-        "emulator",
-        "run",
-        "--amqps-port",
-        "0",
-        "--https-port",
-        "0",
-        "-o",
-        "json",
-        "-vvv",
-    ];
-    let mut hub = iothub(run.into_iter().chain(["--device", &device, "--device", &other]))
+    let mut hub = emulator_run(["-vvv", "--device", &device, "--device", &other])
         .env("RUST_LOG", "trace")
         .start();
     let ready = hub.json();

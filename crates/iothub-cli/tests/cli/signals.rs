@@ -8,22 +8,12 @@ use iothub_tests::scripted::{Step, accept_and_play, listen};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-use super::harness::{FAR, Hub, iothub, url};
+use super::harness::{FAR, Hub, emulator_run, iothub, url};
 
 #[test]
 fn a_hub_stops_at_either_signal_with_0() {
     for signal in ["INT", "TERM"] {
-        let mut hub = iothub([
-            "emulator",
-            "run",
-            "--amqps-port",
-            "0",
-            "--https-port",
-            "0",
-            "-o",
-            "json",
-        ])
-        .start();
+        let mut hub = emulator_run([]).start();
         hub.line();
         assert_eq!(std::fs::read_dir(hub.runtime_dir()).unwrap().count(), 1);
         let runtime_dir = hub.runtime_dir().to_owned();
@@ -36,17 +26,7 @@ fn a_hub_stops_at_either_signal_with_0() {
 
 #[test]
 fn a_hub_stops_while_a_device_is_connected() {
-    let mut hub = iothub([
-        "emulator",
-        "run",
-        "--amqps-port",
-        "0",
-        "--https-port",
-        "0",
-        "-o",
-        "json",
-    ])
-    .start();
+    let mut hub = emulator_run([]).start();
     let ready = hub.json();
     let mut send = iothub(["device", "send", "--jsonl", "-", "--timeout", "5s"])
         .env("IOTHUB_CA_FILE", ready["ca"].as_str().unwrap())

@@ -5,24 +5,10 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::harness::{KEY, PATIENCE, Running, iothub};
-
-const PORTS: [&str; 4] = ["--amqps-port", "0", "--https-port", "0"];
+use super::harness::{KEY, PATIENCE, emulator_run, iothub, stop};
 
 fn run(more: &[&str]) -> super::harness::Cli {
-    iothub(
-        ["emulator", "run", "-o", "json"]
-            .iter()
-            .chain(&PORTS)
-            .chain(more)
-            .copied(),
-    )
-}
-
-#[cfg(unix)]
-fn stop(hub: Running) {
-    hub.signal("TERM");
-    hub.end().expect_code(0);
+    emulator_run(more.iter().copied())
 }
 
 fn line(id: &str) -> String {

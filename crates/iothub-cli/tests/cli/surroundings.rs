@@ -6,33 +6,18 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::harness::{Cli, KEY, Ran, Running, iothub};
+use super::harness::{Cli, KEY, Ran, Running, emulator_run, iothub, stop};
 
 /// A path that a careless line would break at, or run.
 const NASTY: &str = "it's \"a\" $HOME `id` $(id) \\ ; & ü #";
 
 fn hub(state: &Path, more: &[&str]) -> (Running, Value) {
-    let ports = [
-        "emulator",
-        "run",
-        "--amqps-port",
-        "0",
-        "--https-port",
-        "0",
-        "-o",
-        "json",
-    ];
-    let mut hub = iothub(ports.into_iter().chain(more.iter().copied()))
+    let mut hub = emulator_run(more.iter().copied())
         .arg("--state-dir")
         .arg(state)
         .start();
     let ready = hub.json();
     (hub, ready)
-}
-
-fn stop(hub: Running) {
-    hub.signal("TERM");
-    hub.end().expect_code(0);
 }
 
 fn emulator(state: &Path, args: &[&str]) -> Cli {
@@ -180,18 +165,7 @@ fn the_certificate_is_printed_by_a_hub_that_runs_or_has_run() {
 #[test]
 fn a_hub_without_a_state_directory_is_found() {
     let runtime = tempfile::tempdir().unwrap();
-    let mut hub = iothub([
-        "emulator",
-        "run",
-        "--amqps-port",
-        "0",
-        "--https-port",
-        "0",
-        "-o",
-        "json",
-    ])
-    .env("XDG_RUNTIME_DIR", runtime.path())
-    .start();
+    let mut hub = emulator_run([]).env("XDG_RUNTIME_DIR", runtime.path()).start();
     let ready = hub.json();
     let pem = std::fs::read_to_string(ready["ca"].as_str().unwrap()).unwrap();
     let ran = |what: &str| {
