@@ -244,15 +244,40 @@ fn a_link_that_is_stolen_three_times_within_a_minute_is_left_to_the_thief() {
     );
 }
 
-fn enqueue(supervisor: &mut Supervisor, ticket: u64, limit: Duration, now: Instant) {
-    let input = Input::Enqueue {
+fn message(ticket: u64, limit: Duration, now: Instant) -> Input {
+    Input::Enqueue {
         slot: SLOT,
         ticket: TicketId(ticket),
         size: 1,
         deadline: now + limit,
         limit,
-    };
-    supervisor.handle(input, now);
+    }
+}
+
+fn enqueue(supervisor: &mut Supervisor, ticket: u64, limit: Duration, now: Instant) {
+    supervisor.handle(message(ticket, limit, now), now);
+}
+
+#[test]
+fn what_follows_from_what_is_noted_is_due_at_once_and_decided_for_all_of_it() {
+    let now = Instant::now();
+    let mut supervisor = supervisor_up(now);
+    for ticket in 1..=3 {
+        supervisor.note(message(ticket, Duration::from_secs(3600), now), now);
+        assert_eq!(supervisor.poll_timeout(), Some(now));
+    }
+    assert_eq!(actions(&mut supervisor), []);
+    supervisor.handle_timeout(now);
+    let handed = actions(&mut supervisor);
+    let transfers = handed.iter().map(|action| match action {
+        Action::Transfer { tickets, .. } => tickets.as_slice(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(
+        transfers.collect::<Vec<_>>(),
+        [[TicketId(1)], [TicketId(2)], [TicketId(3)]]
+    );
+    assert!(supervisor.poll_timeout().unwrap() > now);
 }
 
 const FIRST_LINK: Epoch = Epoch {

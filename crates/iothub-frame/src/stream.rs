@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -194,8 +195,8 @@ fn read_more<R: AsyncRead>(
     cx: &mut Context<'_>,
     buffer: &mut BytesMut,
 ) -> Poll<io::Result<usize>> {
-    let mut chunk = [0; READ_CHUNK];
-    let mut space = ReadBuf::new(&mut chunk);
+    let mut chunk = [const { MaybeUninit::uninit() }; READ_CHUNK];
+    let mut space = ReadBuf::uninit(&mut chunk);
     ready!(reader.poll_read(cx, &mut space))?;
     buffer.extend_from_slice(space.filled());
     Poll::Ready(Ok(space.filled().len()))

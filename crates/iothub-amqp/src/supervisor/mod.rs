@@ -204,7 +204,9 @@ impl Supervisor {
             Input::Closed { conn, result } => self.closed(conn, result, now),
             Input::SessionEnded { slot } => self.session_ended(slot, now),
             Input::Handed { lane, transfer, .. } => {
-                self.stir(lane.slot, now, |slot, _| slot.telemetry.ledger.handed(transfer, now));
+                self.stir(lane.slot, now, |slot, _| {
+                    slot.telemetry.ledger.handed(transfer, now)
+                });
             }
             Input::Settled {
                 lane,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -177,8 +178,8 @@ impl<S: AsyncRead + Unpin> Translated<S> {
     /// One read of what the guard has passed.
     fn poll_read_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // By way of the stack: a connection that waits for bytes holds no room for them.
-        let mut chunk = [0; READ_CHUNK];
-        let mut chunk = ReadBuf::new(&mut chunk);
+        let mut chunk = [const { MaybeUninit::uninit() }; READ_CHUNK];
+        let mut chunk = ReadBuf::uninit(&mut chunk);
         ready!(Pin::new(&mut self.inner).poll_read(cx, &mut chunk))?;
         self.inward.unread().extend_from_slice(chunk.filled());
         // The guard has made sure that it is not inside a frame.
