@@ -19,6 +19,7 @@ mod keeper;
 mod method_call;
 mod outbox;
 mod owner;
+mod query;
 mod random;
 mod rest;
 mod rings;

@@ -27,6 +27,7 @@ mod methods;
 mod pairs;
 mod polling;
 mod presence;
+mod queries;
 mod record;
 mod refusal;
 mod registry;

@@ -12,6 +12,7 @@ mod code;
 mod identities;
 mod methods;
 mod polling;
+mod queries;
 mod refusal;
 mod reply;
 mod route;

@@ -6,7 +6,7 @@ use iothub_address::{AddressError, DeviceId, Identity, ModuleId};
 use super::asked::Asked;
 use super::refusal::Refusal;
 use super::reply::Reply;
-use super::{blobs, bulk, identities, methods, polling, twins};
+use super::{blobs, bulk, identities, methods, polling, queries, twins};
 use crate::hub::{How, Outcome, Right, Who};
 
 /// What is asked.
@@ -24,6 +24,7 @@ pub(super) enum Operation {
     ChangeTwin(Identity, How),
     CallMethod(Identity),
     Bulk,
+    Query,
     BlobJobs,
     SendEvent(DeviceId),
     ReceiveMessage(DeviceId),
@@ -42,6 +43,7 @@ impl Operation {
             (["devices"], &Method::GET) => Self::ListDevices,
             (["devices"], &Method::POST) => Self::Bulk,
             (["devices"], _) => return Err(Refusal::method("GET, POST")),
+            (["devices", "query"], &Method::POST) => Self::Query,
             (["devices", _], &Method::GET) => Self::GetIdentity(device()?),
             (["devices", _], &Method::PUT) => Self::PutIdentity(device()?),
             (["devices", _], &Method::DELETE) => Self::DeleteIdentity(device()?),
@@ -111,6 +113,7 @@ impl Operation {
             | Self::GetIdentity(_)
             | Self::ListModules(_)
             | Self::CountDevices
+            | Self::Query
             | Self::CountConnected => Right::RegistryRead,
             Self::PutIdentity(_) | Self::DeleteIdentity(_) | Self::Bulk => Right::RegistryWrite,
             Self::BlobJobs => Right::RegistryReadWrite,
@@ -139,6 +142,7 @@ impl Operation {
             Self::ChangeTwin(identity, how) => twins::change(&asked, identity, how).await,
             Self::CallMethod(identity) => methods::call(&asked, identity).await,
             Self::Bulk => bulk::import(&asked).await,
+            Self::Query => queries::query(&asked).await,
             Self::BlobJobs => Err(blobs::jobs()),
             Self::SendEvent(device) => polling::send(&asked, device).await,
             Self::ReceiveMessage(device) => polling::receive(&asked, device).await,

@@ -7,16 +7,21 @@ use crate::common::*;
 
 /// Status line, headers, body. The server closes behind it.
 pub(crate) async fn ask(hub: &Emulator, request: &str) -> (String, String, String) {
+    let answer = ask_as_is(hub, request).await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let (status, headers) = head.split_once("\r\n").unwrap();
+    (status.to_owned(), headers.to_lowercase(), body.to_owned())
+}
+
+/// All that was answered.
+pub(crate) async fn ask_as_is(hub: &Emulator, request: &str) -> String {
     let mut stream = tls_to(hub.https_address().unwrap(), hub, "localhost")
         .await
         .unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
-    let answer = String::from_utf8(answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let (status, headers) = head.split_once("\r\n").unwrap();
-    (status.to_owned(), headers.to_lowercase(), body.to_owned())
+    String::from_utf8(answer).unwrap()
 }
 
 #[tokio::test]

@@ -7,4 +7,5 @@ mod client;
 mod identities;
 mod methods;
 mod polling;
+mod queries;
 mod twins;
