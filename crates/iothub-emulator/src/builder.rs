@@ -6,85 +6,32 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iothub_address::{DeviceId, HubHost, HubName, Identity, ModuleId, PolicyName};
+use iothub_address::{ConsumerGroup, DeviceId, HubHost, HubName, Identity, ModuleId, PolicyName};
 use iothub_sas::SharedKey;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::admin::{Admin, AdminToken};
-use crate::clock::{Clock, SystemClock};
-use crate::emulator::{Emulator, Parts};
+use crate::clock::{Clock, SharedClock, SystemClock};
+use crate::emulator::{Emulator, Parts, Way};
 use crate::feed::Feed;
-use crate::given::{Shown, add_identities};
+use crate::given::{PolicyKeys, Shown, add_identities, add_policies};
 use crate::http;
 use crate::hub::{
-    Authentication, CloudToDevice, DeviceAuthorities, Hub, Keeping, Keys, Limits, LogLimits, Names, Place,
-    Policy, RegistryError, Rights, Setup, SharedRing, Tier,
+    Authentication, CloudToDevice, DeviceAuthorities, EventEndpoint, Hub, Keeping, Keys, Limits, LogLimits,
+    Names, Place, Rights, Setup, SharedRing, Tier, entity_of,
 };
 use crate::owner::{self, HubHandle};
-use crate::random::{self, NoRandomness};
+use crate::partitions::Partitions;
+use crate::random;
 use crate::rest::Rest;
 use crate::rings;
-use crate::seed::{self, SeedError};
+use crate::seed;
+use crate::start::{Endpoint, StartError};
 use crate::store::{self, Opened, STATE_FILE, StateError};
 use crate::tls::{self, Authority, TlsError};
 use crate::wire::{self, Context, Guests, Transport};
-
-/// A port of the hub.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Endpoint {
-    /// AMQP over TLS.
-    Amqps,
-    /// HTTPS.
-    Https,
-    /// AMQP without TLS.
-    Amqp,
-}
-
-impl std::fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Amqps => "AMQPS",
-            Self::Https => "HTTPS",
-            Self::Amqp => "AMQP",
-        })
-    }
-}
-
-/// Why an emulator did not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// A port could not be had. The source's kind says why: `AddrInUse`, or `PermissionDenied` for a port below
-    /// 1024. Ask for another, or for 0, which takes a free one.
-    #[error("cannot listen on {address} for {endpoint}")]
-    Listen {
-        /// Whose port.
-        endpoint: Endpoint,
-        /// Where.
-        address: SocketAddr,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// The certificate authority or the certificate could not be had.
-    #[error("cannot set up TLS")]
-    Tls(#[from] TlsError),
-    /// A device or module was given twice, or a module of a device that was not.
-    #[error("cannot register a device")]
-    Device(#[source] RegistryError),
-    /// A file of identities can't be used.
-    #[error(transparent)]
-    Seed(#[from] SeedError),
-    /// The state directory can't be used.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// There is no randomness to make keys of.
-    #[error(transparent)]
-    NoRandomness(#[from] NoRandomness),
-}
 
 /// Makes an [`Emulator`]. Without a call it is hub `emulator` on free ports of 127.0.0.1, with no device, in
 /// memory.
@@ -104,17 +51,13 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     pub(crate) randomness: Option<u64>,
     partitions: Option<u16>,
+    consumer_groups: Vec<ConsumerGroup>,
     journal: LogLimits,
     token_grace: Duration,
     clock_skew: Duration,
     tier: Option<Tier>,
     units: u16,
     cloud_to_device: CloudToDevice,
-}
-
-enum PolicyKeys {
-    One(SharedKey),
-    Both(Keys),
 }
 
 impl Builder {
@@ -134,6 +77,7 @@ impl Builder {
             clock: Arc::new(SystemClock),
             randomness: None,
             partitions: None,
+            consumer_groups: Vec::new(),
             journal: LogLimits::default(),
             token_grace: DEFAULT_TOKEN_GRACE,
             clock_skew: Duration::ZERO,
@@ -221,8 +165,9 @@ impl Builder {
         self
     }
 
-    /// A shared access policy by its primary key; a secondary one is made. The hub's five built-in names have the
-    /// rights that they have there; a policy of any other name has all rights.
+    /// A shared access policy by its primary key; a secondary one is made. The hub's five built-in names
+    /// ([`Rights::BUILT_IN`]) have the rights that they have there, and are there with new keys if they are not given; a
+    /// policy of any other name has all rights.
     pub fn policy(mut self, name: PolicyName, key: SharedKey) -> Self {
         let rights = Rights::of_built_in(name.as_str()).unwrap_or(Rights::ALL);
         self.policies.push((name, PolicyKeys::One(key), rights));
@@ -314,13 +259,24 @@ impl Builder {
     }
 
     /// How many partitions the event log has, at least 1. Default 4, or as many as the hub in the state directory has:
-    /// another number is an error there.
+    /// another number is an error there. A reader of one looks through the log of all, so more of them cost more.
+    ///
+    /// Which one a device's events go to is FNV-1a of its id, 64 bits, modulo this number. The real hub's hash is not
+    /// published.
     pub fn partitions(mut self, count: u16) -> Self {
         self.partitions = Some(count.max(1));
         self
     }
 
-    /// How many events are kept, in how much room, and for how long: in memory, or in the state directory.
+    /// A consumer group of the event endpoint, beside `$Default` which is always there. Each call adds one. Groups have
+    /// readers, and nothing that would be kept.
+    pub fn consumer_group(mut self, name: ConsumerGroup) -> Self {
+        self.consumer_groups.push(name);
+        self
+    }
+
+    /// How many events are kept, in how much room, and for how long: in memory, or in the state directory. It is one bound
+    /// for all partitions together: a busy one drives out the older events of a quiet one.
     pub fn journal_limits(mut self, limits: LogLimits) -> Self {
         self.journal = limits;
         self
@@ -382,7 +338,21 @@ impl Builder {
         let (activity, activities_grow) = Feed::new(activities.clone(), None);
         let fates = rings::feedback(state.as_mut(), self.clock.now());
         let (feedback, fates_grow) = Feed::new(fates.clone(), None);
-        let names = Names::new(names);
+        let names = Names::new(names, &hub_name);
+        let partitions = match &state {
+            Some(state) => state.log.partitions.clone(),
+            None => vec![Place::default(); self.partitions.unwrap_or(DEFAULT_PARTITIONS).into()],
+        };
+        let heads = rings::heads(&partitions, state.as_ref());
+        let clock = SharedClock::new(Arc::clone(&self.clock));
+        let way = Way::new(self.listen, amqps.1.port());
+        let endpoint = EventEndpoint::new(
+            &hub_name,
+            way.host(),
+            way.amqps_port(),
+            self.consumer_groups,
+            heads.clone(),
+        );
         let setup = Setup {
             hub: hub_name.clone(),
             token_grace: self.token_grace,
@@ -392,10 +362,9 @@ impl Builder {
             }),
             names,
             authorities,
-            partitions: match &state {
-                Some(state) => state.log.partitions.clone(),
-                None => vec![Place::default(); self.partitions.unwrap_or(DEFAULT_PARTITIONS).into()],
-            },
+            partitions,
+            heads: heads.clone(),
+            endpoint,
             keeping: match &state {
                 Some(_) => Keeping::Everything,
                 None => Keeping::Nothing,
@@ -414,29 +383,16 @@ impl Builder {
             seed::sow(&mut hub, file, self.clock.now())?;
         }
         add_identities(&mut hub, self.identities)?;
-        for (name, keys, rights) in self.policies {
-            let there = hub.policy(&name).cloned();
-            let policy = match (keys, there) {
-                (PolicyKeys::Both(keys), _) => Policy { keys, rights },
-                (PolicyKeys::One(key), Some(there)) => Policy {
-                    keys: Keys::new(key, there.keys.secondary),
-                    rights: there.rights,
-                },
-                (PolicyKeys::One(key), None) => Policy {
-                    keys: Keys::new(key, random::key()?),
-                    rights,
-                },
-            };
-            hub.set_policy(name, policy);
-        }
+        add_policies(&mut hub, self.policies)?;
 
         let (handle, requests) = HubHandle::new();
         let owner = tokio::spawn(owner::run(
             hub,
             requests,
-            self.clock,
+            clock.clone(),
             owner::Logs {
                 events: events_grow,
+                heads: heads.clone(),
                 activities: activities_grow,
                 feedback: fates_grow,
             },
@@ -447,6 +403,7 @@ impl Builder {
             .run(|_, _| ())
             .await
             .map_err(|_| unwritten(self.state_dir))?;
+        let partitions = Partitions::new(journal.clone(), heads, entity_of(&hub_name), clock);
         let (stop, stopping) = watch::channel(false);
         let permits = Arc::new(Semaphore::new(wire::MAX_CONNECTIONS));
         let parts = Parts {
@@ -468,6 +425,7 @@ impl Builder {
         let context = Context {
             hub: handle.clone(),
             container_id: format!("DeviceGateway_{}", hex(&random::id(self.randomness)?)),
+            partitions,
             stopping: stopping.clone(),
         };
         let mut listeners = JoinSet::new();

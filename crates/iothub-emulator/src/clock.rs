@@ -56,6 +56,34 @@ impl Clock for ManualClock {
     }
 }
 
+/// The hub's clock, for those who are not the hub: it may be turned on by hand. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct SharedClock {
+    clock: Arc<dyn Clock>,
+    on: Arc<AtomicI64>,
+}
+
+impl SharedClock {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            on: Arc::default(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        let on = self.on.load(Ordering::Acquire);
+        Timestamp::from_millis(self.clock.now().as_millis().saturating_add(on))
+    }
+
+    /// Turns it on, cut to whole milliseconds.
+    pub(crate) fn turn(&self, by: Duration) {
+        let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        let turned = |on: i64| Some(on.saturating_add(by));
+        let _ = self.on.fetch_update(Ordering::AcqRel, Ordering::Acquire, turned);
+    }
+}
+
 /// Milliseconds since 1970-01-01T00:00:00Z, the unit of an AMQP timestamp.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Timestamp(i64);

@@ -18,8 +18,8 @@ use crate::clock::Timestamp;
 use crate::fault::{Fault, FaultError, InjectedFault};
 use crate::feed::Feed;
 use crate::hub::{
-    Activity, Authentication, Event, Feedback, Hub, MailboxError, MethodError, RegistryError, Status,
-    TwinError,
+    Activity, Authentication, Event, Feedback, Hub, Keys, MailboxError, MethodError, RegistryError, Status,
+    TwinError, entity_of,
 };
 use crate::owner::{HubHandle, NotDone};
 use crate::random::NoRandomness;
@@ -242,18 +242,7 @@ impl Emulator {
     /// # Errors
     /// [`HubError::NoPolicy`].
     pub async fn policy_connection_string(&self, policy: &PolicyName) -> Result<ConnectionString, HubError> {
-        let wanted = policy.clone();
-        let find = move |hub: &mut Hub, _| {
-            hub.policies()
-                .find(|(name, _)| **name == wanted)
-                .map(|(_, policy)| policy.keys.clone())
-        };
-        let keys = self
-            .parts
-            .hub
-            .run(find)
-            .await?
-            .ok_or_else(|| HubError::NoPolicy(policy.clone()))?;
+        let keys = self.policy_keys(policy).await?;
         let string = self
             .parts
             .way()
@@ -261,6 +250,29 @@ impl Emulator {
             .policy(policy.clone())
             .key(secret(keys.primary()));
         Ok(string.build()?)
+    }
+
+    /// What a reader of events connects with that knows Event Hubs and no IoT Hub: the event endpoint, which is at the
+    /// hub's own AMQPS port, with a policy's primary key and the event hub in it, `EntityPath`, which is named as the hub
+    /// is, in small letters.
+    ///
+    /// # Errors
+    /// [`HubError::NoPolicy`].
+    pub async fn events_connection_string(&self, policy: &PolicyName) -> Result<ConnectionString, HubError> {
+        let keys = self.policy_keys(policy).await?;
+        let string = self.parts.way().events_string();
+        let string = string
+            .policy(policy.clone())
+            .key(secret(keys.primary()))
+            .entity_path(entity_of(&self.parts.hub_name));
+        Ok(string.build()?)
+    }
+
+    async fn policy_keys(&self, policy: &PolicyName) -> Result<Keys, HubError> {
+        let wanted = policy.clone();
+        let find = move |hub: &mut Hub, _| hub.policy(&wanted).map(|policy| policy.keys.clone());
+        let keys = self.parts.hub.run(find).await?;
+        keys.ok_or_else(|| HubError::NoPolicy(policy.clone()))
     }
 
     /// Lets something go wrong.
@@ -378,10 +390,7 @@ impl Emulator {
 
 impl Parts {
     pub(crate) const fn way(&self) -> Way {
-        Way {
-            listen: self.listen,
-            amqps_port: self.amqps.port(),
-        }
+        Way::new(self.listen, self.amqps.port())
     }
 }
 
@@ -393,16 +402,33 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    fn string(self) -> ConnectionStringBuilder {
+    pub(crate) const fn new(listen: IpAddr, amqps_port: u16) -> Self {
+        Self { listen, amqps_port }
+    }
+
+    /// A name by which clients find the hub and which its certificate holds.
+    pub(crate) fn host(self) -> HubHost {
         let ip = self.listen;
         let host = if ip.is_loopback() || ip.is_unspecified() {
             "localhost".to_owned()
         } else {
             ip.to_string()
         };
-        let host = HubHost::parse(&host).expect("an address, or localhost, is a host");
+        HubHost::parse(&host).expect("an address, or localhost, is a host")
+    }
+
+    pub(crate) const fn amqps_port(self) -> u16 {
+        self.amqps_port
+    }
+
+    fn string(self) -> ConnectionStringBuilder {
         let port = self.amqps_port;
-        ConnectionString::builder(host).port((port != AMQPS_PORT).then_some(port))
+        ConnectionString::builder(self.host()).port((port != AMQPS_PORT).then_some(port))
+    }
+
+    fn events_string(self) -> ConnectionStringBuilder {
+        let port = self.amqps_port;
+        ConnectionString::event_hub_builder(self.host()).port((port != AMQPS_PORT).then_some(port))
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) trait Older<T>: Send + Sync {
     /// Up to `most` entries from place `from` on, or from the first behind it that is there, and the place of the
     /// first of them; none when it is closed. Waits for the disk.
     fn read(&self, from: u64, most: usize) -> (u64, Vec<Arc<T>>);
+    /// As many as are read at once from place `from` on, which is not many. Waits for the disk.
+    fn read_run(&self, from: u64) -> (u64, Vec<Arc<T>>);
 }
 
 /// The hub's end of a feed: says how far the log has come.
@@ -118,22 +120,68 @@ impl<T: Send + Sync + 'static> Feed<T> {
 
     /// Up to `most` entries from place `from` on.
     fn read(&self, from: u64, most: usize) -> Read<T> {
-        if let Some(older) = &self.older {
-            let start = from.max(older.first());
-            let in_memory = self.ring.lock().first();
-            if start < in_memory {
-                let most = usize::try_from(in_memory - start).map_or(most, |count| most.min(count));
-                let (start, entries) = older.read(start, most);
-                if !entries.is_empty() {
-                    return Read {
-                        missed: start - from,
-                        next: start + entries.len() as u64,
-                        entries,
-                    };
-                }
-            }
+        self.read_older(from, most, |older, start| older.read(start, most))
+            .unwrap_or_else(|| self.ring.lock().read(from, most))
+    }
+
+    /// What is on the disk alone, if anything is from place `from` on, as `read` reads it.
+    fn read_older(
+        &self,
+        from: u64,
+        most: usize,
+        read: impl FnOnce(&dyn Older<T>, u64) -> (u64, Vec<Arc<T>>),
+    ) -> Option<Read<T>> {
+        let older = self.older.as_deref()?;
+        let start = from.max(older.first());
+        let in_memory = self.ring.lock().first();
+        if start >= in_memory {
+            return None;
         }
-        self.ring.lock().read(from, most)
+        let (start, mut entries) = read(older, start);
+        // What is in memory too is read there, where it is known what may be seen.
+        let most = usize::try_from(in_memory.saturating_sub(start)).map_or(most, |count| most.min(count));
+        entries.truncate(most);
+        (!entries.is_empty()).then(|| Read {
+            missed: start - from,
+            next: start + entries.len() as u64,
+            entries,
+        })
+    }
+
+    /// Entries from place `from` on, as many as are at hand: from memory [`READ_AHEAD`] at most, which it shares, and from
+    /// the disk what is read there at once.
+    ///
+    /// Cancel safe.
+    pub(crate) async fn run_at(&self, from: u64) -> Read<T> {
+        if !self.is_older(from) {
+            return self.ring.lock().read(from, READ_AHEAD);
+        }
+        let feed = self.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            feed.read_older(from, usize::MAX, |older, start| older.read_run(start))
+                .unwrap_or_else(|| feed.ring.lock().read(from, READ_AHEAD))
+        });
+        // It was cancelled with its runtime: there is nobody left to read for.
+        reading.await.unwrap_or_else(|_| Read {
+            missed: 0,
+            entries: Vec::new(),
+            next: from,
+        })
+    }
+
+    /// The places that there are to read: from the first that is kept, to behind the last that is shown.
+    pub(crate) fn places(&self) -> std::ops::Range<u64> {
+        let ring = self.ring.lock();
+        let first = self
+            .older
+            .as_ref()
+            .map_or_else(|| ring.first(), |older| older.first());
+        first.min(ring.shown())..ring.shown()
+    }
+
+    /// Changes when there is more to read.
+    pub(crate) fn growth(&self) -> watch::Receiver<u64> {
+        self.grown.clone()
     }
 }
 
@@ -188,6 +236,11 @@ impl<T> Growth<T> {
     /// The place that the next entry will have.
     pub(crate) fn end(&self) -> u64 {
         self.ring.lock().end()
+    }
+
+    /// Readers get what is before this place.
+    pub(crate) fn shown(&self) -> u64 {
+        self.ring.lock().shown()
     }
 
     /// Readers get what is before this place.

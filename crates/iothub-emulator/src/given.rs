@@ -1,13 +1,13 @@
-//! What a start is given of identities, over what an earlier run has kept of them.
+//! What a start is given of identities and policies, over what an earlier run has kept of them.
 
 use std::collections::BTreeSet;
 
-use iothub_address::Identity;
+use iothub_address::{Identity, PolicyName};
 use iothub_sas::SharedKey;
 
-use crate::builder::StartError;
-use crate::hub::{Authentication, Hub, Keys};
+use crate::hub::{Authentication, Hub, Keys, Policy, Rights};
 use crate::random::{self, NoRandomness};
+use crate::start::StartError;
 
 /// What is given of how an identity proves who it is.
 pub(crate) enum Shown {
@@ -55,6 +55,44 @@ pub(crate) fn add_identities(hub: &mut Hub, identities: Vec<(Identity, Shown)>) 
             hub.register(&identity, authentication)
         };
         changed.map_err(StartError::Device)?;
+    }
+    Ok(())
+}
+
+/// What is given of a policy's keys.
+pub(crate) enum PolicyKeys {
+    One(SharedKey),
+    Both(Keys),
+}
+
+/// Sets each policy, and makes those of the built-in ones that are not there. One that is kept from an earlier run keeps
+/// what it has but for the key given.
+pub(crate) fn add_policies(
+    hub: &mut Hub,
+    policies: Vec<(PolicyName, PolicyKeys, Rights)>,
+) -> Result<(), NoRandomness> {
+    for (name, keys, rights) in policies {
+        let there = hub.policy(&name).cloned();
+        let policy = match (keys, there) {
+            (PolicyKeys::Both(keys), _) => Policy { keys, rights },
+            (PolicyKeys::One(key), Some(there)) => Policy {
+                keys: Keys::new(key, there.keys.secondary),
+                rights: there.rights,
+            },
+            (PolicyKeys::One(key), None) => Policy {
+                keys: Keys::new(key, random::key()?),
+                rights,
+            },
+        };
+        hub.set_policy(name, policy);
+    }
+    for name in Rights::BUILT_IN {
+        let rights = Rights::of_built_in(name).unwrap_or(Rights::NONE);
+        let name = PolicyName::parse(name).expect("it is a policy's name");
+        if hub.policy(&name).is_none() {
+            let keys = Keys::generate()?;
+            hub.set_policy(name, Policy { keys, rights });
+        }
     }
     Ok(())
 }

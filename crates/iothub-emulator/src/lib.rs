@@ -19,19 +19,21 @@ mod keeper;
 mod method_call;
 mod outbox;
 mod owner;
+mod partitions;
 mod query;
 mod random;
 mod rest;
 mod rings;
 mod seed;
 mod service;
+mod start;
 mod store;
 mod tls;
 mod websocket;
 mod wire;
 
 // The public interface:
-pub use builder::{Builder, Endpoint, StartError};
+pub use builder::Builder;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use cloud_message::CloudMessage;
 pub use emulator::{Emulator, HubError};
@@ -49,5 +51,6 @@ pub use hub::{
 pub use method_call::MethodCall;
 pub use random::NoRandomness;
 pub use seed::SeedError;
+pub use start::{Endpoint, StartError};
 pub use store::{STATE_FILE, StateError};
 pub use tls::{CA_FILE, CA_KEY_FILE, TlsError};

@@ -15,16 +15,16 @@ use iothub_address::Identity;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::client::{Client, Opened};
-use self::clock::{Turned, sleep_until};
+use self::clock::sleep_until;
 pub(crate) use self::turn::NotDone;
 use self::turn::{Deed, Unsaved};
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{SharedClock, Timestamp};
 use crate::feed::Growth;
 use crate::hub::{
     Activity, Answer, Call, Claim, ClientCertificate, Command, ConnectionId, Credit, Cut, Delivery, Effect,
-    Event, Feedback, Hub, LinkId, LockToken, Message, MethodError, MethodResponse, Outcome, Parcel, Refusal,
-    Reply, Side, Terms, TokenRequest,
+    Event, Feedback, Heads, Hub, LinkId, LockToken, Message, MethodError, MethodResponse, Outcome, Parcel,
+    Refusal, Reply, Side, Terms, TokenRequest,
 };
 use crate::impairment::Impairment;
 use crate::keeper::Keeper;
@@ -35,15 +35,11 @@ use crate::store::Writer;
 pub(crate) async fn run(
     mut hub: Hub,
     mut requests: mpsc::Receiver<Request>,
-    clock: Arc<dyn Clock>,
+    clock: SharedClock,
     logs: Logs,
     writer: Option<Writer>,
 ) {
     let mut waiting = Waiting::new(writer);
-    let mut clock = Turned {
-        clock,
-        on: Duration::ZERO,
-    };
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         let deadline = waiting.deadline(&hub);
@@ -58,7 +54,7 @@ pub(crate) async fn run(
         let changes = hub.changes_made();
         for request in batch.drain(..) {
             if let Request::TurnClock { by, turned } = request {
-                clock.on = clock.on.saturating_add(by);
+                clock.turn(by);
                 now = clock.now();
                 hub.handle_timeout(now);
                 waiting.perform_all(&mut hub, &logs);
@@ -73,6 +69,8 @@ pub(crate) async fn run(
         hub.handle_timeout(now);
         waiting.perform_all(&mut hub, &logs);
         waiting.end_turn(&mut hub, changes, &logs, now);
+        // Before the readers are woken: some of them look here.
+        logs.heads.show(logs.events.shown());
         logs.events.publish();
         logs.activities.publish();
         logs.feedback.publish();
@@ -85,6 +83,7 @@ pub(crate) async fn run(
 /// What readers read.
 pub(crate) struct Logs {
     pub(crate) events: Growth<Event>,
+    pub(crate) heads: Heads,
     pub(crate) activities: Growth<Activity>,
     pub(crate) feedback: Growth<Feedback>,
 }

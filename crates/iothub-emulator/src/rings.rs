@@ -1,7 +1,9 @@
 //! The logs that readers read, as a start finds them in a state directory or makes them.
 
+use std::collections::BTreeSet;
+
 use crate::clock::Timestamp;
-use crate::hub::{Event, Feedback, LogLimits, Ring, SharedRing, Showing};
+use crate::hub::{Event, Feedback, Heads, LogLimits, Place, Ring, SharedRing, Showing};
 use crate::store::Opened;
 
 /// The event log as far as it is in memory. With a state directory that is its end alone, which readers are mostly
@@ -16,6 +18,18 @@ pub(crate) fn events(limits: LogLimits, state: Option<&Opened>) -> SharedRing<Ev
         age: limits.age,
     };
     SharedRing::of(Ring::new(end, state.log.next, Showing::WhenTold))
+}
+
+/// The last event of each partition. With a state directory that means reading its log from behind, as far as it takes to
+/// find one of each that ever had one.
+pub(crate) fn heads(partitions: &[Place], state: Option<&Opened>) -> Heads {
+    let ever = partitions.iter().enumerate();
+    let ever = ever.filter(|(_, next)| next.sequence_number() > 0);
+    let mut wanted: BTreeSet<_> = ever
+        .filter_map(|(number, _)| u16::try_from(number).ok())
+        .collect();
+    let last = state.map(|state| state.archive.last_of(&mut wanted));
+    Heads::new(partitions, last.unwrap_or_default())
 }
 
 /// The feedback that is kept; the next goes on behind it.

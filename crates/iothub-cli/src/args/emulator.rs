@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use iothub_address::{HubHost, HubName, Secret};
+use iothub_address::{ConsumerGroup, HubHost, HubName, Secret};
 
 use super::values::{Size, secret};
 use super::{Format, Span, administration, surroundings};
@@ -87,6 +87,14 @@ pub(crate) struct Run {
     /// The port of AMQP over TLS; 0 picks a free one [default: 5671]
     #[arg(long, value_name = "N")]
     pub(crate) amqps_port: Option<u16>,
+
+    /// How many partitions the events are in, by their device's id [default: 4, or as many as the hub in --state-dir has]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=128))]
+    pub(crate) partitions: Option<u16>,
+
+    /// Let events be read in this consumer group too, beside $Default; may be given more than once
+    #[arg(long, value_name = "NAME")]
+    pub(crate) consumer_group: Vec<ConsumerGroup>,
 
     /// Listen for AMQP without TLS too, on this machine's loopback; 0 picks a free port
     #[arg(long, value_name = "N")]

@@ -7,8 +7,9 @@ use super::administration::Running;
 
 /// Print what a shell needs to reach a hub that runs.
 ///
-/// These variables, as commands for the shell: IOTHUB_DEVICE_CONNECTION_STRING, with the device's key; IOTHUB_CA_FILE for
-/// this program; NODE_EXTRA_CA_CERTS for Node; SSL_CERT_FILE for Python and all that uses OpenSSL; REQUESTS_CA_BUNDLE for
+/// These variables, as commands for the shell: IOTHUB_DEVICE_CONNECTION_STRING, with the device's key;
+/// IOTHUB_SERVICE_CONNECTION_STRING for back ends, with the key of policy iothubowner; IOTHUB_EVENTS_CONNECTION_STRING for
+/// readers of events that know Event Hubs and no IoT Hub, with the key of policy service; IOTHUB_CA_FILE for this program; NODE_EXTRA_CA_CERTS for Node; SSL_CERT_FILE for Python and all that uses OpenSSL; REQUESTS_CA_BUNDLE for
 /// Python's requests. The last two take the place of the roots that such programs have, so that they may trust nobody
 /// but this hub in that shell.
 #[derive(Args)]

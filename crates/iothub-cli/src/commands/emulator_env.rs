@@ -24,6 +24,13 @@ pub(crate) fn run(args: Env, io: &mut Io) -> Result<Exit, Failure> {
     let ca = &hub.ready().ca;
     let mut variables: Vec<(&str, &str)> = Vec::new();
     variables.extend(string.as_deref().map(|string| (DEVICE_VARIABLE, string)));
+    let of_policies = [
+        (SERVICE_VARIABLE, &hub.ready().service),
+        (EVENTS_VARIABLE, &hub.ready().events),
+    ];
+    for (name, string) in of_policies {
+        variables.extend(string.as_deref().map(|string| (name, string)));
+    }
     variables.extend(CA_VARIABLES.map(|name| (name, ca.as_str())));
     let lines: Vec<_> = variables
         .into_iter()
@@ -55,6 +62,9 @@ fn first(hub: &RunningHub, io: &mut Io) -> Option<String> {
 }
 
 const DEVICE_VARIABLE: &str = "IOTHUB_DEVICE_CONNECTION_STRING";
+/// A back end's, and that of readers of events who know Event Hubs alone.
+const SERVICE_VARIABLE: &str = "IOTHUB_SERVICE_CONNECTION_STRING";
+const EVENTS_VARIABLE: &str = "IOTHUB_EVENTS_CONNECTION_STRING";
 /// Ours, Node's, OpenSSL's (and with it Python's), and that of Python's requests.
 const CA_VARIABLES: [&str; 4] = [
     "IOTHUB_CA_FILE",

@@ -100,6 +100,12 @@ async fn start(args: &Run, registry: &Registry, state: &StateDir, io: &mut Io) -
             Some(directory) => builder.state_dir(directory),
             None => builder,
         };
+        let builder = match args.partitions {
+            Some(count) => builder.partitions(count),
+            None => builder,
+        };
+        let groups = args.consumer_group.iter().cloned();
+        let builder = groups.fold(builder, Builder::consumer_group);
         let builder = args.device_ca.iter().fold(builder, Builder::device_authority);
         let builder = match args.token_grace {
             Some(grace) => builder.token_grace(grace.0),

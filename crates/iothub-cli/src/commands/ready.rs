@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use iothub_address::Secret;
-use iothub_emulator::Emulator;
+use iothub_address::{PolicyName, Secret};
+use iothub_emulator::{Emulator, HubError};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value as Json};
 
@@ -24,10 +24,10 @@ pub(super) struct Ready {
     pub(super) ca: String,
     /// The first hundred. Null for an id that no connection string can hold, and for a device without keys.
     pub(super) devices: Map<String, Json>,
-    /// Null: no service endpoint is built yet.
-    service: Option<String>,
-    /// Null: no event endpoint is built yet.
-    events: Option<String>,
+    /// What a back end connects with, as policy `iothubowner`.
+    pub(super) service: Option<String>,
+    /// What readers of events connect with that know Event Hubs and no IoT Hub, as policy `service`.
+    pub(super) events: Option<String>,
 }
 
 /// What the file holds: all of it, and what only the hub's owner may know.
@@ -79,6 +79,9 @@ impl Ready {
             };
             devices.insert(device.to_string(), string);
         }
+        let failed = |error: HubError| Failure::unexpected("the hub's policies").because(&error);
+        let service = emulator.policy_connection_string(&policy("iothubowner")).await;
+        let events = emulator.events_connection_string(&policy("service")).await;
         let ip = emulator.amqps_address().ip();
         Ok(Self {
             ready: true,
@@ -93,8 +96,8 @@ impl Ready {
             https_port: emulator.https_address().map(|address| address.port()),
             ca: ca_file.display().to_string(),
             devices,
-            service: None,
-            events: None,
+            service: Some(service.map_err(failed)?.expose()),
+            events: Some(events.map_err(failed)?.expose()),
         })
     }
 
@@ -138,6 +141,10 @@ impl Ready {
         lines.push("Ctrl-C stops it. It receives:".to_owned());
         lines.join("\n")
     }
+}
+
+fn policy(name: &str) -> PolicyName {
+    PolicyName::parse(name).expect("it is a policy's name")
 }
 
 /// By which other commands find a running hub, in its directory.

@@ -78,6 +78,11 @@ pub enum What {
         /// The AMQP error condition.
         condition: &'static str,
     },
+    /// It wanted to read the events, and was told where they are.
+    Redirected {
+        /// The address of the node there.
+        to: String,
+    },
     /// It went, or was sent away.
     Gone {
         /// Why, in words.
@@ -103,6 +108,7 @@ impl fmt::Display for What {
             Self::TakenOver { identity, by } => write!(f, "is {identity} no longer: #{by} is"),
             Self::Struck { fault } => write!(f, "is struck by {fault}"),
             Self::LinkRefused { address, condition } => write!(f, "was refused {address:?}: {condition}"),
+            Self::Redirected { to } => write!(f, "was sent on to {to:?}"),
             Self::Gone { why } => write!(f, "is gone: {why}"),
         }
     }

@@ -3,8 +3,9 @@
 use std::fmt;
 
 use iothub_address::{HubHost, HubName, Identity, PolicyName, Principal as Claimed, Resource, User};
-use iothub_sas::{SasToken, SharedKey, UnixTime, VerifyError};
+use iothub_sas::{SasToken, SharedKey, Signer, UnixTime, VerifyError};
 
+use super::endpoint::{Reach, entity_of};
 use super::event::{AuthMethod, Scope};
 use super::registry::{Keys, Registry, Rights};
 use super::thumbprint::Thumbprint;
@@ -16,7 +17,12 @@ pub(crate) enum Principal {
     /// One device or module, and nobody else.
     Identity { identity: Identity, method: AuthMethod },
     /// The holder of a policy's key.
-    Policy { name: PolicyName, rights: Rights },
+    Policy {
+        name: PolicyName,
+        rights: Rights,
+        /// What of the hub it may come to.
+        reach: Reach,
+    },
 }
 
 impl fmt::Display for Principal {
@@ -149,10 +155,12 @@ pub enum AuthFailure {
 pub(crate) struct Names {
     hosts: Vec<HubHost>,
     labels: Vec<HubName>,
+    /// The path of the event hub in the hub's event endpoint, in small letters.
+    events: Reach,
 }
 
 impl Names {
-    pub(crate) fn new(hosts: Vec<HubHost>) -> Self {
+    pub(crate) fn new(hosts: Vec<HubHost>, hub: &HubName) -> Self {
         let mut labels = Vec::new();
         for host in &hosts {
             // SDKs make the user name from the host's text up to the first dot, whatever kind of host it is.
@@ -163,7 +171,43 @@ impl Names {
                 .and_then(|label| HubName::parse(label).ok());
             labels.extend(host.hub_name().into_iter().chain(first));
         }
-        Self { hosts, labels }
+        let events = Reach::events(&format!("/{}", entity_of(hub)));
+        Self {
+            hosts,
+            labels,
+            events,
+        }
+    }
+
+    /// The host of that name, with a port behind it or without, if it is one of the hub's.
+    pub(crate) fn host(&self, name: &str) -> Option<&HubHost> {
+        let named = |host: &&HubHost| {
+            let rest = name
+                .get(..host.as_str().len())
+                .filter(|own| own.eq_ignore_ascii_case(host.as_str()));
+            rest.is_some_and(|own| {
+                let port = &name[own.len()..];
+                port.is_empty()
+                    || port
+                        .strip_prefix(':')
+                        .is_some_and(|port| port.parse::<u16>().is_ok())
+            })
+        };
+        self.hosts.iter().find(named)
+    }
+
+    /// What of the hub a token opens that a policy has signed; `None` if nothing.
+    fn reach_of(&self, token: &SasToken) -> Option<Reach> {
+        if covers(token, self.hosts.iter().map(Resource::hub)) {
+            return Some(Reach::Hub);
+        }
+        token.resource_readings().find_map(|reading| {
+            let rest = reading.split_once("://").map_or(&*reading, |(_, rest)| rest);
+            let (authority, path) = rest.split_at(rest.find('/')?);
+            self.host(authority)?;
+            let reach = Reach::events(path.strip_suffix('/').unwrap_or(path));
+            self.events.covers(&reach).then_some(reach)
+        })
     }
 }
 
@@ -175,7 +219,9 @@ pub(crate) fn plain(
     password: &str,
     now: UnixTime,
 ) -> Result<Held, AuthFailure> {
-    let user = User::parse(user).map_err(|_| AuthFailure::User)?;
+    let Ok(user) = User::parse(user) else {
+        return by_key(registry, user, password);
+    };
     if !names.labels.contains(user.hub()) {
         return Err(AuthFailure::OtherHub(user.hub().clone()));
     }
@@ -187,6 +233,24 @@ pub(crate) fn plain(
         _ => Err(AuthFailure::User),
     }?;
     Ok(Held::new(principal, &token))
+}
+
+/// SASL PLAIN as clients of Event Hubs use it: a policy's name, and its key as it is. It opens the events alone, and does
+/// not end.
+fn by_key(registry: &Registry, name: &str, password: &str) -> Result<Held, AuthFailure> {
+    let (name, policy) = registry.policy(name).ok_or(AuthFailure::User)?;
+    // Two keys are the same if they sign the same: that takes the same time whatever the key.
+    let shown = SharedKey::from_text(password).map_err(|_| AuthFailure::Signature)?;
+    let token = Signer::new(shown).sign(name.as_str(), UnixTime::YEAR_9999);
+    check(&token, &policy.keys.as_text(), UnixTime::from_secs(0))?;
+    Ok(Held {
+        principal: Principal::Policy {
+            name: name.clone(),
+            rights: policy.rights,
+            reach: Reach::events(""),
+        },
+        until: Timestamp::from_seconds(i64::MAX),
+    })
 }
 
 /// A token put to `$cbs`. Who it makes of the client stands in the token's own `sr`: the request's `name` leaves out
@@ -235,6 +299,8 @@ pub(crate) fn request_token(
     Ok(Principal::Policy {
         name: name.clone(),
         rights: policy.rights,
+        // Of this one request, whose path has been looked at.
+        reach: Reach::Hub,
     })
 }
 
@@ -316,13 +382,23 @@ fn as_policy(
     if token.policy() != Some(name.as_str()) {
         return Err(AuthFailure::OtherPolicy(name.clone()));
     }
-    check(token, &policy.keys, now)?;
-    if !covers(token, names.hosts.iter().map(Resource::hub)) {
-        return Err(AuthFailure::OutOfScope("the hub".to_owned()));
-    }
+    let reach = names.reach_of(token);
+    let reach = match check(token, &policy.keys, now) {
+        Ok(()) => reach,
+        // Clients of Event Hubs sign with the key's text as it stands, where those of IoT Hub decode it first.
+        Err(AuthFailure::Signature) => {
+            check(token, &policy.keys.as_text(), now)?;
+            reach.map(|reach| match reach {
+                Reach::Hub => Reach::events(""),
+                events => events,
+            })
+        }
+        Err(failure) => return Err(failure),
+    };
     Ok(Principal::Policy {
         name: name.clone(),
         rights: policy.rights,
+        reach: reach.ok_or_else(|| AuthFailure::OutOfScope("the hub".to_owned()))?,
     })
 }
 

@@ -7,6 +7,7 @@ use iothub_address::Identity;
 use super::authentication::AuthFailure;
 use super::cbs::{TokenRefusal, TokenRequest};
 use super::certificate::ClientCertificate;
+use super::endpoint::Reader;
 use super::faults::{Cut, Impairments};
 use super::mailbox::{LockToken, Outcome};
 use super::message::Message;
@@ -144,6 +145,25 @@ pub(crate) struct Terms {
     pub(crate) presettled: bool,
     /// What ties it to another link, as the client has it; empty if it has nothing.
     pub(crate) pair: String,
+    /// The host name by which the client came, as it says.
+    pub(crate) dialled: Option<String>,
+    /// What of the source it wants.
+    pub(crate) filter: Filter,
+    /// `com.microsoft:epoch`
+    pub(crate) epoch: Option<Value>,
+    /// `com.microsoft:enable-receiver-runtime-metric`
+    pub(crate) runtime_metric: bool,
+}
+
+/// What of a source a client wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Filter {
+    #[default]
+    None,
+    /// `apache.org:selector-filter:string`
+    Selector(String),
+    /// The same, and it is no text.
+    NoText,
 }
 
 /// How many deliveries a client takes over a link.
@@ -259,10 +279,16 @@ pub(crate) enum Grant {
     TokenRequests,
     /// Its answers.
     TokenReplies,
+    /// Events of a partition.
+    Events(Box<Reader>),
+    /// Requests to `$management`.
+    ManagementRequests,
+    /// Its answers.
+    ManagementReplies,
 }
 
 impl Grant {
-    /// Whose link it is; `$cbs` is everyone's.
+    /// Whose link it is; `$cbs` is everyone's, and those of services are no device's.
     pub(crate) const fn identity(&self) -> Option<&Identity> {
         match self {
             Self::Telemetry(identity)
@@ -271,7 +297,11 @@ impl Grant {
             | Self::TwinReplies(identity)
             | Self::MethodCalls(identity)
             | Self::MethodReplies(identity) => Some(identity),
-            Self::TokenRequests | Self::TokenReplies => None,
+            Self::TokenRequests
+            | Self::TokenReplies
+            | Self::Events(_)
+            | Self::ManagementRequests
+            | Self::ManagementReplies => None,
         }
     }
 }

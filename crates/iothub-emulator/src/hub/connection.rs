@@ -7,6 +7,7 @@ use iothub_address::{Identity, PolicyName};
 
 use super::authentication::{AuthFailure, Held, MAX_TOKENS, Principal};
 use super::certificate::Shown;
+use super::endpoint::Reach;
 use super::event::AuthMethod;
 use super::faults::Impairments;
 use super::registry::Registry;
@@ -32,7 +33,7 @@ pub(crate) struct Connection {
 /// are found at the front of the map.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
-    Policy(PolicyName),
+    Policy(PolicyName, Reach),
     Identity(Identity),
 }
 
@@ -40,7 +41,7 @@ impl Subject {
     fn of(principal: &Principal) -> Self {
         match principal {
             Principal::Identity { identity, .. } => Self::Identity(identity.clone()),
-            Principal::Policy { name, .. } => Self::Policy(name.clone()),
+            Principal::Policy { name, reach, .. } => Self::Policy(name.clone(), reach.clone()),
         }
     }
 }
@@ -116,7 +117,7 @@ impl Connection {
     pub(crate) fn drop_disabled(&mut self, registry: &Registry) {
         self.put.retain(|subject, _| match subject {
             Subject::Identity(identity) => registry.is_enabled(identity),
-            Subject::Policy(_) => true,
+            Subject::Policy(..) => true,
         });
     }
 
@@ -166,15 +167,10 @@ impl Connection {
 
     fn by_token(&self, identity: &Identity, at: Use, now: Timestamp) -> Option<AuthMethod> {
         let own = self.put.get(&Subject::Identity(identity.clone()));
-        let policies = self
-            .put
-            .iter()
-            .take_while(|(subject, _)| matches!(subject, Subject::Policy(_)))
-            .map(|(_, held)| held);
         self.plain
             .iter()
             .chain(own)
-            .chain(policies)
+            .chain(self.policies())
             .filter(|held| at.allows(held, now))
             .find_map(|held| match &held.principal {
                 Principal::Identity {
@@ -184,6 +180,25 @@ impl Connection {
                 Principal::Policy { rights, .. } if rights.device_connect => Some(AuthMethod::Policy),
                 _ => None,
             })
+    }
+
+    /// Whether a policy's token is good for what services use, and for this part of it.
+    pub(crate) fn may_serve(&self, asked: &Reach, at: Use, now: Timestamp) -> bool {
+        self.plain
+            .iter()
+            .chain(self.policies())
+            .filter(|held| at.allows(held, now))
+            .any(|held| match &held.principal {
+                Principal::Policy { rights, reach, .. } => rights.service_connect && reach.covers(asked),
+                Principal::Identity { .. } => false,
+            })
+    }
+
+    fn policies(&self) -> impl Iterator<Item = &Held> {
+        self.put
+            .iter()
+            .take_while(|(subject, _)| matches!(subject, Subject::Policy(..)))
+            .map(|(_, held)| held)
     }
 
     /// When the first of its tokens ends.

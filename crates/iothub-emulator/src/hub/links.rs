@@ -37,7 +37,12 @@ impl Hub {
             Grant::TwinRequests(_) | Grant::TwinReplies(_) | Grant::MethodReplies(_) => {
                 self.join_pair(grant, from, link, &terms.pair);
             }
-            Grant::Telemetry(_) | Grant::TokenRequests | Grant::TokenReplies => {}
+            Grant::Events(reader) => self.open_reader(link, reader, now),
+            Grant::Telemetry(_)
+            | Grant::TokenRequests
+            | Grant::TokenReplies
+            | Grant::ManagementRequests
+            | Grant::ManagementReplies => {}
         }
     }
 
@@ -57,7 +62,15 @@ impl Hub {
             Some(Grant::TwinRequests(_) | Grant::TwinReplies(_)) => {
                 self.leave_pair(link);
             }
-            Some(Grant::Telemetry(_) | Grant::TokenRequests | Grant::TokenReplies) | None => {}
+            Some(Grant::Events(reader)) => self.reader_gone(link, &reader),
+            Some(
+                Grant::Telemetry(_)
+                | Grant::TokenRequests
+                | Grant::TokenReplies
+                | Grant::ManagementRequests
+                | Grant::ManagementReplies,
+            )
+            | None => {}
         }
     }
 
@@ -146,6 +159,23 @@ impl Hub {
             }
             (Some(Node::Cbs), Side::Sender) => self.once(from, Grant::TokenRequests, now),
             (Some(Node::Cbs), Side::Receiver) => self.once(from, Grant::TokenReplies, now),
+            (Some(Node::HubEvents { .. } | Node::HubEventsManagement), Side::Receiver) => {
+                Err(self.redirect(from, address, terms, now))
+            }
+            (
+                Some(Node::EventHub {
+                    name,
+                    group,
+                    partition,
+                }),
+                Side::Receiver,
+            ) => self.grant_reader(from, (&name, &group, partition), terms, now),
+            (Some(Node::Management), Side::Sender) => {
+                self.grant_management(from, Grant::ManagementRequests, now)
+            }
+            (Some(Node::Management), Side::Receiver) => {
+                self.grant_management(from, Grant::ManagementReplies, now)
+            }
             _ => Err(self.no_such_address(address, now)),
         }
     }

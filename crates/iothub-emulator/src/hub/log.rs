@@ -5,6 +5,7 @@ use std::sync::Arc;
 use iothub_address::DeviceId;
 use serde::{Deserialize, Serialize};
 
+use super::endpoint::{Head, Heads};
 use super::event::{Event, Sender, Source};
 use super::message::Message;
 use super::ring::SharedRing;
@@ -15,6 +16,7 @@ use crate::clock::Timestamp;
 pub(crate) struct Log {
     partitions: Vec<Place>,
     ring: SharedRing<Event>,
+    heads: Heads,
 }
 
 /// What the next event of a partition gets.
@@ -32,12 +34,24 @@ impl Place {
             offset: event.offset + event.message.encoded_size as u64,
         }
     }
+
+    pub(crate) const fn sequence_number(self) -> u64 {
+        self.sequence_number
+    }
+
+    pub(crate) const fn offset(self) -> u64 {
+        self.offset
+    }
 }
 
 impl Log {
     /// `partitions` are at least one.
-    pub(crate) const fn new(partitions: Vec<Place>, ring: SharedRing<Event>) -> Self {
-        Self { partitions, ring }
+    pub(crate) const fn new(partitions: Vec<Place>, ring: SharedRing<Event>, heads: Heads) -> Self {
+        Self {
+            partitions,
+            ring,
+            heads,
+        }
     }
 
     /// Keeps the messages as events, and gives each of these to `kept`.
@@ -52,6 +66,7 @@ impl Log {
         let number = self.partition_of(sender.identity.device());
         let partition = &mut self.partitions[usize::from(number)];
         let mut ring = self.ring.lock();
+        let mut head = None;
         for message in messages {
             let weight = message.weight;
             let event = Arc::new(Event {
@@ -65,8 +80,20 @@ impl Log {
             });
             *partition = Place::behind(&event);
             kept(&event);
+            head = Some(Head::from(&*event));
             ring.push(event, weight, now);
         }
+        if let Some(head) = head {
+            self.heads.grew(number, head, ring.end());
+        }
+    }
+
+    /// What the next event of a partition gets.
+    pub(crate) fn next(&self, partition: u16) -> Place {
+        self.partitions
+            .get(usize::from(partition))
+            .copied()
+            .unwrap_or_default()
     }
 
     /// When the oldest event that is in memory has to go for its age.
@@ -121,7 +148,8 @@ mod tests {
     #[test]
     fn numbers_and_offsets_run_per_partition_without_gaps() {
         let ring = SharedRing::new(LogLimits::default());
-        let mut log = Log::new(vec![Place::default(); 4], ring.clone());
+        let partitions = vec![Place::default(); 4];
+        let mut log = Log::new(partitions.clone(), ring.clone(), Heads::new(&partitions, []));
         for round in 0..10 {
             append(&mut log, &format!("device{}", round % 3), 100);
         }
@@ -136,12 +164,37 @@ mod tests {
         }
     }
 
+    /// A state directory outlives the program: these never change. Computed by hand from FNV-1a's definition, 64 bits, with
+    /// its published basis and prime.
+    #[test]
+    fn the_partition_of_an_id_is_the_same_in_every_version() {
+        for (id, of) in [
+            ("a", [0, 0, 0, 4, 12]),
+            ("device1", [0, 0, 2, 6, 6]),
+            ("sensor-42", [0, 0, 0, 0, 16]),
+            ("myFirstDevice", [0, 1, 1, 5, 13]),
+        ] {
+            for (count, partition) in [1, 2, 4, 8, 32].into_iter().zip(of) {
+                let partitions = vec![Place::default(); count];
+                let ring = SharedRing::new(LogLimits::default());
+                let mut log = Log::new(partitions.clone(), ring.clone(), Heads::new(&partitions, []));
+                append(&mut log, id, 1);
+                assert_eq!(
+                    ring.lock().read(0, 1).entries[0].partition,
+                    partition,
+                    "{id} of {count}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn a_device_stays_in_its_partition() {
         // From the published test vectors of FNV-1a: fnv1a_64("foobar") = 0x85944171f73967e8.
         assert_eq!(fnv1a("foobar"), 0x8594_4171_f739_67e8);
         let ring = SharedRing::new(LogLimits::default());
-        let mut log = Log::new(vec![Place::default(); 4], ring.clone());
+        let partitions = vec![Place::default(); 4];
+        let mut log = Log::new(partitions.clone(), ring.clone(), Heads::new(&partitions, []));
         append(&mut log, "foobar", 1);
         assert_eq!(
             u64::from(ring.lock().read(0, 1).entries[0].partition),

@@ -12,6 +12,7 @@ mod command;
 mod connection;
 mod departure;
 mod documents;
+mod endpoint;
 mod event;
 mod export;
 mod faults;
@@ -56,9 +57,12 @@ pub(crate) use certificate::{ClientCertificate, DeviceAuthorities};
 pub(crate) use cloud_to_device::INPUT_NAME;
 pub use cloud_to_device::MailboxError;
 pub(crate) use command::{
-    Answer, Batch, Claim, Command, ConnectionId, Credit, Delivery, Effect, Grant, LinkId, Parcel, Rejected,
-    Reply, Side, Terms, Verdict,
+    Answer, Batch, Claim, Command, ConnectionId, Credit, Delivery, Effect, Filter, Grant, LinkId, Parcel,
+    Rejected, Reply, Side, Terms, Verdict,
 };
+#[cfg(test)]
+pub(crate) use endpoint::Bound;
+pub(crate) use endpoint::{EventEndpoint, Heads, Position, Reached, Reader, entity_of};
 pub use event::{AuthMethod, Event, Scope, Sender, Source};
 pub use export::ExportKeys;
 pub(crate) use export::export;
@@ -114,6 +118,8 @@ pub(crate) struct Setup {
     /// What each partition's next event gets.
     pub(crate) partitions: Vec<Place>,
     pub(crate) events: SharedRing<Event>,
+    pub(crate) heads: Heads,
+    pub(crate) endpoint: EventEndpoint,
     pub(crate) activities: SharedRing<Activity>,
     pub(crate) feedback: SharedRing<Feedback>,
     pub(crate) cloud_to_device: CloudToDevice,
@@ -135,6 +141,7 @@ pub(crate) struct Hub {
     authorities: DeviceAuthorities,
     registry: Registry,
     log: Log,
+    endpoint: EventEndpoint,
     activities: SharedRing<Activity>,
     connections: BTreeMap<ConnectionId, Connection>,
     cloud_to_device: Mailboxes,
@@ -161,7 +168,8 @@ impl Hub {
             names: setup.names,
             authorities: setup.authorities,
             registry: Registry::new(setup.seed),
-            log: Log::new(setup.partitions, setup.events),
+            log: Log::new(setup.partitions, setup.events, setup.heads),
+            endpoint: setup.endpoint,
             activities: setup.activities,
             connections: BTreeMap::new(),
             cloud_to_device: Mailboxes::new(setup.cloud_to_device, setup.feedback, setup.seed),
@@ -229,8 +237,16 @@ impl Hub {
                 let granted = self.grant(from, &address, side, &terms, now);
                 let granted = granted.and_then(|grant| self.unless_refused_by_fault(grant, now));
                 if let Err(refusal) = &granted {
-                    let condition = refusal.condition.as_str();
-                    self.note(from, What::LinkRefused { address, condition }, now);
+                    let what = match &refusal.redirect {
+                        Some(to) => What::Redirected {
+                            to: to.address.clone(),
+                        },
+                        None => What::LinkRefused {
+                            address,
+                            condition: refusal.condition.as_str(),
+                        },
+                    };
+                    self.note(from, what, now);
                 }
                 let grant = granted.as_ref().ok().cloned();
                 self.effects
@@ -349,10 +365,6 @@ impl Hub {
         self.registry.get(identity).map(|entry| &entry.authentication)
     }
 
-    pub(crate) fn policies(&self) -> impl Iterator<Item = (&PolicyName, &Policy)> {
-        self.registry.policies()
-    }
-
     /// A tracking id for an answer that is made outside of the hub.
     pub(crate) fn tracking_id(&mut self, now: Timestamp) -> String {
         self.refusals.tracking_id(now)
@@ -372,6 +384,7 @@ impl Hub {
     fn note(&self, connection: ConnectionId, what: What, now: Timestamp) {
         let weight = match &what {
             What::LinkRefused { address, .. } => address.len(),
+            What::Redirected { to } => to.len(),
             What::Gone { why } => why.len(),
             _ => 0,
         };

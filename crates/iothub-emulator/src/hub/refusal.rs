@@ -12,7 +12,18 @@ pub(crate) struct Refusal {
     pub(crate) tracking_id: String,
     /// What is written in place of the condition's own name.
     named: Option<String>,
+    /// It is no refusal but sends the client elsewhere.
+    pub(crate) redirect: Option<Box<Redirect>>,
     at: Timestamp,
+}
+
+/// Where a client is to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Redirect {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// The whole address of the node there.
+    pub(crate) address: String,
 }
 
 /// The AMQP error conditions that the hub uses.
@@ -27,6 +38,8 @@ pub(crate) enum Condition {
     ResourceLimitExceeded,
     Throttled,
     LinkStolen,
+    LinkRedirect,
+    OutOfRange,
     InternalError,
     LinkCreationConflict,
 }
@@ -44,6 +57,8 @@ impl Condition {
             Self::ResourceLimitExceeded => "amqp:resource-limit-exceeded",
             Self::Throttled => "com.microsoft:device-container-throttled",
             Self::LinkStolen => "amqp:link:stolen",
+            Self::LinkRedirect => "amqp:link:redirect",
+            Self::OutOfRange => "com.microsoft:argument-out-of-range",
             Self::LinkCreationConflict => "com.microsoft:link-creation-conflict",
         }
     }
@@ -100,8 +115,16 @@ impl Refusals {
             message: message.into(),
             tracking_id,
             named: None,
+            redirect: None,
             at: now,
         }
+    }
+
+    /// Sends a client elsewhere.
+    pub(crate) fn redirect(&mut self, to: Redirect, now: Timestamp) -> Refusal {
+        let mut refusal = self.refuse(Condition::LinkRedirect, 0, String::new(), now);
+        refusal.redirect = Some(Box::new(to));
+        refusal
     }
 
     /// `<32 hex>-G:<gateway>-TimeStamp:<MM/dd/yyyy HH:mm:ss>`, as the real hub writes it.

@@ -33,6 +33,14 @@ impl Keys {
     pub const fn secondary(&self) -> &SharedKey {
         &self.secondary
     }
+
+    /// The keys whose bytes are the text of these ones.
+    pub(crate) fn as_text(&self) -> Self {
+        let text = |key: &SharedKey| {
+            SharedKey::from_text(key.to_base64().expose()).expect("the base64 of 64 bytes is short enough")
+        };
+        Self::new(text(&self.primary), text(&self.secondary))
+    }
 }
 
 /// How an identity proves who it is, by IoT Hub's four types.
@@ -149,6 +157,15 @@ impl Rights {
         service_connect: true,
         device_connect: true,
     };
+
+    /// The names of the policies that every hub has.
+    pub const BUILT_IN: [&'static str; 5] = [
+        "iothubowner",
+        "service",
+        "device",
+        "registryRead",
+        "registryReadWrite",
+    ];
 
     /// The rights of one of the hub's five built-in policies, by its name (Azure docs, "Control access to IoT Hub
     /// by using shared access signatures").
@@ -489,10 +506,6 @@ impl Registry {
 
     pub(crate) fn policy(&self, name: &str) -> Option<(&PolicyName, &Policy)> {
         self.policies.iter().find(|(known, _)| known.as_str() == name)
-    }
-
-    pub(crate) fn policies(&self) -> impl Iterator<Item = (&PolicyName, &Policy)> {
-        self.policies.iter()
     }
 }
 

@@ -71,14 +71,14 @@ impl Hub {
         let time = self.token_time(now);
         let principal = authentication::request_token(&self.registry, &self.names, token, path, time)?;
         match (principal, who) {
-            (Principal::Policy { name, rights }, Who::Service(right)) => {
+            (Principal::Policy { name, rights, .. }, Who::Service(right)) => {
                 if right.is_in(rights) {
                     Ok(None)
                 } else {
                     Err(NotAdmitted::Right(name, *right))
                 }
             }
-            (Principal::Policy { name, rights }, Who::Identity(identity)) => {
+            (Principal::Policy { name, rights, .. }, Who::Identity(identity)) => {
                 if !rights.device_connect {
                     return Err(AuthFailure::NoRight(name).into());
                 }

@@ -45,16 +45,25 @@ impl World {
         let hosts = ["localhost", "myhub.azure-devices.net"].map(|host| HubHost::parse(host).unwrap());
         let events = SharedRing::new(LogLimits::default());
         let feedback = SharedRing::new(LogLimits::default());
+        let heads = Heads::new(&[Place::default(); 4], []);
         let mut setup = Setup {
             keeping: Keeping::Nothing,
             hub: "myhub".parse().unwrap(),
             token_grace: GRACE,
             clock_skew: Duration::ZERO,
             limits: Limits::default(),
-            names: Names::new(hosts.to_vec()),
+            names: Names::new(hosts.to_vec(), &"myhub".parse().unwrap()),
             authorities: DeviceAuthorities::default(),
             partitions: vec![Place::default(); 4],
             events: events.clone(),
+            endpoint: EventEndpoint::new(
+                &"MyHub".parse().unwrap(),
+                hosts[0].clone(),
+                5671,
+                ["extra".parse().unwrap()],
+                heads.clone(),
+            ),
+            heads,
             activities: SharedRing::new(LogLimits::default()),
             feedback: feedback.clone(),
             cloud_to_device: CloudToDevice::default(),

@@ -93,6 +93,7 @@ impl Hub {
             return;
         };
         let mut expired = connection.expire(self.token_grace, now);
+        let connection = &self.connections[&from];
         let plain = connection.plain().filter(|held| !keep.allows(held, now));
         let close = plain.map(|held| held.principal.clone());
         let mut ended = Vec::new();
@@ -104,6 +105,8 @@ impl Hub {
                     ended.push((link, format!("The token for {identity} has expired.")));
                 }
             }
+            let services = self.services_without_right(connection, keep, now).into_iter();
+            ended.extend(services.map(|link| (link, "The token has expired.".to_owned())));
             self.schedule_tokens(from);
         }
         let refuse = |refusals: &mut Refusals, text| {

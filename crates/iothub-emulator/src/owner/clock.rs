@@ -1,26 +1,13 @@
-//! The clock that the owner goes by.
+//! Waiting by the hub's clock.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::clock::{Clock, Timestamp};
-
-/// The hub's clock, turned on by hand.
-pub(super) struct Turned {
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) on: Duration,
-}
-
-impl Turned {
-    pub(super) fn now(&self) -> Timestamp {
-        self.clock.now() + self.on
-    }
-}
+use crate::clock::{SharedClock, Timestamp};
 
 /// Until the hub's clock shows the time, or a little while: a clock may be turned, and does not say so.
-pub(super) async fn sleep_until(deadline: Option<Timestamp>, clock: &Turned) {
+pub(super) async fn sleep_until(deadline: Option<Timestamp>, clock: &SharedClock) {
     let Some(deadline) = deadline else {
         return std::future::pending().await;
     };

@@ -1,10 +1,11 @@
 //! Reading events that are in the file and no longer in memory.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use redb::ReadableDatabase;
+use redb::{ReadableDatabase, ReadableTable};
 
 use super::fault::Fault;
 use super::file::{File, LOG};
@@ -32,7 +33,44 @@ impl Archive {
         self.first.store(first, Ordering::Release);
     }
 
+    /// The last event of each of these partitions, which are taken away from them. What can't be read is told to the log.
+    pub(crate) fn last_of(&self, partitions: &mut BTreeSet<u16>) -> Vec<Arc<Event>> {
+        let mut found = Vec::new();
+        if let Err(fault) = self.try_last_of(partitions, &mut found) {
+            tracing::error!("can't read the event log from its file: {fault}");
+        }
+        found
+    }
+
+    fn try_last_of(&self, partitions: &mut BTreeSet<u16>, found: &mut Vec<Arc<Event>>) -> Result<(), Fault> {
+        let Some(database) = self.file.database() else {
+            return Ok(());
+        };
+        let transaction = database.begin_read()?;
+        let log = transaction.open_table(LOG)?;
+        for chunk in log.iter()?.rev() {
+            if partitions.is_empty() {
+                break;
+            }
+            let (place, bytes) = chunk?;
+            let events = events_of(bytes.value(), place.value(), 0, usize::MAX)?;
+            let last = events.into_iter().rev();
+            found.extend(last.filter(|event| partitions.remove(&event.partition)));
+        }
+        Ok(())
+    }
+
     fn try_read(&self, from: u64, most: usize) -> Result<(u64, Vec<Arc<Event>>), Fault> {
+        self.try_read_until(from, most, |read| read >= most)
+    }
+
+    /// Chunk after chunk, until `enough` of what has been read.
+    fn try_read_until(
+        &self,
+        from: u64,
+        most: usize,
+        enough: impl Fn(usize) -> bool,
+    ) -> Result<(u64, Vec<Arc<Event>>), Fault> {
         let Some(database) = self.file.database() else {
             return Ok((from, Vec::new()));
         };
@@ -52,7 +90,7 @@ impl Archive {
                 start = from.max(place.value());
             }
             events.extend(here);
-            if events.len() >= most {
+            if enough(events.len()) {
                 break;
             }
         }
@@ -67,14 +105,20 @@ impl Older<Event> for Archive {
 
     /// What can't be read is told to the log, and passed over.
     fn read(&self, from: u64, most: usize) -> (u64, Vec<Arc<Event>>) {
-        match self.try_read(from, most) {
-            Ok(read) => read,
-            Err(fault) => {
-                tracing::error!("can't read the event log from its file: {fault}");
-                (from, Vec::new())
-            }
-        }
+        or_nothing(from, self.try_read(from, most))
     }
+
+    /// The rest of a chunk.
+    fn read_run(&self, from: u64) -> (u64, Vec<Arc<Event>>) {
+        or_nothing(from, self.try_read_until(from, usize::MAX, |read| read > 0))
+    }
+}
+
+fn or_nothing(from: u64, read: Result<(u64, Vec<Arc<Event>>), Fault>) -> (u64, Vec<Arc<Event>>) {
+    read.unwrap_or_else(|fault| {
+        tracing::error!("can't read the event log from its file: {fault}");
+        (from, Vec::new())
+    })
 }
 
 impl fmt::Debug for Archive {

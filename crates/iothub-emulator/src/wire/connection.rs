@@ -18,8 +18,8 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::cbs::Replies;
 use super::outgoing::Outgoing;
+use super::replies::Replies;
 use super::session::Shared;
 use super::socket::{Ender, Socket};
 use super::stream::{Fault, Intake, Translated};
@@ -33,12 +33,14 @@ use super::{
 use crate::hub::{Claim, ClientCertificate, Cut};
 use crate::impairment::Impairment;
 use crate::owner::{Client, ConnectionOrder, HubHandle, HubStopped};
+use crate::partitions::Partitions;
 
 /// What all connections share.
 #[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) hub: HubHandle,
     pub(crate) container_id: String,
+    pub(crate) partitions: Partitions,
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
@@ -250,6 +252,7 @@ impl Context {
         let opened = Box::pin(acceptor.accept(stream)).await;
         let handle = opened.map_err(|error| fuse.why(io::Error::other(error)))?;
         Ok(Open {
+            partitions: self.partitions.clone(),
             handle,
             fuse,
             intake,
@@ -266,6 +269,7 @@ pub(crate) fn certificate_of<S>(stream: &TlsStream<S>) -> Option<ClientCertifica
 
 /// A connection after `open`.
 struct Open {
+    partitions: Partitions,
     handle: ListenerConnectionHandle,
     fuse: FuseGuard,
     intake: Intake,
@@ -315,6 +319,8 @@ impl Open {
             outgoing: self.outgoing.clone(),
             replies: Replies::default(),
             undelivered: Undelivered::default(),
+            partitions: self.partitions,
+            management: Replies::default(),
         };
         let order = async {
             let order = order.await;

@@ -2,29 +2,69 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::hub::{Body, Message, MessageId, Properties, Value};
+use crate::clock::Timestamp;
+use crate::hub::{Body, Event, Message, MessageId, Properties, Reached, Value};
 
 /// The encoded message: message-annotations, properties, application-properties, body, those of them that it has.
 pub(super) fn message(message: &Message) -> Bytes {
     let mut out = BytesMut::new();
     if !message.annotations.is_empty() {
         section(&mut out, MESSAGE_ANNOTATIONS);
+        let annotations = message.annotations.iter();
+        map(&mut out, annotations.map(|(key, item)| (Key::Symbol(key), item)));
+    }
+    bare(&mut out, message);
+    out.freeze()
+}
+
+/// An event as its readers get it: what its sender wrote, with the hub's annotations over the sender's; with `metric`, how
+/// far the partition has come at that time.
+pub(super) fn event(event: &Event, metric: Option<(Reached, Timestamp)>) -> Bytes {
+    let message = &event.message;
+    let mut out = BytesMut::with_capacity(message.encoded_size + ANNOTATIONS_SIZE);
+    if let Some((reached, now)) = metric {
+        section(&mut out, DELIVERY_ANNOTATIONS);
+        let metric = runtime_metric(&reached, now);
         map(
             &mut out,
-            message
-                .annotations
-                .iter()
-                .map(|(key, item)| (Key::Symbol(key), item)),
+            metric.iter().map(|(key, item)| (Key::Symbol(key), item)),
         );
     }
+    let stamped = event.annotations();
+    let own = message.annotations.iter();
+    let own = own.filter(|(key, _)| !stamped.iter().any(|(stamp, _)| stamp == key));
+    let stamped = stamped.iter().map(|(key, item)| (Key::Symbol(key), item));
+    section(&mut out, MESSAGE_ANNOTATIONS);
+    map(
+        &mut out,
+        stamped.chain(own.map(|(key, item)| (Key::Symbol(key), item))),
+    );
+    bare(&mut out, message);
+    out.freeze()
+}
+
+/// By the names that the Event Hubs SDKs look for.
+fn runtime_metric(reached: &Reached, now: Timestamp) -> Vec<(&'static str, Value)> {
+    let last = i64::try_from(reached.next).unwrap_or(i64::MAX) - 1;
+    let mut metric = vec![("last_enqueued_sequence_number", Value::Long(last))];
+    if let Some(head) = reached.head {
+        metric.push(("last_enqueued_offset", Value::String(head.offset.to_string())));
+        metric.push(("last_enqueued_time_utc", Value::Timestamp(head.enqueued)));
+    }
+    metric.push(("runtime_info_retrieval_time_utc", Value::Timestamp(now)));
+    metric
+}
+
+/// All but the annotations: properties, application-properties, body.
+fn bare(out: &mut BytesMut, message: &Message) {
     if message.properties != Properties::default() {
-        section(&mut out, PROPERTIES);
-        properties(&mut out, &message.properties);
+        section(out, PROPERTIES);
+        properties(out, &message.properties);
     }
     if !message.application_properties.is_empty() {
-        section(&mut out, APPLICATION_PROPERTIES);
+        section(out, APPLICATION_PROPERTIES);
         map(
-            &mut out,
+            out,
             message
                 .application_properties
                 .iter()
@@ -34,25 +74,24 @@ pub(super) fn message(message: &Message) -> Bytes {
     match &message.body {
         // A message has a body (§3.2); the SDKs take an empty data section for one with nothing in it.
         Body::Empty => {
-            section(&mut out, DATA);
-            binary(&mut out, &[]);
+            section(out, DATA);
+            binary(out, &[]);
         }
         Body::Data(bytes) => {
-            section(&mut out, DATA);
-            binary(&mut out, bytes);
+            section(out, DATA);
+            binary(out, bytes);
         }
         Body::Value(item) => {
-            section(&mut out, AMQP_VALUE);
-            value(&mut out, item);
+            section(out, AMQP_VALUE);
+            value(out, item);
         }
         Body::Sequence(lists) => {
             for items in lists {
-                section(&mut out, AMQP_SEQUENCE);
-                list(&mut out, items);
+                section(out, AMQP_SEQUENCE);
+                list(out, items);
             }
         }
     }
-    out.freeze()
 }
 
 enum Key<'a> {
@@ -278,12 +317,15 @@ fn compound_wide(out: &mut BytesMut, code: u8, count: usize, items: &[u8]) {
     out.put_slice(items);
 }
 
+const DELIVERY_ANNOTATIONS: u8 = 0x71;
 const MESSAGE_ANNOTATIONS: u8 = 0x72;
 const PROPERTIES: u8 = 0x73;
 const APPLICATION_PROPERTIES: u8 = 0x74;
 const DATA: u8 = 0x75;
 const AMQP_SEQUENCE: u8 = 0x76;
 const AMQP_VALUE: u8 = 0x77;
+/// About what the hub's annotations take, in bytes.
+const ANNOTATIONS_SIZE: usize = 512;
 /// How many fields the properties section has.
 const PROPERTIES_FIELDS: usize = 13;
 

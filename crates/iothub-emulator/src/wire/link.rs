@@ -5,9 +5,9 @@ use fe2o3_amqp::acceptor::LinkEndpoint;
 use fe2o3_amqp::link::delivery::{Delivery, DeliveryInfo};
 use fe2o3_amqp::link::{DispositionError, RecvError};
 use fe2o3_amqp::{Receiver, Sender};
-use fe2o3_amqp_types::definitions::{self, ErrorCondition};
+use fe2o3_amqp_types::definitions::{self, ErrorCondition, Fields};
 use fe2o3_amqp_types::messaging::{Batch, Data};
-use fe2o3_amqp_types::primitives::Symbol;
+use fe2o3_amqp_types::primitives::{Symbol, Value as WireValue};
 use futures_util::FutureExt;
 use iothub_address::Identity;
 use tokio::sync::{mpsc, watch};
@@ -127,7 +127,18 @@ pub(crate) fn error(condition: &str, description: String) -> definitions::Error 
 
 /// The hub's refusal as an AMQP error.
 pub(crate) fn refused(refusal: &Refusal) -> definitions::Error {
-    error(refusal.condition_name(), refusal.description())
+    let Some(to) = &refusal.redirect else {
+        return error(refusal.condition_name(), refusal.description());
+    };
+    // In the shape that traces of the real hub show; clients depend on the types.
+    let mut info = Fields::new();
+    let text = |text: &str| WireValue::String(text.to_owned());
+    info.insert(Symbol::from("hostname"), text(&to.host));
+    info.insert(Symbol::from("network-host"), text(&to.host));
+    info.insert(Symbol::from("port"), WireValue::Int(to.port.into()));
+    info.insert(Symbol::from("address"), text(&to.address));
+    let condition = ErrorCondition::Custom(Symbol::from(refusal.condition_name()));
+    definitions::Error::new(condition, None, Some(info))
 }
 
 /// The data sections that `translate` made of a delivery's frames.

@@ -12,10 +12,13 @@ mod guests;
 mod heartbeat;
 mod link;
 mod listener;
+mod management;
 mod outbox;
 mod outgoing;
 mod outward;
 mod performative;
+mod reading;
+mod replies;
 mod requests;
 mod sasl;
 mod session;
@@ -51,6 +54,8 @@ const MAX_MESSAGE_SIZE: u64 = 1024 * 1024;
 /// The largest message, or batch of messages, that the hub takes, in bytes: above it the message is rejected
 /// (Azure docs, "IoT Hub quotas and throttling": 256 KB).
 const MAX_TELEMETRY_SIZE: usize = 256 * 1024;
+/// What the real hub says on a link that it redirects, as traces show.
+const MAX_REDIRECTED_SIZE: u64 = 262_144;
 
 /// The largest twin request or method response, in bytes: the 128 KB that a response's payload may have, and room for
 /// what stands before it.
@@ -80,14 +85,17 @@ const MAX_TAKEN_BYTES: usize = 1024 * 1024;
 const MAX_UNREAD: usize = 16 * 1024 * 1024;
 /// How long a connection is left unread before it is given up.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// The most answers of one connection's `$cbs` that wait for a link to be sent over; one more ends the link of the
-/// requests. More than a connection may hold tokens, so a client that puts them all at once is heard.
-const MAX_TOKEN_REPLIES: usize = 1024;
+/// The most answers of one connection's `$cbs`, or of one session's `$management`, that wait for a link to be sent over;
+/// one more ends the link of the requests. More than a connection may hold tokens, so a client that puts them all at once
+/// is heard.
+const MAX_REPLIES: usize = 1024;
 /// The most deliveries over one link that the client has not settled; the link sends no more until it does. More
 /// than all that a mailbox can have out at once.
 const MAX_UNSETTLED: usize = 1024;
+/// The most settled deliveries of a link that the engine has and the stream has not.
+const MAX_HANDED: usize = 256;
 /// The most that the deliveries of one connection may weigh, in bytes, that wait for the client's credit or for it to
-/// settle them; one more ends its link. The messages of 250 mailboxes with one of 64 KB each.
+/// settle them; one more ends its link, or waits if it is an event. The messages of 250 mailboxes with one of 64 KB each.
 const MAX_UNDELIVERED: usize = 16 * 1024 * 1024;
 /// What a delivery weighs beside its bytes.
 const DELIVERY_WEIGHT: usize = 512;

@@ -129,9 +129,8 @@ impl Outbox {
     ///
     /// Cancel safety: when dropped, nothing was sent.
     pub(super) async fn send(&mut self, message: &Message) -> Option<impl Future<Output = ()> + use<>> {
-        let settled = self.mode != SenderSettleMode::Unsettled;
         let encoded = encode::message(message);
-        let (number, outcome) = self.transfer(&encoded, None, settled).await?;
+        let (number, outcome) = self.transfer(&encoded, None, self.sends_settled()).await?;
         let link = self.link.clone();
         Some(async move {
             if let Some(outcome) = outcome
@@ -149,11 +148,21 @@ impl Outbox {
         let _ = self.sender.on_detach().await;
     }
 
+    /// What is known of the link on the wire.
+    pub(super) fn link(&self) -> OutgoingLink {
+        self.link.clone()
+    }
+
+    /// Whether what awaits no outcome goes out settled: unless the client asked for the contrary.
+    pub(super) fn sends_settled(&self) -> bool {
+        self.mode != SenderSettleMode::Unsettled
+    }
+
     pub(super) async fn end(self, end: End) -> Option<EndSession> {
         end.perform_sender(self.sender).await
     }
 
-    fn has_credit(&self) -> bool {
+    pub(super) fn has_credit(&self) -> bool {
         let credit = self.link.credit();
         u64::from(credit.granted) > self.deliveries.saturating_sub(credit.seen)
     }
@@ -175,7 +184,10 @@ impl Outbox {
         }
     }
 
-    async fn transfer(
+    /// Sends what is encoded; gives its number, and its outcome unless it is settled. `None` when the link is gone.
+    ///
+    /// Cancel safety: when dropped, nothing was sent.
+    pub(super) async fn transfer(
         &mut self,
         encoded: &[u8],
         tag: Option<LockToken>,
@@ -221,7 +233,7 @@ enum Step {
 }
 
 /// What the client said of a delivery; `None` when the link went before it could.
-fn outcome_of(outcome: Result<WireOutcome, SendError>) -> Option<(Outcome, Settlement)> {
+pub(super) fn outcome_of(outcome: Result<WireOutcome, SendError>) -> Option<(Outcome, Settlement)> {
     Some(match outcome {
         Ok(WireOutcome::Accepted(_)) => (Outcome::Complete, Settlement::Accepted),
         Ok(WireOutcome::Rejected(_)) => (Outcome::Reject, Settlement::Rejected),

@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::{BufMut, BytesMut};
 use futures_util::task::AtomicWaker;
@@ -39,6 +39,8 @@ struct Shared {
     closed: AtomicBool,
     writer: AtomicWaker,
     next_number: AtomicU64,
+    /// What the client's `open` says of where it has come to.
+    dialled: OnceLock<String>,
 }
 
 #[derive(Debug, Default)]
@@ -95,6 +97,7 @@ struct Link {
     sent: u64,
     credit: Credit,
     changed: Arc<Notify>,
+    passed: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -113,9 +116,15 @@ pub(crate) struct OutgoingLink {
     handle: u32,
     number: u64,
     changed: Arc<Notify>,
+    passed: Arc<Notify>,
 }
 
 impl Outgoing {
+    /// The host name by which the client has come, as it says.
+    pub(super) fn dialled(&self) -> Option<String> {
+        self.0.dialled.get().cloned()
+    }
+
     /// The link that the client has attached with this handle, if it is one that it receives over.
     pub(super) fn link(&self, channel: u16, handle: u32) -> Option<OutgoingLink> {
         let table = self.table();
@@ -126,6 +135,7 @@ impl Outgoing {
             handle,
             number: link.number,
             changed: Arc::clone(&link.changed),
+            passed: Arc::clone(&link.passed),
         })
     }
 
@@ -154,6 +164,15 @@ impl Outgoing {
     /// same.
     pub(super) fn inward(&self, channel: u16, frame: &Performative<'_>) -> Option<BytesMut> {
         match frame.kind {
+            Kind::Open => {
+                let fields = frame.fields();
+                let dialled = fields.as_ref().and_then(|fields| fields.get(1));
+                let dialled = dialled.and_then(|dialled| str::from_utf8(text(dialled)).ok());
+                if let Some(dialled) = dialled.filter(|name| !name.is_empty() && name.len() <= MAX_HOST) {
+                    // A second open is the engine's to refuse.
+                    let _ = self.0.dialled.set(dialled.to_owned());
+                }
+            }
             Kind::Begin => {
                 self.table().sessions.insert(channel, Session::default());
             }
@@ -203,6 +222,7 @@ impl Outgoing {
             sent: 0,
             credit: Credit::default(),
             changed: Arc::default(),
+            passed: Arc::default(),
         };
         session.links.insert(handle, link);
     }
@@ -361,6 +381,7 @@ impl Outgoing {
         }
         link.delivery_count = link.delivery_count.wrapping_add(1);
         link.sent += 1;
+        link.passed.notify_one();
         if !settled {
             let delivery = Delivery {
                 handle: label.handle,
@@ -394,6 +415,22 @@ impl OutgoingLink {
     /// Cancel safety: nothing is lost.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
+    }
+
+    /// How many deliveries have gone to the stream.
+    pub(super) fn sent(&self) -> u64 {
+        let table = self.outgoing.table();
+        let session = table.sessions.get(&self.channel);
+        let link = session.and_then(|session| session.links.get(&self.handle));
+        link.filter(|link| link.number == self.number)
+            .map_or(u64::MAX, |link| link.sent)
+    }
+
+    /// One more has gone since this was last waited for.
+    ///
+    /// Cancel safety: nothing is lost.
+    pub(super) async fn passed(&self) {
+        self.passed.notified().await;
     }
 
     /// What stands before the payload of the link's delivery of this number.
@@ -517,6 +554,8 @@ pub(super) fn text(encoded: &[u8]) -> &[u8] {
     }
 }
 
+/// The longest host name that is remembered, in bytes: DNS has none longer, and a port may stand behind it.
+const MAX_HOST: usize = 262;
 /// The most flows that a client may send for a link before it has our answer; what more say of the link is not heard.
 const MAX_EARLY_FLOWS: u32 = 16;
 /// The windows; what stands behind them is of a link.

@@ -8,19 +8,24 @@ use fe2o3_amqp_types::messaging::{Source, Target, TargetArchetype};
 use fe2o3_amqp_types::performatives::Attach;
 use fe2o3_amqp_types::primitives::{Symbol, Value as WireValue};
 use futures_util::FutureExt;
+use serde_amqp::descriptor::Descriptor;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::cbs::{self, Replies};
 use super::link::EndSession;
 use super::outbox::Outbox;
 use super::outgoing::{Outgoing, OutgoingLink};
+use super::replies::{self, Replies};
 use super::stream::Intake;
 use super::undelivered::Undelivered;
-use super::{ANSWER_TIMEOUT, LAST_WORDS, MAX_MESSAGE_SIZE, link, requests};
-use crate::hub::{Grant, Side, Terms};
+use super::{
+    ANSWER_TIMEOUT, LAST_WORDS, MAX_MESSAGE_SIZE, MAX_REDIRECTED_SIZE, cbs, link, management, reading,
+    requests,
+};
+use crate::hub::{Filter, Grant, Side, Terms, Value};
 use crate::owner::{Client, HubStopped, Opened};
+use crate::partitions::Partitions;
 
 /// What the links of all sessions of a connection share.
 #[derive(Clone)]
@@ -30,10 +35,14 @@ pub(crate) struct Shared {
     pub(crate) outgoing: Outgoing,
     pub(crate) replies: Replies,
     pub(crate) undelivered: Undelivered,
+    pub(crate) partitions: Partitions,
+    /// Of one session, not of the connection: so that answers stay where they were asked for.
+    pub(crate) management: Replies,
 }
 
 /// Serves a session to its end.
-pub(crate) async fn serve(mut session: ListenerSessionHandle, channel: u16, shared: Shared) {
+pub(crate) async fn serve(mut session: ListenerSessionHandle, channel: u16, mut shared: Shared) {
+    shared.management = Replies::default();
     let mut links = JoinSet::new();
     let (alive, over) = watch::channel(());
     let mut ending = None;
@@ -101,6 +110,10 @@ async fn accept(
     let terms = Terms {
         presettled: attach.snd_settle_mode == SenderSettleMode::Settled,
         pair: pair_of(&attach),
+        dialled: shared.outgoing.dialled(),
+        filter: filter_of(&attach),
+        epoch: property(&attach, EPOCH).map(number),
+        runtime_metric: desires(&attach, RUNTIME_METRIC),
     };
     let opened = shared.client.open_link(address, side, terms).await?;
     // Not before the hub has decided, or what waits for it would know no bound.
@@ -110,7 +123,13 @@ async fn accept(
     let outgoing = shared.outgoing.link(channel, attach.handle.0);
 
     // The engine's future is a large one.
-    let endpoint = match Box::pin(acceptor().accept_incoming_attach(attach, session)).await {
+    let redirected = matches!(&opened, Err(refusal) if refusal.redirect.is_some());
+    let most = if redirected {
+        MAX_REDIRECTED_SIZE
+    } else {
+        MAX_MESSAGE_SIZE
+    };
+    let endpoint = match Box::pin(acceptor(most).accept_incoming_attach(attach, session)).await {
         Ok(endpoint) => endpoint,
         Err(error) => {
             if let Ok(opened) = opened {
@@ -158,7 +177,16 @@ async fn serve_link(
             cbs::take_requests(receiver, &shared, opened.orders).await
         }
         (Endpoint::Outbox(outbox), Grant::TokenReplies) => {
-            cbs::send_replies(outbox, &shared.replies, opened.orders, over).await
+            replies::send(outbox, &shared.replies, opened.orders, over).await
+        }
+        (Endpoint::Engine(LinkEndpoint::Receiver(receiver)), Grant::ManagementRequests) => {
+            management::take_requests(receiver, &shared, opened.orders).await
+        }
+        (Endpoint::Outbox(outbox), Grant::ManagementReplies) => {
+            replies::send(outbox, &shared.management, opened.orders, over).await
+        }
+        (Endpoint::Outbox(outbox), Grant::Events(reader)) => {
+            reading::serve(outbox, &reader, opened.orders, &shared, over).await
         }
         (
             Endpoint::Engine(LinkEndpoint::Receiver(receiver)),
@@ -231,13 +259,60 @@ fn node_of(attach: &Attach) -> (Side, String) {
 
 /// What ties the link to another one. SDKs send a string; of anything else its text is as good.
 fn pair_of(attach: &Attach) -> String {
-    let properties = attach.properties.as_ref();
-    match properties.and_then(|properties| properties.get(&Symbol::from(PAIR))) {
+    match property(attach, PAIR) {
         None => String::new(),
         Some(WireValue::String(text)) => text.clone(),
         Some(WireValue::Symbol(symbol)) => symbol.to_string(),
         Some(other) => format!("{other:?}"),
     }
+}
+
+fn property<'a>(attach: &'a Attach, name: &str) -> Option<&'a WireValue> {
+    attach.properties.as_ref()?.get(&Symbol::from(name))
+}
+
+/// The numbers among AMQP's values; what is none is refused as the text that it is not.
+fn number(value: &WireValue) -> Value {
+    match value {
+        WireValue::Null => Value::Null,
+        WireValue::Long(number) => Value::Long(*number),
+        WireValue::Int(number) => Value::Int(*number),
+        WireValue::Ulong(number) => Value::Ulong(*number),
+        WireValue::Uint(number) => Value::Uint(*number),
+        other => Value::String(format!("{other:?}")),
+    }
+}
+
+/// The selector among the source's filters, by its descriptor: clients are free in how they key it. Filters that the
+/// endpoint does not know select nothing away.
+fn filter_of(attach: &Attach) -> Filter {
+    let filters = attach.source.as_deref().and_then(|source| source.filter.as_ref());
+    let Some(filters) = filters else {
+        return Filter::None;
+    };
+    for (key, value) in filters.iter() {
+        match value {
+            WireValue::Described(described) => {
+                let is_selector = match &described.descriptor {
+                    Descriptor::Name(name) => name.as_str() == SELECTOR,
+                    Descriptor::Code(code) => *code == SELECTOR_CODE,
+                };
+                match &described.value {
+                    WireValue::String(text) if is_selector => return Filter::Selector(text.clone()),
+                    _ if is_selector => return Filter::NoText,
+                    _ => {}
+                }
+            }
+            _ if key.as_str() == SELECTOR => return Filter::NoText,
+            _ => {}
+        }
+    }
+    Filter::None
+}
+
+fn desires(attach: &Attach, capability: &str) -> bool {
+    let desired = attach.desired_capabilities.as_ref();
+    desired.is_some_and(|desired| desired.0.iter().any(|known| known.as_str() == capability))
 }
 
 /// What `translate` counted for the attach, and put where the client says how large a message may be.
@@ -271,15 +346,22 @@ fn settle_terms(attach: &mut Attach) {
 type Acceptor = LinkAcceptor<fn(Source) -> Option<Source>, fn(Target) -> Option<Target>>;
 
 /// Settles at once, and with an outcome: the Node SDK stops when dispositions stay unsettled.
-fn acceptor() -> Acceptor {
+fn acceptor(max_message_size: u64) -> Acceptor {
     LinkAcceptor::builder()
-        .max_message_size(MAX_MESSAGE_SIZE)
+        .max_message_size(max_message_size)
         .supported_sender_settle_modes(SupportedSenderSettleModes::All)
         .supported_receiver_settle_modes(SupportedReceiverSettleModes::First)
         .fallback_receiver_settle_mode(ReceiverSettleMode::First)
         .build()
 }
 
+/// The filter for events, by its name and by its number.
+const SELECTOR: &str = "apache.org:selector-filter:string";
+const SELECTOR_CODE: u64 = 0x0000_468c_0000_0004;
+/// The link property of a reader that reads alone.
+const EPOCH: &str = "com.microsoft:epoch";
+/// The capability that asks for how far the partition has come, with each event.
+const RUNTIME_METRIC: &str = "com.microsoft:enable-receiver-runtime-metric";
 /// The link property that ties two links to a pair.
 const PAIR: &str = "com.microsoft:channel-correlation-id";
 /// The node for claims-based security.

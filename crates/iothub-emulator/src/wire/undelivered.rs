@@ -3,12 +3,20 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::sync::Notify;
+
 use super::{DELIVERY_WEIGHT, MAX_UNDELIVERED};
 
 /// What is kept of one connection's deliveries, in bytes: of those that wait for credit, and of those that the client
 /// has not settled, which the engine keeps whole.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Undelivered(Arc<AtomicUsize>);
+pub(crate) struct Undelivered(Arc<Counter>);
+
+#[derive(Debug, Default)]
+struct Counter {
+    weight: AtomicUsize,
+    freed: Notify,
+}
 
 /// A delivery's part of it, until it is dropped.
 #[derive(Debug)]
@@ -21,7 +29,7 @@ impl Undelivered {
     /// Counts a delivery of so many bytes, if there is room for it.
     pub(super) fn keep(&self, bytes: usize) -> Option<Kept> {
         let weight = bytes + DELIVERY_WEIGHT;
-        let before = self.0.fetch_add(weight, Ordering::Relaxed);
+        let before = self.0.weight.fetch_add(weight, Ordering::Relaxed);
         // Dropped, it gives back what it took.
         let kept = Kept {
             of: self.clone(),
@@ -29,11 +37,17 @@ impl Undelivered {
         };
         (before + weight <= MAX_UNDELIVERED).then_some(kept)
     }
+
+    /// Ready when something has been let go of since this was called.
+    pub(super) fn room(&self) -> impl Future<Output = ()> + '_ {
+        self.0.freed.notified()
+    }
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        self.of.0.fetch_sub(self.weight, Ordering::Relaxed);
+        self.of.0.weight.fetch_sub(self.weight, Ordering::Relaxed);
+        self.of.0.freed.notify_waiters();
     }
 }
 

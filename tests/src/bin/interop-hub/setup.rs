@@ -32,6 +32,9 @@ pub(crate) struct Setup {
     /// Shared access policies by name and primary key, base64.
     #[serde(default)]
     policies: Vec<(String, String)>,
+    partitions: Option<u16>,
+    #[serde(default)]
+    consumer_groups: Vec<String>,
 }
 
 impl Setup {
@@ -56,6 +59,12 @@ impl Setup {
         }
         for (name, key) in self.policies {
             builder = builder.policy(name.parse()?, SharedKey::from_base64(&key)?);
+        }
+        if let Some(count) = self.partitions {
+            builder = builder.partitions(count);
+        }
+        for group in self.consumer_groups {
+            builder = builder.consumer_group(group.parse()?);
         }
         if let Some(seconds) = self.token_grace_s {
             builder = builder.token_grace(Duration::from_secs(seconds));
