@@ -119,6 +119,16 @@ impl Timestamp {
             .unwrap_or(time::OffsetDateTime::UNIX_EPOCH)
     }
 
+    /// A time as ISO 8601 has it, such as `2023-11-14T22:13:20Z`; without a zone in UTC.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let parse = |text: &str| {
+            time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()
+        };
+        let at = parse(text).or_else(|| parse(&format!("{text}Z")))?;
+        let millis = at.unix_timestamp_nanos().div_euclid(1_000_000);
+        i64::try_from(millis).ok().map(Self)
+    }
+
     /// As the service writes a time into JSON: with seven digits of the second.
     pub(crate) fn as_service_time(self) -> String {
         self.to_string().replace('Z', "0000Z")
@@ -179,6 +189,21 @@ mod tests {
             "2023-11-14T22:13:20.123Z"
         );
         assert_eq!(Timestamp::from_seconds(0).to_string(), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn a_time_is_read_with_or_without_a_zone() {
+        let at = Some(Timestamp::from_millis(1_700_000_000_123));
+        for text in [
+            "2023-11-14T22:13:20.123Z",
+            "2023-11-14T22:13:20.1234567",
+            "2023-11-14T23:13:20.123+01:00",
+        ] {
+            assert_eq!(Timestamp::parse(text), at, "{text}");
+        }
+        for none in ["", "2023", "2023-11-14", "2023-13-14T22:13:20Z", "now"] {
+            assert_eq!(Timestamp::parse(none), None, "{none}");
+        }
     }
 
     #[test]

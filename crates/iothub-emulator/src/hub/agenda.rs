@@ -23,6 +23,14 @@ pub(crate) enum Due {
     LogAge,
     /// A method call was not answered.
     Call(Reply),
+    /// Calls of jobs have been answered.
+    JobAnswers,
+    /// A job has something to do.
+    Job(String),
+    /// A job has had its time.
+    JobEnd(String),
+    /// It is to be looked at whom configurations are for.
+    Configurations,
 }
 
 /// Each [`Due`] with its time.

@@ -25,6 +25,7 @@ impl Hub {
             self.drop_mailbox(identity);
             self.drop_twin(identity);
             self.presences.remove(identity);
+            self.twin_is_stale(identity);
         }
         self.send_away(&REMOVED, now);
         Ok(())
@@ -40,6 +41,7 @@ impl Hub {
         self.registry.set_status(device, status, now)?;
         self.changes
             .touch(|| Part::Identity(Identity::Device(device.clone())));
+        self.twin_is_stale(&Identity::Device(device.clone()));
         self.send_away(&DISABLED, now);
         Ok(())
     }

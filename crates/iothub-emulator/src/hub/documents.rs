@@ -101,10 +101,15 @@ impl Known {
 impl Hub {
     /// The twin of an identity as a back end reads it.
     pub(crate) fn twin_document(&self, known: &Known) -> Value {
-        match self.twins.get(&known.identity) {
+        let mut document = match self.twins.get(&known.identity) {
             Some(twin) => known.twin_json(twin),
             None => known.twin_json(&Twin::new()),
+        };
+        let applied = self.applied_to(&known.identity);
+        if !applied.is_empty() {
+            document["configurations"] = Value::Object(applied);
         }
+        document
     }
 }
 

@@ -131,6 +131,7 @@ impl Hub {
             }
         };
         self.changes.touch(|| Part::Identity(identity.clone()));
+        self.twin_is_stale(identity);
         Ok((self.known(identity)?, made))
     }
 

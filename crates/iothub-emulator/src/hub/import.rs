@@ -136,6 +136,7 @@ impl Hub {
                     self.send_disabled_away(now);
                 }
                 self.changes.touch(|| Part::Identity(identity.clone()));
+                self.twin_is_stale(&identity);
             }
         }
         self.import_twin(import, now)

@@ -284,6 +284,9 @@ impl Hub {
     fn end_call(&mut self, reply: Reply, outcome: Result<MethodResponse, MethodError>) {
         self.calls.take(reply);
         self.agenda.set(Due::Call(reply), None);
+        if self.jobs.awaits(reply) {
+            return self.answer_job(reply, outcome);
+        }
         self.effects
             .push_back(Effect::Answer(reply, Answer::Method(outcome)));
     }

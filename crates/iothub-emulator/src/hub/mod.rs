@@ -9,6 +9,7 @@ mod cbs;
 mod certificate;
 mod cloud_to_device;
 mod command;
+mod configurations;
 mod connection;
 mod departure;
 mod documents;
@@ -19,6 +20,7 @@ mod faults;
 mod feedback;
 mod identities;
 mod import;
+mod jobs;
 mod limits;
 mod links;
 mod log;
@@ -60,6 +62,9 @@ pub(crate) use command::{
     Answer, Batch, Claim, Command, ConnectionId, Credit, Delivery, Effect, Filter, Grant, LinkId, Parcel,
     Rejected, Reply, Side, Terms, Verdict,
 };
+pub(crate) use configurations::{
+    Configuration, ConfigurationError, ConfigurationForm, Content, check_paths, target_of,
+};
 #[cfg(test)]
 pub(crate) use endpoint::Bound;
 pub(crate) use endpoint::{EventEndpoint, Heads, Position, Reached, Reader, entity_of};
@@ -70,6 +75,7 @@ pub(crate) use faults::{Cut, Impairments};
 pub use feedback::{Ack, Fate, Feedback};
 pub(crate) use identities::{Given, IdentityError, IfMatch, Known, Made};
 pub(crate) use import::{Import, ImportError, ImportMode, SectionGiven};
+pub(crate) use jobs::{Job, JobError, JobState, JobStatus, Work};
 pub use limits::Tier;
 pub(crate) use limits::{Excess, Limits, Operation};
 pub(crate) use log::Place;
@@ -100,8 +106,10 @@ pub use value::Value;
 
 use self::agenda::{Agenda, Due};
 use self::cloud_to_device::Mailboxes;
+use self::configurations::Configurations;
 use self::connection::Connection;
 use self::faults::Faults;
+use self::jobs::Jobs;
 use self::log::Log;
 use self::methods::Calls;
 use self::pairs::Pairs;
@@ -154,6 +162,8 @@ pub(crate) struct Hub {
     agenda: Agenda,
     limits: Limits,
     faults: Faults,
+    jobs: Jobs,
+    configurations: Configurations,
     /// The answers that are held back, each for its entry on the agenda.
     held: BTreeMap<Reply, Answer>,
     changes: Changes,
@@ -183,6 +193,8 @@ impl Hub {
             agenda: Agenda::default(),
             limits: setup.limits,
             faults: Faults::default(),
+            jobs: Jobs::default(),
+            configurations: Configurations::default(),
             held: BTreeMap::new(),
             changes: Changes::new(setup.keeping),
             refusals: Refusals::new(setup.seed),
@@ -315,6 +327,10 @@ impl Hub {
                 Due::Call(reply) => self.expire_call(reply),
                 Due::Mailbox(identity) => self.expire_mailbox(&identity, now),
                 Due::LogAge => self.expire_events(now),
+                Due::Job(id) => self.run_job(&id, now),
+                Due::JobEnd(id) => self.expire_job(&id, now),
+                Due::JobAnswers => self.take_job_answers(now),
+                Due::Configurations => self.configure(now),
             }
         }
     }
@@ -330,6 +346,7 @@ impl Hub {
     ) -> Result<(), RegistryError> {
         self.registry.register(identity, authentication)?;
         self.changes.touch(|| Part::Identity(identity.clone()));
+        self.twin_is_stale(identity);
         Ok(())
     }
 

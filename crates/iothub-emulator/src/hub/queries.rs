@@ -4,7 +4,7 @@ use iothub_address::Identity;
 use serde_json::Value;
 
 use super::Hub;
-use crate::query::{Collection, Page, Pager, Query};
+use crate::query::{Collection, Page, Pager, Query, Target, holds};
 
 impl Hub {
     /// A page of a query's rows.
@@ -13,8 +13,22 @@ impl Hub {
             Collection::Devices | Collection::Modules => {
                 pager.page(self.twin_documents(query.from, pager.after()))
             }
-            Collection::Jobs => pager.page(std::iter::empty()),
+            Collection::Jobs => pager.page(self.job_documents(pager.after())),
         }
+    }
+
+    /// Those whom a target is for.
+    pub(super) fn targets(&self, target: &Target) -> Vec<Identity> {
+        let is_for = |identity: &Identity| {
+            let condition = target.condition.as_ref();
+            condition.is_none_or(|condition| {
+                let known = self.known(identity);
+                known.is_ok_and(|known| holds(condition, &self.twin_document(&known)))
+            })
+        };
+        self.identities_in(target.from)
+            .filter(|identity| is_for(identity))
+            .collect()
     }
 
     /// Twins by the text of their identity, in the registry's order, from behind one of them.

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use iothub_address::{Identity, PolicyName};
 
 use super::Hub;
+use super::configurations::Configuration;
 use super::event::Event;
 use super::feedback::Feedback;
+use super::jobs::Job;
 use super::mailbox::{Mailbox, Waiting};
 use super::registry::{Entry, Policy};
 use super::twin::Twin;
@@ -26,6 +28,8 @@ pub(crate) enum Record {
     Mailbox(Identity, Option<u64>),
     /// A message in a mailbox, by its number.
     Message(Identity, u64, Option<Box<Waiting>>),
+    Configuration(String, Option<Box<Configuration>>),
+    Job(String, Option<Box<Job>>),
     /// The feedback at `place`; what stands before `first` has had its time.
     Feedback {
         place: u64,
@@ -42,6 +46,8 @@ pub(crate) struct Kept {
     pub(crate) twins: Vec<(Identity, Twin)>,
     pub(crate) mailboxes: Vec<(Identity, u64)>,
     pub(crate) messages: Vec<(Identity, KeptMessage)>,
+    pub(crate) configurations: Vec<(String, Configuration)>,
+    pub(crate) jobs: Vec<(String, Job)>,
 }
 
 /// A message as an earlier run has kept it.
@@ -61,6 +67,8 @@ pub(crate) enum Part {
     Twin(Identity),
     Mailbox(Identity),
     Message(Identity, u64),
+    Configuration(String),
+    Job(String),
 }
 
 /// Whether what changes is kept on disk.
@@ -144,6 +152,12 @@ impl Hub {
             self.registry.set_policy(name, policy);
         }
         self.twins.extend(kept.twins);
+        for (id, configuration) in kept.configurations {
+            self.restore_configuration(id, configuration);
+        }
+        for (id, job) in kept.jobs {
+            self.restore_job(id, job, now);
+        }
         self.restore_mailboxes(kept.mailboxes, kept.messages, now);
     }
 
@@ -196,6 +210,14 @@ impl Hub {
                 let twin = self.twins.get(&identity).cloned().map(Box::new);
                 Record::Twin(identity, twin)
             }
+            Part::Configuration(id) => {
+                let configuration = self.configuration(&id).ok().cloned().map(Box::new);
+                Record::Configuration(id, configuration)
+            }
+            Part::Job(id) => {
+                let job = self.job(&id).ok().cloned().map(Box::new);
+                Record::Job(id, job)
+            }
             Part::Mailbox(identity) => {
                 let last = self.mailbox(&identity).map(Mailbox::last_sequence_number);
                 Record::Mailbox(identity, last)
@@ -217,6 +239,8 @@ impl Record {
             Self::Event(event) => size_of::<Event>() + event.message.weight,
             Self::Message(_, _, Some(waiting)) => SMALL + waiting.message.metered_size(),
             Self::Twin(_, Some(twin)) => SMALL + twin.weight(),
+            Self::Configuration(_, Some(configuration)) => SMALL * (2 + configuration.applied.len() / 16),
+            Self::Job(_, Some(job)) => SMALL * (2 + job.state.devices.len() / 4),
             Self::Feedback { feedback, .. } => size_of::<Feedback>() + feedback.original_message_id.len(),
             _ => SMALL,
         }

@@ -240,7 +240,7 @@ impl Twin {
 
     /// The ETag: a change of tags or desired properties makes another.
     pub fn etag(&self) -> String {
-        base64::engine::general_purpose::STANDARD.encode(self.etag.to_be_bytes())
+        etag_text(self.etag)
     }
 
     /// As a service sees it: `tags`, `properties` with `$metadata` and `$version`, `version`, `etag`.
@@ -294,6 +294,11 @@ impl Section {
         all.insert("$version".to_owned(), self.version.into());
         Value::Object(all)
     }
+}
+
+/// A number as an ETag.
+pub(super) fn etag_text(number: u64) -> String {
+    base64::engine::general_purpose::STANDARD.encode(number.to_be_bytes())
 }
 
 /// What the metadata say of a change.

@@ -133,6 +133,7 @@ impl Hub {
     pub(super) fn put_twin(&mut self, identity: &Identity, twin: Twin) {
         self.twins.insert(identity.clone(), twin);
         self.changes.touch(|| Part::Twin(identity.clone()));
+        self.twin_is_stale(identity);
     }
 
     /// Tells a device that has asked to hear of it what has changed in its desired properties.
@@ -212,6 +213,7 @@ impl Hub {
                 match twin.report(&patch, expected, now) {
                     Ok(version) => {
                         self.changes.touch(|| Part::Twin(key.identity.clone()));
+                        self.twin_is_stale(&key.identity);
                         Answered {
                             status: 200,
                             version: Some(version),

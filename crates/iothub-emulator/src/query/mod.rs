@@ -16,10 +16,11 @@ mod parser;
 
 use std::fmt;
 
-use self::evaluate::holds;
-use self::expression::{Expression, Path};
+pub(crate) use self::evaluate::holds;
+pub(crate) use self::expression::Expression;
+use self::expression::Path;
 pub(crate) use self::page::{Continuation, Page, Pager};
-pub(crate) use self::parser::parse;
+pub(crate) use self::parser::{parse, parse_condition};
 
 /// A query that has been read.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +42,14 @@ impl Query {
         };
         !self.group_by.is_empty() || items.iter().any(|item| matches!(item.what, What::Aggregate(..)))
     }
+}
+
+/// What a condition is for: `*` for all, or `[FROM …] WHERE …` without its first words.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Target {
+    pub(crate) from: Collection,
+    /// `None` holds for all.
+    pub(crate) condition: Option<Expression>,
 }
 
 /// What is queried.

@@ -6,7 +6,7 @@ use super::evaluate::number;
 use super::expression::{Expression, Operator, Path};
 use super::functions::Function;
 use super::lexer::{Kind, Token, tokens};
-use super::{Aggregate, Collection, Item, Query, QueryError, Select, What};
+use super::{Aggregate, Collection, Item, Query, QueryError, Select, Target, What};
 
 /// `SELECT [TOP n] … FROM … [WHERE …] [GROUP BY …]`.
 pub(crate) fn parse(text: &str) -> Result<Query, QueryError> {
@@ -37,6 +37,28 @@ pub(crate) fn parse(text: &str) -> Result<Query, QueryError> {
     };
     check(&query, &places, select_at, group_at)?;
     Ok(query)
+}
+
+/// What scheduled jobs and configurations are for: nothing or `*` for all devices, a condition of devices, or
+/// `FROM devices.modules WHERE …`.
+pub(crate) fn parse_condition(text: &str) -> Result<Target, QueryError> {
+    let mut parser = Parser::of(text)?;
+    let is_whole = parser.takes_keyword("FROM");
+    if is_whole {
+        parser.from = parser.collection()?;
+    }
+    let from = parser.from;
+    let is_all = !is_whole && parser.takes_sign("*") || parser.peek().kind == Kind::End;
+    let condition = if is_all {
+        None
+    } else {
+        if is_whole {
+            parser.keyword("WHERE")?;
+        }
+        Some(parser.expression()?)
+    };
+    parser.end()?;
+    Ok(Target { from, condition })
 }
 
 /// What the grammar allows and the language does not.

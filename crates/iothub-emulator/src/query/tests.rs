@@ -543,3 +543,30 @@ fn a_continuation_is_of_its_query_and_no_other_text_is_one() {
         assert_eq!(Continuation::from_text(&text[..cut]), None, "{cut}");
     }
 }
+
+#[test]
+fn targets_are_all_or_those_of_a_condition() {
+    for all in ["", "*", "  "] {
+        let target = parse_condition(all).unwrap();
+        assert_eq!(
+            (target.from, target.condition),
+            (Collection::Devices, None),
+            "{all:?}"
+        );
+    }
+    let devices = parse_condition("tags.a = 1 AND deviceId IN ['x']").unwrap();
+    assert_eq!(devices.from, Collection::Devices);
+    assert!(devices.condition.is_some());
+    let modules = parse_condition("from devices.modules where moduleId = 'm'").unwrap();
+    assert_eq!(modules.from, Collection::Modules);
+    let every = parse_condition("FROM devices.modules").unwrap();
+    assert_eq!((every.from, every.condition), (Collection::Modules, None));
+    for (text, at) in [
+        ("tags.a =", 9),
+        ("* AND true", 3),
+        ("FROM devices tags.a", 14),
+        ("WHERE true", 1),
+    ] {
+        assert_eq!(parse_condition(text).expect_err(text).at, at, "{text}");
+    }
+}

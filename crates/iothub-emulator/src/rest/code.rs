@@ -12,8 +12,12 @@ pub(super) enum Code {
     BulkRegistryOperationFailure,
     Unauthorized,
     QuotaExceeded,
+    JobQuotaExceeded,
+    ConfigurationCountLimitExceeded,
     NotFound,
     DeviceNotFound,
+    JobNotFound,
+    ConfigurationNotFound,
     ModuleNotFound,
     DeviceNotOnline,
     DeviceConnectionClosedRemotely,
@@ -21,12 +25,16 @@ pub(super) enum Code {
     RequestTimeout,
     DeviceAlreadyExists,
     ModuleAlreadyExists,
+    ConfigurationAlreadyExists,
+    JobAlreadyExists,
     PreconditionFailed,
     MessageLockLost,
+    JobRunPreconditionFailed,
     QueueFull,
     MessageTooLarge,
     TooManyModules,
     Throttling,
+    TooManyActiveJobs,
     ServerError,
     BadDeviceResponse,
     NotImplemented,
@@ -43,18 +51,28 @@ impl Code {
             | Self::IotHubFormatError
             | Self::BulkRegistryOperationFailure => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::QuotaExceeded | Self::QueueFull => StatusCode::FORBIDDEN,
+            Self::QuotaExceeded
+            | Self::JobQuotaExceeded
+            | Self::ConfigurationCountLimitExceeded
+            | Self::QueueFull => StatusCode::FORBIDDEN,
             Self::NotFound
             | Self::DeviceNotFound
+            | Self::JobNotFound
+            | Self::ConfigurationNotFound
             | Self::ModuleNotFound
             | Self::DeviceNotOnline
             | Self::DeviceConnectionClosedRemotely => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::DeviceAlreadyExists | Self::ModuleAlreadyExists => StatusCode::CONFLICT,
-            Self::PreconditionFailed | Self::MessageLockLost => StatusCode::PRECONDITION_FAILED,
+            Self::DeviceAlreadyExists
+            | Self::ModuleAlreadyExists
+            | Self::ConfigurationAlreadyExists
+            | Self::JobAlreadyExists => StatusCode::CONFLICT,
+            Self::PreconditionFailed | Self::MessageLockLost | Self::JobRunPreconditionFailed => {
+                StatusCode::PRECONDITION_FAILED
+            }
             Self::MessageTooLarge | Self::TooManyModules => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Throttling => StatusCode::TOO_MANY_REQUESTS,
+            Self::Throttling | Self::TooManyActiveJobs => StatusCode::TOO_MANY_REQUESTS,
             Self::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::BadDeviceResponse => StatusCode::BAD_GATEWAY,
@@ -93,6 +111,14 @@ impl Code {
             Self::BadDeviceResponse => "BadDeviceResponse",
             Self::ServiceUnavailable => "ServiceUnavailable",
             Self::GatewayTimeout => "GatewayTimeout",
+            Self::JobQuotaExceeded => "JobQuotaExceeded",
+            Self::ConfigurationCountLimitExceeded => "ConfigurationCountLimitExceeded",
+            Self::JobNotFound => "JobNotFound",
+            Self::ConfigurationNotFound => "ConfigurationNotFound",
+            Self::ConfigurationAlreadyExists => "ConfigurationAlreadyExists",
+            Self::JobAlreadyExists => "JobAlreadyExists",
+            Self::JobRunPreconditionFailed => "JobRunPreconditionFailed",
+            Self::TooManyActiveJobs => "ThrottlingMaxActiveJobCountExceeded",
         }
     }
 
@@ -126,6 +152,14 @@ impl Code {
             Self::BadDeviceResponse => 502_101,
             Self::ServiceUnavailable => 503_001,
             Self::GatewayTimeout => 504_101,
+            Self::JobQuotaExceeded => 403_003,
+            Self::ConfigurationCountLimitExceeded => 403_000,
+            Self::JobNotFound => 404_002,
+            Self::ConfigurationNotFound => 404_011,
+            Self::ConfigurationAlreadyExists => 409_004,
+            Self::JobAlreadyExists => 409_003,
+            Self::JobRunPreconditionFailed => 412_003,
+            Self::TooManyActiveJobs => 429_004,
         }
     }
 }

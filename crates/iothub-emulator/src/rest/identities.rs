@@ -1,11 +1,12 @@
 //! Devices and modules: the identity registry.
 
 use hyper::StatusCode;
-use iothub_address::{DeviceId, Identity};
+use iothub_address::{DeviceId, Identity, ModuleId};
 use serde_json::{Value, json};
 
 use super::asked::Asked;
 use super::code::Code;
+use super::configurations;
 use super::refusal::Refusal;
 use super::reply::Reply;
 use crate::hub::{Known, Made, Operation};
@@ -52,7 +53,15 @@ pub(super) async fn put(asked: &Asked<'_>, identity: Identity) -> Result<Reply, 
         .run(Operation::Registry, move |hub, now| {
             let authentication = shown_proof.over(hub.authentication(&identity))?;
             let put = hub.put_identity(&identity, given, authentication, if_match.as_ref(), now);
-            put.map_err(Refusal::from)
+            let (known, made) = put?;
+            if made == Made::Created && !is_module && known.entry.details.iot_edge {
+                // Its runtime, as the real hub registers it.
+                for module in ["$edgeAgent", "$edgeHub"] {
+                    let module = ModuleId::parse(module).expect("it is a module's id");
+                    configurations::register(hub, Identity::Module(identity.device().clone(), module))?;
+                }
+            }
+            Ok::<_, Refusal>((known, made))
         })
         .await?;
     let status = match made {

@@ -47,6 +47,11 @@ impl Refusal {
         }
     }
 
+    /// With the error's own words.
+    pub(super) fn of(code: Code, error: &dyn std::error::Error) -> Self {
+        Self::new(code, sentence(error))
+    }
+
     pub(super) fn invalid(message: impl Into<String>) -> Self {
         Self::new(Code::ArgumentInvalid, message)
     }

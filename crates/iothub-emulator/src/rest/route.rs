@@ -6,7 +6,7 @@ use iothub_address::{AddressError, DeviceId, Identity, ModuleId};
 use super::asked::Asked;
 use super::refusal::Refusal;
 use super::reply::Reply;
-use super::{blobs, bulk, identities, methods, polling, queries, twins};
+use super::{blobs, bulk, configurations, digital_twins, identities, jobs, methods, polling, queries, twins};
 use crate::hub::{How, Outcome, Right, Who};
 
 /// What is asked.
@@ -26,6 +26,19 @@ pub(super) enum Operation {
     Bulk,
     Query,
     BlobJobs,
+    ListJobs,
+    GetJob(String),
+    PutJob(String),
+    CancelJob(String),
+    ListConfigurations,
+    GetConfiguration(String),
+    PutConfiguration(String),
+    DeleteConfiguration(String),
+    TestConfiguration,
+    ApplyContent(DeviceId),
+    GetDigitalTwin(DeviceId),
+    PatchDigitalTwin(DeviceId),
+    Command(DeviceId, Option<String>, String),
     SendEvent(DeviceId),
     ReceiveMessage(DeviceId),
     Settle(DeviceId, String, Outcome),
@@ -78,6 +91,33 @@ impl Operation {
             (["devices", _, "files"] | ["devices", _, "files", "notifications"], _) => {
                 return Err(Refusal::method("POST"));
             }
+            (["devices", _, "applyconfigurationcontent"], &Method::POST) => {
+                Self::ApplyContent(device_id(segments)?)
+            }
+            (["devices", _, "applyconfigurationcontent"], _) => return Err(Refusal::method("POST")),
+            (["configurations"], &Method::GET) => Self::ListConfigurations,
+            (["configurations"], _) => return Err(Refusal::method("GET")),
+            (["configurations", "testqueries"], &Method::POST) => Self::TestConfiguration,
+            (["configurations", _], method) => Self::of_configuration(segments[1].clone(), method)?,
+            (["digitaltwins", _], &Method::GET) => Self::GetDigitalTwin(device_id(segments)?),
+            (["digitaltwins", _], &Method::PATCH) => Self::PatchDigitalTwin(device_id(segments)?),
+            (["digitaltwins", _], _) => return Err(Refusal::method("GET, PATCH")),
+            (["digitaltwins", _, "commands", _], &Method::POST) => {
+                Self::Command(device_id(segments)?, None, segments[3].clone())
+            }
+            (["digitaltwins", _, "components", _, "commands", _], &Method::POST) => {
+                let component = Some(segments[3].clone());
+                Self::Command(device_id(segments)?, component, segments[5].clone())
+            }
+            (["digitaltwins", _, "commands", _] | ["digitaltwins", _, "components", _, "commands", _], _) => {
+                return Err(Refusal::method("POST"));
+            }
+            (["jobs", "v2", "query"], &Method::GET) => Self::ListJobs,
+            (["jobs", "v2", _], &Method::GET) => Self::GetJob(segments[2].clone()),
+            (["jobs", "v2", _], &Method::PUT) => Self::PutJob(segments[2].clone()),
+            (["jobs", "v2", _], _) => return Err(Refusal::method("GET, PUT")),
+            (["jobs", "v2", _, "cancel"], &Method::POST) => Self::CancelJob(segments[2].clone()),
+            (["jobs", "v2", _, "cancel"], _) => return Err(Refusal::method("POST")),
             (["jobs", "create"], &Method::POST) => Self::BlobJobs,
             (["jobs", "create"], _) => return Err(Refusal::method("POST")),
             (["jobs"], &Method::GET) | (["jobs", _], &Method::GET | &Method::DELETE) => Self::BlobJobs,
@@ -106,6 +146,15 @@ impl Operation {
         }
     }
 
+    fn of_configuration(id: String, method: &Method) -> Result<Self, Refusal> {
+        match *method {
+            Method::GET => Ok(Self::GetConfiguration(id)),
+            Method::PUT => Ok(Self::PutConfiguration(id)),
+            Method::DELETE => Ok(Self::DeleteConfiguration(id)),
+            _ => Err(Refusal::method("GET, PUT, DELETE")),
+        }
+    }
+
     /// Who may ask it (Azure docs, "Control access to IoT Hub by using shared access signatures", permissions).
     pub(super) fn who(&self) -> Who {
         let right = match self {
@@ -114,12 +163,26 @@ impl Operation {
             | Self::ListModules(_)
             | Self::CountDevices
             | Self::Query
+            | Self::ListConfigurations
+            | Self::GetConfiguration(_)
+            | Self::TestConfiguration
             | Self::CountConnected => Right::RegistryRead,
-            Self::PutIdentity(_) | Self::DeleteIdentity(_) | Self::Bulk => Right::RegistryWrite,
-            Self::BlobJobs => Right::RegistryReadWrite,
-            Self::Purge(_) | Self::GetTwin(_) | Self::ChangeTwin(..) | Self::CallMethod(_) => {
-                Right::ServiceConnect
+            Self::PutIdentity(_)
+            | Self::DeleteIdentity(_)
+            | Self::Bulk
+            | Self::PutConfiguration(_)
+            | Self::DeleteConfiguration(_)
+            | Self::ApplyContent(_) => Right::RegistryWrite,
+            Self::BlobJobs | Self::ListJobs | Self::GetJob(_) | Self::PutJob(_) | Self::CancelJob(_) => {
+                Right::RegistryReadWrite
             }
+            Self::Purge(_)
+            | Self::GetTwin(_)
+            | Self::ChangeTwin(..)
+            | Self::CallMethod(_)
+            | Self::GetDigitalTwin(_)
+            | Self::PatchDigitalTwin(_)
+            | Self::Command(..) => Right::ServiceConnect,
             Self::SendEvent(device)
             | Self::ReceiveMessage(device)
             | Self::Settle(device, ..)
@@ -144,6 +207,21 @@ impl Operation {
             Self::Bulk => bulk::import(&asked).await,
             Self::Query => queries::query(&asked).await,
             Self::BlobJobs => Err(blobs::jobs()),
+            Self::ListJobs => jobs::list(&asked).await,
+            Self::GetJob(id) => jobs::get(&asked, id).await,
+            Self::PutJob(id) => jobs::put(&asked, id).await,
+            Self::CancelJob(id) => jobs::cancel(&asked, id).await,
+            Self::ListConfigurations => configurations::list(&asked).await,
+            Self::GetConfiguration(id) => configurations::get(&asked, id).await,
+            Self::PutConfiguration(id) => configurations::put(&asked, id).await,
+            Self::DeleteConfiguration(id) => configurations::delete(&asked, id).await,
+            Self::TestConfiguration => configurations::test(&asked).await,
+            Self::ApplyContent(device) => configurations::apply(&asked, device).await,
+            Self::GetDigitalTwin(device) => digital_twins::get(&asked, device).await,
+            Self::PatchDigitalTwin(device) => digital_twins::patch(&asked, device).await,
+            Self::Command(device, component, command) => {
+                digital_twins::command(&asked, device, component, command).await
+            }
             Self::SendEvent(device) => polling::send(&asked, device).await,
             Self::ReceiveMessage(device) => polling::receive(&asked, device).await,
             Self::Settle(device, lock, outcome) => polling::settle(&asked, device, &lock, outcome).await,

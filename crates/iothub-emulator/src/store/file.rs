@@ -27,6 +27,10 @@ pub(super) const TWINS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(
 pub(super) const MAILBOXES: TableDefinition<'_, &str, u64> = TableDefinition::new("mailboxes");
 /// Messages that wait for devices, by their identity and number.
 pub(super) const MESSAGES: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("messages");
+/// Configurations by their id, in JSON. A file that an earlier program made may not have this table, nor the next.
+pub(super) const CONFIGURATIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("configurations");
+/// Scheduled jobs by their id, in JSON.
+pub(super) const JOBS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("jobs");
 /// What became of messages, by its place.
 pub(super) const FEEDBACK: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("feedback");
 

@@ -12,6 +12,7 @@ mod form;
 mod format_tests;
 mod log;
 mod restore;
+mod service_form;
 #[cfg(test)]
 mod tests;
 mod writer;

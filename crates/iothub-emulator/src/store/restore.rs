@@ -5,15 +5,17 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use redb::{ReadableDatabase, ReadableTable};
+use redb::{ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::archive::Archive;
 use super::error::StateError;
 use super::fault::Fault;
-use super::file::{ABOUT, FEEDBACK, File, IDENTITIES, MAILBOXES, MESSAGES, POLICIES, TWINS, begin};
+use super::file::{
+    ABOUT, CONFIGURATIONS, FEEDBACK, File, IDENTITIES, JOBS, MAILBOXES, MESSAGES, POLICIES, TWINS, begin,
+};
 use super::log::LogBounds;
 use super::writer::Writer;
-use super::{STATE_FILE, form};
+use super::{STATE_FILE, form, service_form};
 use crate::hub::{Feedback, Kept, KeptMessage, LogLimits, Place};
 
 /// An open state directory.
@@ -154,6 +156,13 @@ pub(super) fn read(file: &File) -> Result<Found, Fault> {
         };
         kept.messages.push((name_in(identity)?, message));
     }
+    for (id, configuration) in rows(&transaction, CONFIGURATIONS)? {
+        kept.configurations
+            .push((id, service_form::read_configuration(&configuration)?));
+    }
+    for (id, job) in rows(&transaction, JOBS)? {
+        kept.jobs.push((id, service_form::read_job(&job)?));
+    }
     let mut feedback = Vec::new();
     for one in transaction.open_table(FEEDBACK)?.iter()? {
         let (place, one) = one?;
@@ -161,6 +170,24 @@ pub(super) fn read(file: &File) -> Result<Found, Fault> {
     }
     let log = LogBounds::read(&transaction.open_table(ABOUT)?)?;
     Ok(Found { log, kept, feedback })
+}
+
+/// Of a table that an earlier program may not have made.
+fn rows(
+    transaction: &ReadTransaction,
+    table: TableDefinition<'_, &str, &[u8]>,
+) -> Result<Vec<(String, Vec<u8>)>, Fault> {
+    let table = match transaction.open_table(table) {
+        Ok(table) => table,
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut rows = Vec::new();
+    for row in table.iter()? {
+        let (key, value) = row?;
+        rows.push((key.value().to_owned(), value.value().to_owned()));
+    }
+    Ok(rows)
 }
 
 fn name_in<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Fault> {

@@ -10,9 +10,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::archive::Archive;
 use super::fault::Fault;
-use super::file::{ABOUT, FEEDBACK, File, IDENTITIES, MAILBOXES, MESSAGES, POLICIES, TWINS, begin};
-use super::form;
+use super::file::{
+    ABOUT, CONFIGURATIONS, FEEDBACK, File, IDENTITIES, JOBS, MAILBOXES, MESSAGES, POLICIES, TWINS, begin,
+};
 use super::log::LogBounds;
+use super::{form, service_form};
 use crate::clock::Timestamp;
 use crate::hub::{Event, LogLimits, Record};
 
@@ -194,6 +196,17 @@ fn write(transaction: &WriteTransaction, record: &Record) -> Result<(), Fault> {
                 &*identity.to_string(),
                 value,
             )
+        }
+        Record::Configuration(id, configuration) => {
+            let value = configuration
+                .as_deref()
+                .map(service_form::write_configuration)
+                .transpose()?;
+            put(&mut transaction.open_table(CONFIGURATIONS)?, id.as_str(), value)
+        }
+        Record::Job(id, job) => {
+            let value = job.as_deref().map(service_form::write_job).transpose()?;
+            put(&mut transaction.open_table(JOBS)?, id.as_str(), value)
         }
         Record::Policy(name, policy) => {
             let value = policy.as_deref().map(form::write_policy).transpose()?;

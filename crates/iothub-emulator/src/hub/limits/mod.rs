@@ -48,6 +48,11 @@ impl Limits {
         self.0.is_none()
     }
 
+    /// How many jobs may be active at once.
+    pub(crate) fn active_jobs(&self) -> Option<usize> {
+        self.0.as_ref().map(|metered| metered.tier.active_jobs())
+    }
+
     /// As of a hub that has been idle until `now`.
     pub(crate) fn of(tier: Tier, units: u16, now: Timestamp) -> Self {
         let units = tier.units(units);

@@ -182,6 +182,15 @@ impl Tier {
         per_unit * u64::from(units)
     }
 
+    /// How many jobs may be active at once (Azure docs, "IoT Hub quotas and throttling", other limits).
+    pub(super) const fn active_jobs(self) -> usize {
+        match self {
+            Self::F1 | Self::S1 => 1,
+            Self::S2 => 5,
+            Self::S3 => 10,
+        }
+    }
+
     /// For how many messages one of `size` bytes counts.
     pub(super) fn messages(self, size: usize) -> u64 {
         let meter = match self {

@@ -4,7 +4,10 @@
 mod authorisation;
 mod bulk;
 mod client;
+mod configurations;
+mod digital_twins;
 mod identities;
+mod jobs;
 mod methods;
 mod polling;
 mod queries;
