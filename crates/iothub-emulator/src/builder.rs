@@ -372,6 +372,8 @@ impl Builder {
             events,
             activities,
             feedback: fates,
+            feedback_done: state.as_ref().map_or(0, |state| state.feedback_done),
+            now: self.clock.now(),
             cloud_to_device: self.cloud_to_device,
             seed: self.randomness.map_or_else(random::seed, Ok)?,
         };

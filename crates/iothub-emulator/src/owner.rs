@@ -182,6 +182,7 @@ impl Waiting {
                             reply,
                         }
                     }
+                    Ask::Send { message } => Command::Send { message, reply },
                     Ask::Request { link, message } => Command::Request { link, message, reply },
                     Ask::Settle { link, tag, outcome } => Command::Settle {
                         link,
@@ -353,6 +354,9 @@ pub(crate) enum Ask {
         address: String,
         side: Side,
         terms: Terms,
+    },
+    Send {
+        message: Box<Message>,
     },
     Request {
         link: LinkId,

@@ -48,7 +48,12 @@ const BOUNDS: [&str; 13] = [
 ];
 
 /// What services use over AMQP, by its section.
-const SERVICES: [&str; 9] = [
+const SERVICES: [&str; 14] = [
+    "§6.1 addresses and outcomes",
+    "§6.1 feedback",
+    "§6.1 file notifications",
+    "§6.2 policies",
+    "§6.1 to §6.4 types",
     "§6.3 redirect",
     "§6.3 second hop",
     "§6.4 management",

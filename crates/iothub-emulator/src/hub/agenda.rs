@@ -21,6 +21,8 @@ pub(crate) enum Due {
     Mailbox(Identity),
     /// The oldest event has to go for its age.
     LogAge,
+    /// Feedback goes out, or comes back.
+    Feedback,
     /// A method call was not answered.
     Call(Reply),
     /// Calls of jobs have been answered.

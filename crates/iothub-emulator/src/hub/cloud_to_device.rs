@@ -14,9 +14,9 @@ use super::mailbox::{CloudToDevice, Left, LockLost, LockToken, MAX_WAITING, Mail
 use super::message::{Message, MessageId};
 use super::polling::HandedOut;
 use super::presence::RECEIVER_TAKEN;
+use super::receiver::Receiver;
 use super::record::{KeptMessage, Part};
 use super::refusal::{Condition, Refusal, code};
-use super::ring::SharedRing;
 use super::unique::{Unique, guid_text, uuid_text};
 use super::value::Value;
 use crate::clock::Timestamp;
@@ -26,28 +26,9 @@ use crate::clock::Timestamp;
 pub(crate) struct Mailboxes {
     settings: CloudToDevice,
     mailboxes: BTreeMap<Identity, Mailbox>,
+    /// The one link that each device receives over.
     receivers: BTreeMap<Identity, Receiver>,
-    feedback: SharedRing<Feedback>,
     tokens: Unique,
-}
-
-/// The one link that a device receives over.
-#[derive(Clone, Copy, Debug)]
-struct Receiver {
-    link: LinkId,
-    /// The client takes every delivery for settled as it comes (at most once).
-    presettled: bool,
-    /// How many deliveries went out over it.
-    sent: u64,
-    credit: Credit,
-}
-
-impl Receiver {
-    /// How many more deliveries the client has asked for.
-    fn room(&self) -> u64 {
-        // What is on its way was sent after the client counted.
-        u64::from(self.credit.granted).saturating_sub(self.sent.saturating_sub(self.credit.seen))
-    }
 }
 
 /// Why a message was not put into a mailbox.
@@ -90,12 +71,11 @@ impl MailboxError {
 }
 
 impl Mailboxes {
-    pub(crate) const fn new(settings: CloudToDevice, feedback: SharedRing<Feedback>, seed: u64) -> Self {
+    pub(crate) const fn new(settings: CloudToDevice, seed: u64) -> Self {
         Self {
             settings,
             mailboxes: BTreeMap::new(),
             receivers: BTreeMap::new(),
-            feedback,
             tokens: Unique::new(seed),
         }
     }
@@ -214,12 +194,7 @@ impl Hub {
         presettled: bool,
         now: Timestamp,
     ) {
-        let receiver = Receiver {
-            link,
-            presettled,
-            sent: 0,
-            credit: Credit::default(),
-        };
+        let receiver = Receiver::new(link, presettled);
         let before = self.cloud_to_device.receivers.insert(identity.clone(), receiver);
         if let Some(before) = before {
             let text = RECEIVER_TAKEN.to_owned();
@@ -241,11 +216,13 @@ impl Hub {
         self.deliver(identity, now);
     }
 
-    /// The client has said how many deliveries it takes.
+    /// The client has said how many deliveries it takes over a link.
     pub(super) fn credit(&mut self, from: ConnectionId, link: LinkId, credit: Credit, now: Timestamp) {
         let grant = self.connections.get(&from).and_then(|known| known.grant(link));
-        let Some(Grant::CloudToDevice(identity)) = grant.cloned() else {
-            return;
+        let identity = match grant.cloned() {
+            Some(Grant::CloudToDevice(identity)) => identity,
+            Some(Grant::Feedback) => return self.credit_feedback(link, credit, now),
+            _ => return,
         };
         match self.cloud_to_device.receivers.get_mut(&identity) {
             Some(receiver) if receiver.link == link => receiver.credit = credit,
@@ -254,7 +231,7 @@ impl Hub {
         self.deliver(&identity, now);
     }
 
-    /// The device has said what is to become of a message.
+    /// The device, or a service of feedback, has said what is to become of a message.
     pub(super) fn settle(
         &mut self,
         from: ConnectionId,
@@ -264,8 +241,10 @@ impl Hub {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let grant = self.connections.get(&from).and_then(|known| known.grant(link));
-        let Some(Grant::CloudToDevice(identity)) = grant.cloned() else {
-            return Err(self.lock_lost(now));
+        let identity = match grant.cloned() {
+            Some(Grant::CloudToDevice(identity)) => identity,
+            Some(Grant::Feedback) => return self.settle_feedback(link, token, outcome, now),
+            _ => return Err(self.lock_lost(now)),
         };
         let settled = self.settle_of(&identity, link, token, outcome, now);
         settled.map_err(|LockLost| self.lock_lost(now))
@@ -407,14 +386,17 @@ impl Hub {
             };
             let weight = feedback.original_message_id.len();
             let feedback = Arc::new(feedback);
-            let mut ring = self.cloud_to_device.feedback.lock();
+            let mut ring = self.feedback.log.lock();
             let place = ring.end();
             ring.push(Arc::clone(&feedback), weight, now);
-            self.changes.feedback(place, feedback, ring.first());
+            let (first, end) = (ring.first(), ring.end());
+            drop(ring);
+            self.changes.feedback(place, feedback, first);
+            self.feedback_grew(first, end, now);
         }
     }
 
-    fn lock_lost(&mut self, now: Timestamp) -> Refusal {
+    pub(super) fn lock_lost(&mut self, now: Timestamp) -> Refusal {
         let text = "The lock of the message was lost.".to_owned();
         self.refusals
             .refuse(Condition::NotFound, code::MESSAGE_LOCK_LOST, text, now)

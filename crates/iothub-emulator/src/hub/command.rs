@@ -57,6 +57,8 @@ pub(crate) enum Command {
         message: Box<Message>,
         reply: Reply,
     },
+    /// It sends a message to a device over a link for services. Answered by [`Answer::Took`].
+    Send { message: Box<Message>, reply: Reply },
     /// How much it takes over a link that it receives from.
     Credit { link: LinkId, credit: Credit },
     /// What is to become of a delivery that awaited it. Answered by [`Answer::Settled`].
@@ -285,6 +287,12 @@ pub(crate) enum Grant {
     ManagementRequests,
     /// Its answers.
     ManagementReplies,
+    /// Messages of a service to devices.
+    ServiceCommands,
+    /// What became of them.
+    Feedback,
+    /// News of uploaded files, of which there are none.
+    FileNotifications,
 }
 
 impl Grant {
@@ -301,7 +309,10 @@ impl Grant {
             | Self::TokenReplies
             | Self::Events(_)
             | Self::ManagementRequests
-            | Self::ManagementReplies => None,
+            | Self::ManagementReplies
+            | Self::ServiceCommands
+            | Self::Feedback
+            | Self::FileNotifications => None,
         }
     }
 }

@@ -6,7 +6,36 @@ use std::sync::Arc;
 use iothub_address::{DeviceId, Identity, ModuleId};
 use serde::{Deserialize, Serialize};
 
+use super::batches::Batches;
+use super::receiver::Receiver;
+use super::ring::SharedRing;
+use super::unique::Unique;
 use crate::clock::Timestamp;
+
+/// The feedback of a hub: its log, and what of it goes to services.
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    pub(super) log: SharedRing<Feedback>,
+    pub(super) batches: Batches,
+    /// In the order in which they came.
+    pub(super) receivers: Vec<Receiver>,
+    pub(super) tokens: Unique,
+}
+
+impl Outbound {
+    /// Services are done with what stands before place `done` of the log.
+    pub(super) fn new(log: SharedRing<Feedback>, done: u64, seed: u64, now: Timestamp) -> Self {
+        let ring = log.lock();
+        let places = done.clamp(ring.first(), ring.end())..ring.end();
+        drop(ring);
+        Self {
+            log,
+            batches: Batches::new(places, now),
+            receivers: Vec::new(),
+            tokens: Unique::new(seed),
+        }
+    }
+}
 
 /// What became of one cloud-to-device message, if its sender asked to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -38,11 +38,14 @@ impl Hub {
                 self.join_pair(grant, from, link, &terms.pair);
             }
             Grant::Events(reader) => self.open_reader(link, reader, now),
+            Grant::Feedback => self.open_feedback(link, terms.presettled),
             Grant::Telemetry(_)
             | Grant::TokenRequests
             | Grant::TokenReplies
             | Grant::ManagementRequests
-            | Grant::ManagementReplies => {}
+            | Grant::ManagementReplies
+            | Grant::ServiceCommands
+            | Grant::FileNotifications => {}
         }
     }
 
@@ -63,12 +66,15 @@ impl Hub {
                 self.leave_pair(link);
             }
             Some(Grant::Events(reader)) => self.reader_gone(link, &reader),
+            Some(Grant::Feedback) => self.feedback_gone(link, now),
             Some(
                 Grant::Telemetry(_)
                 | Grant::TokenRequests
                 | Grant::TokenReplies
                 | Grant::ManagementRequests
-                | Grant::ManagementReplies,
+                | Grant::ManagementReplies
+                | Grant::ServiceCommands
+                | Grant::FileNotifications,
             )
             | None => {}
         }
@@ -170,6 +176,13 @@ impl Hub {
                 }),
                 Side::Receiver,
             ) => self.grant_reader(from, (&name, &group, partition), terms, now),
+            (Some(Node::ServiceCommands), Side::Sender) => {
+                self.grant_service(from, Grant::ServiceCommands, now)
+            }
+            (Some(Node::Feedback), Side::Receiver) => self.grant_service(from, Grant::Feedback, now),
+            (Some(Node::FileNotifications), Side::Receiver) => {
+                self.grant_service(from, Grant::FileNotifications, now)
+            }
             (Some(Node::Management), Side::Sender) => {
                 self.grant_management(from, Grant::ManagementRequests, now)
             }

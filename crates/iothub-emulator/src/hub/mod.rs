@@ -5,6 +5,7 @@ mod activity;
 mod admission;
 mod agenda;
 mod authentication;
+mod batches;
 mod cbs;
 mod certificate;
 mod cloud_to_device;
@@ -31,11 +32,13 @@ mod pairs;
 mod polling;
 mod presence;
 mod queries;
+mod receiver;
 mod record;
 mod refusal;
 mod registry;
 mod requests;
 mod ring;
+mod services;
 mod telemetry;
 mod text;
 mod throttle;
@@ -109,6 +112,7 @@ use self::cloud_to_device::Mailboxes;
 use self::configurations::Configurations;
 use self::connection::Connection;
 use self::faults::Faults;
+use self::feedback::Outbound;
 use self::jobs::Jobs;
 use self::log::Log;
 use self::methods::Calls;
@@ -130,6 +134,9 @@ pub(crate) struct Setup {
     pub(crate) endpoint: EventEndpoint,
     pub(crate) activities: SharedRing<Activity>,
     pub(crate) feedback: SharedRing<Feedback>,
+    /// Services are done with what stands before this place of it.
+    pub(crate) feedback_done: u64,
+    pub(crate) now: Timestamp,
     pub(crate) cloud_to_device: CloudToDevice,
     /// How long what was opened with a token outlives it.
     pub(crate) token_grace: Duration,
@@ -153,6 +160,7 @@ pub(crate) struct Hub {
     activities: SharedRing<Activity>,
     connections: BTreeMap<ConnectionId, Connection>,
     cloud_to_device: Mailboxes,
+    feedback: Outbound,
     pairs: Pairs,
     twins: Twins,
     calls: Calls,
@@ -182,7 +190,13 @@ impl Hub {
             endpoint: setup.endpoint,
             activities: setup.activities,
             connections: BTreeMap::new(),
-            cloud_to_device: Mailboxes::new(setup.cloud_to_device, setup.feedback, setup.seed),
+            cloud_to_device: Mailboxes::new(setup.cloud_to_device, setup.seed),
+            feedback: Outbound::new(
+                setup.feedback,
+                setup.feedback_done,
+                !setup.seed.rotate_left(32),
+                setup.now,
+            ),
             pairs: Pairs::default(),
             twins: Twins::new(),
             calls: Calls::new(!setup.seed),
@@ -201,6 +215,7 @@ impl Hub {
             effects: VecDeque::new(),
         };
         hub.agenda.set(Due::LogAge, hub.log.expires());
+        hub.agenda.set(Due::Feedback, hub.feedback.batches.deadline());
         hub
     }
 
@@ -287,6 +302,11 @@ impl Hub {
                 self.effects
                     .push_back(Effect::Answer(reply, Answer::Taken(taken)));
             }
+            Command::Send { message, reply } => {
+                let outcome = self.send_from_service(from, *message, now);
+                self.effects
+                    .push_back(Effect::Answer(reply, Answer::Took(outcome)));
+            }
             Command::Credit { link, credit } => self.credit(from, link, credit, now),
             Command::Settle {
                 link,
@@ -331,6 +351,7 @@ impl Hub {
                 Due::JobEnd(id) => self.expire_job(&id, now),
                 Due::JobAnswers => self.take_job_answers(now),
                 Due::Configurations => self.configure(now),
+                Due::Feedback => self.expire_feedback(now),
             }
         }
     }
@@ -416,6 +437,8 @@ impl Hub {
 mod certificate_tests;
 #[cfg(test)]
 mod cloud_to_device_tests;
+#[cfg(test)]
+mod services_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

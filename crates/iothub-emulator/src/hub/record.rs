@@ -36,6 +36,8 @@ pub(crate) enum Record {
         feedback: Arc<Feedback>,
         first: u64,
     },
+    /// Services are done with the feedback before this place.
+    FeedbackDone(u64),
 }
 
 /// What an earlier run has kept. Devices stand before their modules, messages in the order in which they came.
@@ -88,6 +90,8 @@ pub(crate) struct Changes {
     feedback: VecDeque<(u64, Arc<Feedback>)>,
     /// The place of the first feedback that is still kept.
     first_feedback: u64,
+    /// Services are done with what stands before.
+    feedback_done: Option<u64>,
     touched: BTreeSet<Part>,
     made: u64,
     /// Whether the disk takes what is written.
@@ -101,6 +105,7 @@ impl Changes {
             events: Vec::new(),
             feedback: VecDeque::new(),
             first_feedback: 0,
+            feedback_done: None,
             touched: BTreeSet::new(),
             made: 0,
             failing: false,
@@ -125,6 +130,14 @@ impl Changes {
         // While the disk takes nothing they gather here, no more than the hub keeps.
         while self.feedback.front().is_some_and(|(place, _)| *place < first) {
             self.feedback.pop_front();
+        }
+    }
+
+    /// Services are done with the feedback before `place`.
+    pub(super) fn feedback_done(&mut self, place: u64) {
+        if self.keeping == Keeping::Everything {
+            self.made += 1;
+            self.feedback_done = Some(place);
         }
     }
 
@@ -176,6 +189,7 @@ impl Hub {
             feedback,
             first,
         }));
+        records.extend(self.changes.feedback_done.take().map(Record::FeedbackDone));
         for part in mem::take(&mut self.changes.touched) {
             records.push(self.record(part));
         }

@@ -40,6 +40,7 @@ pub(crate) enum Condition {
     LinkStolen,
     LinkRedirect,
     OutOfRange,
+    MessageSizeExceeded,
     InternalError,
     LinkCreationConflict,
 }
@@ -58,6 +59,7 @@ impl Condition {
             Self::Throttled => "com.microsoft:device-container-throttled",
             Self::LinkStolen => "amqp:link:stolen",
             Self::LinkRedirect => "amqp:link:redirect",
+            Self::MessageSizeExceeded => "amqp:link:message-size-exceeded",
             Self::OutOfRange => "com.microsoft:argument-out-of-range",
             Self::LinkCreationConflict => "com.microsoft:link-creation-conflict",
         }
@@ -148,6 +150,8 @@ pub(crate) mod code {
     pub(crate) const FAULT_INJECTED: u32 = 400_029;
     pub(crate) const UNAUTHORIZED_ACCESS: u32 = 401_002;
     pub(crate) const QUOTA_EXCEEDED: u32 = 403_002;
+    pub(crate) const QUEUE_DEPTH_EXCEEDED: u32 = 403_004;
+    pub(crate) const MESSAGE_TOO_LARGE: u32 = 413_001;
     pub(crate) const THROTTLING: u32 = 429_001;
     pub(crate) const DEVICE_DISABLED: u32 = 403_012;
     pub(crate) const DEVICE_NOT_FOUND: u32 = 404_001;

@@ -159,6 +159,12 @@ impl<T> Ring<T> {
         }
     }
 
+    /// The entry at this place, whether readers get it yet or not.
+    pub(crate) fn get(&self, place: u64) -> Option<Arc<T>> {
+        let at = usize::try_from(place.checked_sub(self.first)?).ok()?;
+        self.entries.get(at).map(|kept| Arc::clone(&kept.entry))
+    }
+
     /// The place of the first entry that is still there.
     pub(crate) const fn first(&self) -> u64 {
         self.first

@@ -99,6 +99,18 @@ impl Client {
         }
     }
 
+    /// A message of a service to a device.
+    pub(crate) async fn send_to_device(
+        &self,
+        message: Message,
+    ) -> Result<Result<Verdict, Refusal>, HubStopped> {
+        let message = Box::new(message);
+        match self.ask(Ask::Send { message }).await? {
+            Answer::Took(outcome) => Ok(outcome),
+            _ => Err(HubStopped),
+        }
+    }
+
     /// What the device says of a delivery.
     pub(crate) async fn settle(
         &self,

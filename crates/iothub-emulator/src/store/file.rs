@@ -154,6 +154,9 @@ fn mark(database: &Database) -> Result<(), Fault> {
     Ok(())
 }
 
+/// In what the file says of itself: the place before which services are done with the feedback. An older program knows
+/// nothing of it, and leaves it as it is.
+pub(super) const FEEDBACK_DONE_KEY: &str = "feedback done";
 const VERSION_KEY: &str = "version";
 /// The version whose tables are all in the present one, which has some more.
 const WITHOUT_TWINS: u32 = 1;

@@ -11,7 +11,8 @@ use super::archive::Archive;
 use super::error::StateError;
 use super::fault::Fault;
 use super::file::{
-    ABOUT, CONFIGURATIONS, FEEDBACK, File, IDENTITIES, JOBS, MAILBOXES, MESSAGES, POLICIES, TWINS, begin,
+    ABOUT, CONFIGURATIONS, FEEDBACK, FEEDBACK_DONE_KEY, File, IDENTITIES, JOBS, MAILBOXES, MESSAGES,
+    POLICIES, TWINS, begin,
 };
 use super::log::LogBounds;
 use super::writer::Writer;
@@ -27,6 +28,8 @@ pub(crate) struct Opened {
     pub(crate) kept: Kept,
     /// By place.
     pub(crate) feedback: Vec<(u64, Arc<Feedback>)>,
+    /// Services are done with what stands before.
+    pub(crate) feedback_done: u64,
 }
 
 /// Opens the state in `directory`, which is made if it is not there; a hub that is new gets `partitions`, or as many
@@ -96,6 +99,7 @@ pub(super) fn open_on(
         log,
         kept: found.kept,
         feedback: found.feedback,
+        feedback_done: found.feedback_done,
     })
 }
 
@@ -118,6 +122,7 @@ pub(super) struct Found {
     pub(super) log: Option<LogBounds>,
     pub(super) kept: Kept,
     pub(super) feedback: Vec<(u64, Arc<Feedback>)>,
+    pub(super) feedback_done: u64,
 }
 
 pub(super) fn read(file: &File) -> Result<Found, Fault> {
@@ -168,8 +173,18 @@ pub(super) fn read(file: &File) -> Result<Found, Fault> {
         let (place, one) = one?;
         feedback.push((place.value(), Arc::new(form::read_feedback(one.value())?)));
     }
-    let log = LogBounds::read(&transaction.open_table(ABOUT)?)?;
-    Ok(Found { log, kept, feedback })
+    let about = transaction.open_table(ABOUT)?;
+    let log = LogBounds::read(&about)?;
+    let feedback_done = match about.get(FEEDBACK_DONE_KEY)? {
+        None => 0,
+        Some(place) => u64::from_le_bytes(place.value().try_into().map_err(Fault::damaged)?),
+    };
+    Ok(Found {
+        log,
+        kept,
+        feedback,
+        feedback_done,
+    })
 }
 
 /// Of a table that an earlier program may not have made.

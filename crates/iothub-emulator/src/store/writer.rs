@@ -11,7 +11,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::archive::Archive;
 use super::fault::Fault;
 use super::file::{
-    ABOUT, CONFIGURATIONS, FEEDBACK, File, IDENTITIES, JOBS, MAILBOXES, MESSAGES, POLICIES, TWINS, begin,
+    ABOUT, CONFIGURATIONS, FEEDBACK, FEEDBACK_DONE_KEY, File, IDENTITIES, JOBS, MAILBOXES, MESSAGES,
+    POLICIES, TWINS, begin,
 };
 use super::log::LogBounds;
 use super::{form, service_form};
@@ -231,6 +232,11 @@ fn write(transaction: &WriteTransaction, record: &Record) -> Result<(), Fault> {
                 (&*identity.to_string(), *number),
                 value,
             )
+        }
+        Record::FeedbackDone(place) => {
+            let mut about = transaction.open_table(ABOUT)?;
+            about.insert(FEEDBACK_DONE_KEY, &place.to_le_bytes()[..])?;
+            Ok(())
         }
         Record::Feedback {
             place,

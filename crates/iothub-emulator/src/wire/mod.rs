@@ -5,6 +5,7 @@
 //! for each link. The engine adds one for the connection and one a session. Each ends when the fuse is blown.
 
 mod cbs;
+mod commands;
 mod connection;
 mod decode;
 mod encode;

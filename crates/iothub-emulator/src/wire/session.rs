@@ -20,8 +20,8 @@ use super::replies::{self, Replies};
 use super::stream::Intake;
 use super::undelivered::Undelivered;
 use super::{
-    ANSWER_TIMEOUT, LAST_WORDS, MAX_MESSAGE_SIZE, MAX_REDIRECTED_SIZE, cbs, link, management, reading,
-    requests,
+    ANSWER_TIMEOUT, LAST_WORDS, MAX_MESSAGE_SIZE, MAX_REDIRECTED_SIZE, cbs, commands, link, management,
+    reading, requests,
 };
 use crate::hub::{Filter, Grant, Side, Terms, Value};
 use crate::owner::{Client, HubStopped, Opened};
@@ -185,6 +185,9 @@ async fn serve_link(
         (Endpoint::Outbox(outbox), Grant::ManagementReplies) => {
             replies::send(outbox, &shared.management, opened.orders, over).await
         }
+        (Endpoint::Engine(LinkEndpoint::Receiver(receiver)), Grant::ServiceCommands) => {
+            commands::take(receiver, &shared, opened.orders).await
+        }
         (Endpoint::Outbox(outbox), Grant::Events(reader)) => {
             reading::serve(outbox, &reader, opened.orders, &shared, over).await
         }
@@ -194,7 +197,11 @@ async fn serve_link(
         ) => requests::take(receiver, opened.link, &shared, opened.orders).await,
         (
             Endpoint::Outbox(outbox),
-            Grant::CloudToDevice(_) | Grant::TwinReplies(_) | Grant::MethodCalls(_),
+            Grant::CloudToDevice(_)
+            | Grant::TwinReplies(_)
+            | Grant::MethodCalls(_)
+            | Grant::Feedback
+            | Grant::FileNotifications,
         ) => outbox.serve(opened.link, opened.orders, &shared, over).await,
         // The hub grants each of them to one side only.
         (Endpoint::Outbox(outbox), _) => {

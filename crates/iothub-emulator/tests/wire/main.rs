@@ -28,6 +28,7 @@ mod raw;
 mod readers;
 mod rest;
 mod seed;
+mod services;
 mod state;
 mod table;
 mod telemetry;

@@ -78,6 +78,7 @@ impl EventEndpoint {
             Grant::ManagementRequests | Grant::ManagementReplies => {
                 Some(Reach::events(&format!("/{}/$management", self.entity)))
             }
+            Grant::ServiceCommands | Grant::Feedback | Grant::FileNotifications => Some(Reach::Hub),
             _ => None,
         }
     }
@@ -327,3 +328,5 @@ const EVENTS: &str = "messages/events/";
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
+#[cfg(test)]
+pub(crate) use self::tests::of_tests;

@@ -6,7 +6,16 @@ use crate::hub::{
     Answer, AuthFailure, Bound, Claim, Command, ConnectionId, Effect, Filter, Grant, LinkId, Position,
     Refusal, Side, Terms, TokenRequest, Value,
 };
+use iothub_address::HubHost;
 use zeroize::Zeroizing;
+
+use super::{EventEndpoint, Heads};
+
+/// Of hub `myhub`, with the consumer group `extra`.
+pub(crate) fn of_tests(host: HubHost, heads: Heads) -> EventEndpoint {
+    let group = "extra".parse().unwrap();
+    EventEndpoint::new(&"MyHub".parse().unwrap(), host, 5671, [group], heads)
+}
 
 impl World {
     fn read(&mut self, from: ConnectionId, address: &str, terms: Terms) -> Result<Grant, Refusal> {

@@ -1,5 +1,5 @@
 //! Everything that the emulator sends, as one table: each frame and each part of a message, field by field, its AMQP
-//! type, what may stand there, and where in the protocol reference that is from (§3.3, §4, §5, §7.1, §15; AMQP 1.0
+//! type, what may stand there, and where in the protocol reference that is from (§3.3, §4, §5, §6.1 to §6.4, §7.1, §15; AMQP 1.0
 //! where it is the standard's).
 //!
 //! The scenes make the emulator send each of them; a reader of its own takes the bytes off the wire apart. A field
@@ -9,6 +9,8 @@ mod messages;
 mod reader;
 mod rows;
 mod scenes;
+mod service_rows;
+mod services;
 mod watch;
 
 use reader::Item;
@@ -123,6 +125,7 @@ async fn all_that_the_hub_sends_is_as_the_table_says() {
     let mut watch = Watch::default();
     scenes::all(&mut watch).await;
     messages::all(&mut watch).await;
+    services::all(&mut watch).await;
     let findings = findings(&watch.seen);
     assert!(findings.is_empty(), "{}", findings.join("\n"));
 }

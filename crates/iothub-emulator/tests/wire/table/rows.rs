@@ -2,14 +2,15 @@
 
 use super::Row;
 use super::Rule::{self, Any, AsSent, Bytes, From, Hex, Is, Json};
+use super::service_rows::{EVENTS, MANAGEMENT_ANSWERS, PROPERTIES, REDIRECTS};
 
 pub(crate) fn all() -> impl Iterator<Item = &'static Row> {
-    [DOOR, SESSION, LINK, DELIVERY, ENDS, CBS, COMMANDS, METHODS, TWIN]
-        .into_iter()
-        .flatten()
+    let of_devices = [DOOR, SESSION, LINK, DELIVERY, ENDS, CBS, COMMANDS, METHODS, TWIN];
+    let of_services = [REDIRECTS, PROPERTIES, EVENTS, MANAGEMENT_ANSWERS];
+    of_devices.into_iter().chain(of_services).flatten()
 }
 
-const fn row(
+pub(super) const fn row(
     places: &'static [&'static str],
     field: &'static str,
     kinds: &'static str,
@@ -81,6 +82,8 @@ const INWARD: &[&str] = &[
     "attach twin requests",
     "attach method answers",
     "attach refused",
+    "attach management requests",
+    "attach service commands",
 ];
 /// Over which it receives.
 const OUTWARD: &[&str] = &[
@@ -89,6 +92,23 @@ const OUTWARD: &[&str] = &[
     "attach input",
     "attach twin answers",
     "attach method calls",
+    "attach redirected",
+    "attach events",
+    "attach management answers",
+    "attach feedback",
+    "attach file notifications",
+];
+/// The same, but for the one that says another size.
+const OUTWARD_AND_STAYING: &[&str] = &[
+    "attach $cbs answers",
+    "attach cloud-to-device",
+    "attach input",
+    "attach twin answers",
+    "attach method calls",
+    "attach events",
+    "attach management answers",
+    "attach feedback",
+    "attach file notifications",
 ];
 const LINKS: &[&str] = &[
     "attach telemetry",
@@ -101,6 +121,13 @@ const LINKS: &[&str] = &[
     "attach input",
     "attach twin answers",
     "attach method calls",
+    "attach management requests",
+    "attach service commands",
+    "attach redirected",
+    "attach events",
+    "attach management answers",
+    "attach feedback",
+    "attach file notifications",
 ];
 const CREDIT: &[&str] = &["flow telemetry", "flow $cbs requests"];
 const DRAINED: &[&str] = &["flow drained"];
@@ -122,7 +149,7 @@ const LINK: &[Row] = &[
     row(OUTWARD, "initial-delivery-count", "uint", Is("0"), "15 row 3"),
     // Never 1024 or less, from which the C SDK makes the size of its batches.
     row(INWARD, "max-message-size", "ulong", Is("1048576"), "3.3, 12 row 13"),
-    row(OUTWARD, "max-message-size", "null|ulong", From(1_048_576, i128::MAX), "AMQP 2.7.3"),
+    row(OUTWARD_AND_STAYING, "max-message-size", "null|ulong", From(1_048_576, i128::MAX), "AMQP 2.7.3"),
     row(LINKS, "offered-capabilities", "null", NO_RULE, "AMQP 2.7.3"),
     row(LINKS, "desired-capabilities", "null", NO_RULE, "AMQP 2.7.3"),
     row(LINKS, "properties", "null", NO_RULE, "AMQP 2.7.3"),
@@ -178,7 +205,20 @@ const TRANSFERS: &[&str] = &[
     "transfer cloud-to-device",
     "transfer of a method call",
     "transfer of a twin",
+    "transfer of an event",
+    "transfer of management",
+    "transfer of feedback",
 ];
+/// What nothing comes of.
+const SETTLED: &[&str] = &[
+    "transfer of $cbs",
+    "transfer of a method call",
+    "transfer of a twin",
+    "transfer of an event",
+    "transfer of management",
+];
+/// What the client settles.
+const UNSETTLED: &[&str] = &["transfer cloud-to-device", "transfer of feedback"];
 
 #[rustfmt::skip]
 const DELIVERY: &[Row] = &[
@@ -203,11 +243,11 @@ const DELIVERY: &[Row] = &[
     row(TRANSFERS, "fields", "count", Is("11"), "15 row 2"),
     row(TRANSFERS, "handle", "uint", From(0, 262_143), "AMQP 2.7.5"),
     row(TRANSFERS, "delivery-id", "uint", Any, "AMQP 2.7.5"),
-    row(&["transfer of $cbs", "transfer of a method call", "transfer of a twin"], "delivery-tag", "binary", Bytes(4), "3.3: a counter of 4 bytes"),
-    row(&["transfer cloud-to-device"], "delivery-tag", "binary", Bytes(16), "rule 4, 5.6, 12 row 4"),
+    row(SETTLED, "delivery-tag", "binary", Bytes(4), "3.3: a counter of 4 bytes"),
+    row(UNSETTLED, "delivery-tag", "binary", Bytes(16), "rule 4, 5.6, 12 row 4"),
     row(TRANSFERS, "message-format", "uint", Is("0"), "AMQP 2.7.5"),
-    row(&["transfer cloud-to-device"], "settled", "null|boolean", Is("false"), "5.6: the device settles"),
-    row(&["transfer of $cbs", "transfer of a method call", "transfer of a twin"], "settled", "boolean", Is("true"), "5.4: nothing comes of it"),
+    row(UNSETTLED, "settled", "null|boolean", Is("false"), "5.6: the device settles"),
+    row(SETTLED, "settled", "boolean", Is("true"), "5.4: nothing comes of it"),
     row(TRANSFERS, "more", "null|boolean", Is("false"), "AMQP 2.7.5"),
     row(TRANSFERS, "rcv-settle-mode", "null|ubyte", Any, "AMQP 2.7.5"),
     row(TRANSFERS, "state", "null", NO_RULE, "AMQP 2.7.5"),

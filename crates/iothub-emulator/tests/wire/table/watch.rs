@@ -104,10 +104,14 @@ impl Watch {
         for section in reader::all(payload) {
             let (code, value) = section.described();
             match (code, &value.content) {
+                (0x71, Content::Pairs(pairs)) => {
+                    self.map(place, "delivery annotation ", "symbol", pairs, sent);
+                }
                 (0x72, Content::Pairs(pairs)) => self.map(place, "annotation ", "symbol", pairs, sent),
                 (0x73, Content::Items(items)) => self.list(place, "", PROPERTIES, items, sent),
                 (0x74, Content::Pairs(pairs)) => self.map(place, "property ", "string", pairs, sent),
                 (0x75, _) => self.push(place, "data".to_owned(), value.clone(), sent_for(sent, "data")),
+                (0x77, Content::Pairs(pairs)) => self.map(place, "value ", "string", pairs, sent),
                 (0x77, _) => self.push(place, "value".to_owned(), value.clone(), sent_for(sent, "value")),
                 _ => panic!("{place} has section {code:#x}"),
             }
@@ -141,7 +145,15 @@ impl Watch {
                     self.push(place, field.clone(), Item { kind, content }, wrote);
                     self.list(place, &format!("{field}."), names, value.items(), sent);
                 }
-                None => self.push(place, field, item.clone(), wrote),
+                None => match &item.content {
+                    Content::Pairs(pairs) => {
+                        let content = Content::Nothing;
+                        let kind = item.kind;
+                        self.push(place, field.clone(), Item { kind, content }, wrote);
+                        self.map(place, &format!("{field} "), "symbol", pairs, sent);
+                    }
+                    _ => self.push(place, field, item.clone(), wrote),
+                },
             }
         }
     }
