@@ -11,6 +11,7 @@ pub(crate) fn event(event: &Event) -> Json {
         "device": event.device().as_str(),
         "module": event.module().map(|module| module.as_str()),
         "source": event.source.as_str(),
+        "partition": event.partition,
         "properties": pairs(message.application_properties.iter().map(|(name, value)| (&**name, value))),
         "annotations": pairs(message.annotations.iter().map(|(name, value)| (&**name, value))),
         "stamps": pairs(event.annotations().iter().map(|(name, value)| (*name, value))),
