@@ -2,7 +2,7 @@
 
 from datetime import datetime, timezone
 
-from cases import case
+from cases import case, case_in_turn
 from device_hub import need_the_sdks_ports
 from events_reader import EventsReader, hub_with_events, new_key, send
 from harness import HUB, expect
@@ -36,6 +36,12 @@ def eventhub_reads_the_properties_of_the_hub(world):
     expect("name and partitions", (about["name"], about["partitions"]), (HUB, ["0", "1", "2", "3"]))
     age = datetime.now(timezone.utc) - datetime.fromisoformat(about["created"])
     expect("whether it was made just now", 0 <= age.total_seconds() < 100, True)
+
+
+@case_in_turn
+def eventhub_reads_with_the_connection_string_that_the_emulator_prints(world):
+    about = EventsReader.of_program_hub(world).do("hub")
+    expect("name and partitions", (about["name"], about["partitions"]), (HUB, ["0", "1", "2", "3"]))
 
 
 @case

@@ -12,18 +12,24 @@ from told import Told
 
 class EventsReader(Told):
     def __init__(self, world, hub, key, policy="service", transport="tcp", host=None):
-        process = world.start("events_reader", [sys.executable, HERE / "peers" / "events_reader.py"], told=True)
         port = hub.ready["amqps_port" if transport == "tcp" else "https_port"]
-        super().__init__(
-            process,
-            {
-                "connection_string": f"Endpoint=sb://{host or hub.host()}/;SharedAccessKeyName={policy};"
-                f"SharedAccessKey={key};EntityPath={HUB}",
-                "endpoint": f"https://{hub.address}:{port}",
-                "ca": str(hub.ca),
-                "transport": transport,
-            },
-        )
+        string = f"Endpoint=sb://{host or hub.host()}/;SharedAccessKeyName={policy};SharedAccessKey={key};EntityPath={HUB}"
+        endpoint = f"https://{hub.address}:{port}"
+        self.start(world, {"connection_string": string, "endpoint": endpoint, "ca": str(hub.ca), "transport": transport})
+
+    @classmethod
+    def of_program_hub(cls, world):
+        """At the hub of `iothub emulator run`, by the connection string that it prints."""
+        ready = world.hub().ready
+        reader = cls.__new__(cls)
+        # Where it has the port that the SDK insists on, nothing else needs to be said.
+        endpoint = None if ready["amqps_port"] == 5671 else f"https://{ready['host']}:{ready['amqps_port']}"
+        reader.start(world, {"connection_string": ready["events"], "endpoint": endpoint, "ca": ready["ca"]})
+        return reader
+
+    def start(self, world, job):
+        process = world.start("events_reader", [sys.executable, HERE / "peers" / "events_reader.py"], told=True)
+        super().__init__(process, job)
 
     def events(self, reader, count):
         """The next events of a reader, and then that there is no other for a second."""

@@ -18,7 +18,7 @@ import threading
 import uuid
 
 import proton
-from proton import Condition, Delivery, Handler, Message, SSLDomain, symbol, ulong
+from proton import Condition, Delivery, Described, Handler, Message, SSLDomain, symbol, ulong
 from proton.reactor import ApplicationEvent, Container, EventInjector
 
 OUTCOMES = {
@@ -82,8 +82,20 @@ class Device(Handler):
         self.sessions[session].open()
 
     def do_attach(
-        self, link, role, source=None, target=None, name=None, session="", snd=None, rcv=None, properties=None, credit=0
+        self,
+        link,
+        role,
+        source=None,
+        target=None,
+        name=None,
+        session="",
+        snd=None,
+        rcv=None,
+        properties=None,
+        selector=None,
+        credit=0,
     ):
+        """A selector is [descriptor, text], the descriptor as values are."""
         if session not in self.sessions:
             self.do_begin(session)
         made = getattr(self.sessions[session], role)(name or link)
@@ -93,6 +105,10 @@ class Device(Handler):
             made.snd_settle_mode = snd
         if rcv is not None:
             made.rcv_settle_mode = rcv
+        if selector:
+            descriptor, text = selector
+            key = symbol("apache.org:selector-filter:string")
+            made.source.filter.put_dict({key: Described(value_of(descriptor), text)})
         if properties:
             made.properties = {symbol(key): value_of(value) for key, value in properties.items()}
         self.links[link] = made
@@ -154,7 +170,10 @@ class Device(Handler):
             say(saw="credit", link=self.names[event.link], credit=event.link.credit)
 
     def on_link_remote_close(self, event):
-        say(saw="detach", link=self.names[event.link], **condition_of(event.link.remote_condition))
+        condition = event.link.remote_condition
+        info = condition.info if condition else None
+        info = {str(key): typed(value) for key, value in info.items()} if info else None
+        say(saw="detach", link=self.names[event.link], info=info, **condition_of(condition))
         event.link.close()
 
     def on_link_remote_detach(self, event):

@@ -46,6 +46,10 @@ pub(crate) enum Order {
     Waiting {
         whom: String,
     },
+    /// Takes away the messages that wait for it.
+    Purge {
+        whom: String,
+    },
     /// The answer of a direct method.
     Call {
         whom: String,
@@ -159,6 +163,9 @@ impl Desk {
                 done()
             }
             Order::Waiting { whom } => json!({"waiting": hub.waiting_messages(identity(&whom)?).await?}),
+            Order::Purge { whom } => {
+                json!({ "purged": hub.purge_messages(identity(&whom)?).await? })
+            }
             Order::Call {
                 whom,
                 method,
