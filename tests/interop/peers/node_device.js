@@ -86,6 +86,12 @@ const orders = {
     // It resolves nothing: the links are there once the hub can call.
   },
 
+  // Takes calls, and answers none.
+  silence(order) {
+    const take = client.onMethod ? 'onMethod' : 'onDeviceMethod';
+    client[take](order.method, () => {});
+  },
+
   async twin() {
     twin = await client.getTwin();
     return { desired: twin.properties.desired, reported: twin.properties.reported };
