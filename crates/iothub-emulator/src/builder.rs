@@ -17,6 +17,7 @@ use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::emulator::{Emulator, Parts, Way};
 use crate::feed::Feed;
 use crate::given::{PolicyKeys, Shown, add_identities, add_policies};
+use crate::guests::Guests;
 use crate::http;
 use crate::hub::{
     Authentication, CloudToDevice, DeviceAuthorities, EventEndpoint, Hub, Keeping, Keys, Limits, LogLimits,
@@ -31,7 +32,7 @@ use crate::seed;
 use crate::start::{Endpoint, StartError};
 use crate::store::{self, Opened, STATE_FILE, StateError};
 use crate::tls::{self, Authority, TlsError};
-use crate::wire::{self, Context, Guests, Transport};
+use crate::wire::{self, Context, Transport};
 
 /// Makes an [`Emulator`]. Without a call it is hub `emulator` on free ports of 127.0.0.1, with no device, in
 /// memory.
@@ -446,11 +447,18 @@ impl Builder {
                 serve,
             ));
         }
-        let guests = Guests::new(context.clone(), Arc::clone(&permits));
+        let about = http::About::new(&parts);
+        let admin = Admin::new(handle.clone(), parts.admin_token.clone(), parts.way());
+        let site = http::Site::new(
+            Rest::new(handle),
+            context.clone(),
+            admin,
+            tls,
+            about,
+            stopping.clone(),
+        );
+        let guests = Guests::new(context, site.clone(), Arc::clone(&permits));
         if let Some((listener, _)) = https {
-            let about = http::About::new(&parts);
-            let admin = Admin::new(handle.clone(), parts.admin_token.clone(), parts.way());
-            let site = http::Site::new(Rest::new(handle), context, admin, tls, about, stopping.clone());
             let serve = move |stream, peer| site.clone().serve(stream, peer);
             listeners.spawn(wire::serve(listener, permits, stopping, serve));
         }

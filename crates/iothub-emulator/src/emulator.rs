@@ -17,6 +17,7 @@ use crate::builder::Builder;
 use crate::clock::Timestamp;
 use crate::fault::{Fault, FaultError, InjectedFault};
 use crate::feed::Feed;
+use crate::guests::Guests;
 use crate::hub::{
     Activity, Authentication, Event, Feedback, Hub, Keys, MailboxError, MethodError, RegistryError, Status,
     TwinError, entity_of,
@@ -24,7 +25,6 @@ use crate::hub::{
 use crate::owner::{HubHandle, NotDone};
 use crate::random::NoRandomness;
 use crate::tls::Authority;
-use crate::wire::Guests;
 
 /// An IoT Hub in this process. Any number of them live side by side.
 ///
@@ -350,6 +350,21 @@ impl Emulator {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         self.guests.serve(stream);
+    }
+
+    /// Serves what the HTTPS port does on a stream that did not come to it, without TLS: the REST API, the administration,
+    /// and AMQP over WebSocket. All else is as with [`serve`](Self::serve).
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, since it spawns the connection's task.
+    ///
+    /// # Limits
+    /// As with [`serve`](Self::serve).
+    pub fn serve_http<S>(&self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.guests.serve_http(stream);
     }
 
     /// Stops: ports closed, connections closed with `amqp:connection:forced`, all tasks ended. It takes a few

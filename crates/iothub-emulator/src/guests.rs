@@ -7,42 +7,56 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::connection::Context;
-use super::socket::Ender;
+use crate::http::Site;
+use crate::wire::{Context, Ender};
 
 /// Serves streams that are handed to it, and has their tasks.
 pub(crate) struct Guests {
-    context: Context,
+    amqp: Context,
+    site: Site,
     /// Of the ports too.
     permits: Arc<Semaphore>,
     tasks: Mutex<JoinSet<()>>,
 }
 
 impl Guests {
-    pub(crate) fn new(context: Context, permits: Arc<Semaphore>) -> Self {
+    pub(crate) fn new(amqp: Context, site: Site, permits: Arc<Semaphore>) -> Self {
         Self {
-            context,
+            amqp,
+            site,
             permits,
             tasks: Mutex::default(),
         }
     }
 
-    /// Serves a connection to its end, in a task; one too many is dropped.
+    /// Serves AMQP on a stream.
     pub(crate) fn serve<S>(&self, stream: S)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let amqp = self.amqp.clone();
+        self.spawn(async move { amqp.serve_stream(stream, NOWHERE, None, Ender::default()).await });
+    }
+
+    /// Serves HTTP on a stream.
+    pub(crate) fn serve_http<S>(&self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let site = self.site.clone();
+        self.spawn(async move { site.serve_stream(stream, NOWHERE, None, Ender::default()).await });
+    }
+
+    /// Serves a connection to its end, in a task; one too many is dropped.
+    fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             tracing::warn!("too many connections");
             return;
         };
-        let context = self.context.clone();
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
         tasks.spawn(async move {
-            context
-                .serve_stream(stream, NOWHERE, None, Ender::default())
-                .await;
+            connection.await;
             drop(permit);
         });
     }

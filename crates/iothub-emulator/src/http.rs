@@ -15,6 +15,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
@@ -25,7 +26,7 @@ use crate::emulator::Parts;
 use crate::hub::ClientCertificate;
 use crate::rest::Rest;
 use crate::websocket::{self, Messages, NotGranted};
-use crate::wire::{Context, Socket, certificate_of};
+use crate::wire::{Context, Ender, Socket, certificate_of};
 
 /// What `GET /` answers with: a JSON text.
 pub(crate) struct About(Bytes);
@@ -91,6 +92,19 @@ impl Site {
             return;
         };
         let certificate = certificate_of(&stream);
+        self.serve_stream(stream, peer, certificate, ender).await;
+    }
+
+    /// As [`serve`](Self::serve), from behind TLS.
+    pub(crate) async fn serve_stream<S>(
+        self,
+        stream: S,
+        peer: SocketAddr,
+        certificate: Option<ClientCertificate>,
+        ender: Ender,
+    ) where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let (upgrade, upgraded) = oneshot::channel();
         let upgrade = Arc::new(Mutex::new(Some(upgrade)));
         let service = {

@@ -11,6 +11,7 @@ mod export;
 mod fault;
 mod feed;
 mod given;
+mod guests;
 mod http;
 mod hub;
 mod identity_form;

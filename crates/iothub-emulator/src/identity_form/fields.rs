@@ -24,8 +24,16 @@ impl<'a> Fields<'a> {
         Self { object, path: "" }
     }
 
+    /// By its name, or if there is none that is the same, in any case: Microsoft's Node SDK writes `etag` where others have
+    /// `eTag`, and the service reads both.
     fn get(&self, name: &str) -> Option<&'a Value> {
-        self.object.get(name).filter(|value| !value.is_null())
+        let found = self.object.get(name).or_else(|| {
+            let mut others = self.object.iter();
+            others
+                .find(|(known, _)| known.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value)
+        });
+        found.filter(|value| !value.is_null())
     }
 
     pub(crate) fn text(&self, name: &str) -> Result<Option<&'a str>, Bad> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::Request;
 use hyper::body::{Body as _, Incoming};
@@ -47,13 +47,17 @@ impl Bodies {
         if body.size_hint().lower() > MAX_BODY as u64 {
             return Err(too_large());
         }
-        let mut read = BytesMut::new();
+        let mut read = Vec::new();
         let mut permits: Option<OwnedSemaphorePermit> = None;
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| Refusal::invalid("The body broke off."))?;
             let Ok(data) = frame.into_data() else { continue };
             if read.len() + data.len() > MAX_BODY {
                 return Err(too_large());
+            }
+            if read.capacity() - read.len() < data.len() {
+                // By doubling it would hold up to twice what counts.
+                read.reserve_exact(data.len().max(STEP));
             }
             read.extend_from_slice(&data);
             let held = permits.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
@@ -69,7 +73,7 @@ impl Bodies {
             }
         }
         Ok(Body {
-            bytes: read.freeze(),
+            bytes: read.into(),
             _permits: permits,
         })
     }
@@ -81,5 +85,7 @@ const MAX_BODY: usize = 1024 * 1024;
 const MAX_ALL: usize = 64 * 1024 * 1024;
 /// In which steps that is counted, in bytes.
 const UNIT: usize = 1024;
+/// In which steps a body grows, in bytes.
+const STEP: usize = 64 * 1024;
 /// How long a body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);

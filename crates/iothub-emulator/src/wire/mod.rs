@@ -9,7 +9,6 @@ mod commands;
 mod connection;
 mod decode;
 mod encode;
-mod guests;
 mod heartbeat;
 mod link;
 mod listener;
@@ -32,9 +31,8 @@ mod undelivered;
 use std::time::Duration;
 
 pub(crate) use connection::{Context, Transport, certificate_of};
-pub(crate) use guests::Guests;
 pub(crate) use listener::serve;
-pub(crate) use socket::Socket;
+pub(crate) use socket::{Ender, Socket};
 
 /// A protocol header and a frame header are both this long, in bytes.
 const AMQP_HEADER_LEN: usize = 8;

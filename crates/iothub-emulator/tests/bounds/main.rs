@@ -13,6 +13,7 @@ mod raw;
 
 mod attaches;
 mod crowd;
+mod http;
 mod silence;
 
 use std::future::Future;

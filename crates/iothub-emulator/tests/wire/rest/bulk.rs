@@ -20,7 +20,8 @@ async fn a_list_is_made_changed_and_deleted() {
     let etag = owner(&hub, "GET /devices/d1", &Value::Null).await.json()["etag"].clone();
     let changes = json!([
         { "id": "d0", "importMode": "Update", "status": "disabled", "statusReason": "old" },
-        { "id": "d1", "importMode": "UpdateIfMatchETag", "eTag": etag, "status": "disabled" },
+        // As Microsoft's Node SDK spells it.
+        { "id": "d1", "importMode": "UpdateIfMatchETag", "etag": etag, "status": "disabled" },
         { "id": "d2", "importMode": "updateTwin", "tags": { "a": 1 }, "properties": { "desired": { "b": 2 } } },
         { "id": "d2", "moduleId": "m", "importMode": "create" },
         { "id": "d3", "importMode": "Delete" },
