@@ -520,3 +520,59 @@ fn a_twin_s_patch_that_was_never_offered_is_not_said_to_be_unknown() {
         [&too_many]
     );
 }
+
+const fn twin(slot: u32) -> LaneId {
+    LaneId {
+        slot: SlotId(slot),
+        kind: LaneKind::Twin,
+    }
+}
+
+/// Two devices, of which the first has its twin's links too; the epochs of its two lanes.
+fn with_twin(now: Instant) -> (Supervisor, [(LaneId, Epoch); 2]) {
+    let mut supervisor = shared(2, now);
+    let request = Input::Request {
+        slot: SlotId(0),
+        request: RequestId(0),
+        question: Question::Get,
+        deadline: now + HOUR,
+        limit: HOUR,
+    };
+    supervisor.handle(request, now);
+    let opened = obey(&mut supervisor, now);
+    let epoch = opened.iter().find_map(|action| match action {
+        Action::OpenLane(lane, epoch) if *lane == twin(0) => Some(*epoch),
+        _ => None,
+    });
+    let first = Epoch {
+        conn: 1,
+        session: 0,
+        lane: 1,
+    };
+    let epoch = epoch.expect("the twin's links are asked for");
+    (supervisor, [(telemetry(0), first), (twin(0), epoch)])
+}
+
+#[test]
+fn sessions_that_end_in_a_row_are_begun_more_slowly_whichever_link_tells_of_it() {
+    for tellers in [[0, 0], [0, 1], [1, 0], [1, 1]] {
+        let now = Instant::now();
+        let (mut supervisor, mut lanes) = with_twin(now);
+        let mut waits = Vec::new();
+        for teller in tellers {
+            let (lane, epoch) = lanes[teller];
+            let why = Interruption::Refused(Condition::new("amqp:internal-error", None));
+            let cause = Cause::ended(why, Operation::Session);
+            assert_eq!(cause.recovery, Recovery::Resession);
+            supervisor.handle(Input::LaneLost { lane, epoch, cause }, now);
+            let begun = obey(&mut supervisor, now);
+            for action in &begun {
+                if let Action::OpenLane(lane, epoch) = action {
+                    lanes[usize::from(*lane != telemetry(0))].1 = *epoch;
+                }
+            }
+            waits.push(begun.iter().any(|action| matches!(action, Action::OpenLane(..))));
+        }
+        assert_eq!(waits, [true, false], "told by {tellers:?}");
+    }
+}

@@ -55,7 +55,7 @@ pub(crate) async fn run(
     conn: u32,
     login: Option<Login>,
     orders: mpsc::UnboundedReceiver<Order>,
-    stop: oneshot::Receiver<()>,
+    mut stop: oneshot::Receiver<()>,
     facts: Facts,
 ) {
     let mut connection = Connection {
@@ -63,6 +63,8 @@ pub(crate) async fn run(
         conn,
         facts,
         sessions: BTreeMap::new(),
+        running: BTreeMap::new(),
+        waiting: BTreeMap::new(),
         tasks: JoinSet::new(),
         claims: JoinSet::new(),
         puts: None,
@@ -70,10 +72,13 @@ pub(crate) async fn run(
     };
     let finish = tokio::select! {
         biased;
-        _ = stop => Finish::Stopped,
+        _ = &mut stop => Finish::Stopped,
         finish = connection.serve(login, orders) => finish,
     };
-    connection.finish(finish).await;
+    match finish {
+        Finish::Close(limit) => connection.farewell(limit, stop).await,
+        finish => connection.finish(finish).await,
+    }
 }
 
 /// How serving ends.
@@ -93,6 +98,10 @@ struct Connection {
     facts: Facts,
     /// Where the sessions' orders go, each with its counter. One without is asked for nothing any more, and ends.
     sessions: BTreeMap<SlotId, (u32, mpsc::UnboundedSender<session::Opening>)>,
+    /// How many tasks a slot has.
+    running: BTreeMap<SlotId, usize>,
+    /// Lanes of a session that begins when the one before it has ended: the hub never sees two links to one node.
+    waiting: BTreeMap<SlotId, Vec<(session::Opening, Arc<Place>)>>,
     // Dropped in this order: a session that outlives its connection keeps what waits on it.
     tasks: JoinSet<(SlotId, u32, Option<session::Over>)>,
     claims: JoinSet<()>,
@@ -102,7 +111,7 @@ struct Connection {
 
 impl Connection {
     async fn serve(&mut self, login: Option<Login>, mut orders: mpsc::UnboundedReceiver<Order>) -> Finish {
-        match make(&self.plan, login).await {
+        match make(&self.plan, self.conn, login).await {
             Ok(line) => self.line = Some(line),
             Err(error) => return Finish::Failed(error),
         }
@@ -126,9 +135,12 @@ impl Connection {
                             return finish;
                         }
                     }
-                    Some(Order::EndSession(slot)) => if self.sessions.remove(&slot).is_none() {
-                        session::ended(&self.facts, slot);
-                    },
+                    Some(Order::EndSession(slot)) => {
+                        self.waiting.remove(&slot);
+                        if self.sessions.remove(&slot).is_none() {
+                            session::ended(&self.facts, slot);
+                        }
+                    }
                     Some(Order::PutToken(put)) => if let Some(finish) = self.put_token(put).await {
                         return finish;
                     },
@@ -150,12 +162,18 @@ impl Connection {
                 Err(mpsc::error::SendError(unsent)) => opening = unsent, // it has ended
             }
         }
+        self.sessions.remove(&lane.slot);
+        if self.running.contains_key(&lane.slot) {
+            self.waiting.entry(lane.slot).or_default().push((opening, place));
+            return None;
+        }
         let line = self.line.as_mut()?;
         match line.begin(self.plan.limit).await {
             Ok(channel) => {
                 let (openings, queue) = mpsc::unbounded_channel();
                 let _ = openings.send(opening);
                 self.sessions.insert(lane.slot, (epoch.session, openings));
+                *self.running.entry(lane.slot).or_default() += 1;
                 let (facts, limit) = (self.facts.clone(), self.plan.limit);
                 self.tasks.spawn(async move {
                     let end = session::run(channel, place, queue, facts, limit).await;
@@ -204,7 +222,9 @@ impl Connection {
             .get(&slot)
             .is_some_and(|(present, _)| *present == number);
         match end {
-            None if !self.sessions.contains_key(&slot) => session::ended(&self.facts, slot),
+            None if !self.sessions.contains_key(&slot) && !self.waiting.contains_key(&slot) => {
+                session::ended(&self.facts, slot);
+            }
             None => {}
             Some(session::Over::Ended(end)) if end.of == Operation::Connection => {
                 // The connection itself knows best why.
@@ -223,6 +243,26 @@ impl Connection {
             }
             Some(_) if present => drop(self.sessions.remove(&slot)),
             Some(_) => {}
+        }
+        self.session_gone(slot).await
+    }
+
+    /// What has waited for the end of the slot's session begins.
+    async fn session_gone(&mut self, slot: SlotId) -> Option<Finish> {
+        if let Some(running) = self.running.get_mut(&slot) {
+            *running -= 1;
+            if *running > 0 {
+                return None;
+            }
+        }
+        self.running.remove(&slot);
+        for (opening, place) in self.waiting.remove(&slot).unwrap_or_default() {
+            // Nobody gives orders to one that was closed meanwhile.
+            if !opening.orders.is_closed()
+                && let Some(finish) = self.open_lane(opening, place).await
+            {
+                return Some(finish);
+            }
         }
         None
     }
@@ -262,17 +302,26 @@ impl Connection {
         None
     }
 
+    /// Closes in good order, unless the owner has no patience with it any more: its time runs from when the order was given,
+    /// which may have waited.
+    async fn farewell(self, limit: Duration, stop: oneshot::Receiver<()>) {
+        let (conn, facts) = (self.conn, self.facts.clone());
+        let result = tokio::select! {
+            biased;
+            _ = stop => return,
+            result = timeout(limit, self.close(limit)) => result,
+        };
+        let result = result.unwrap_or({
+            Err(Interruption::TimedOut {
+                phase: Phase::Close,
+                after: limit,
+            })
+        });
+        tell(&facts, Input::Closed { conn, result });
+    }
+
     async fn finish(mut self, mut finish: Finish) {
         let (conn, facts) = (self.conn, self.facts.clone());
-        if let Finish::Close(limit) = finish {
-            let result = timeout(limit, self.close(limit)).await.unwrap_or({
-                Err(Interruption::TimedOut {
-                    phase: Phase::Close,
-                    after: limit,
-                })
-            });
-            return tell(&facts, Input::Closed { conn, result });
-        }
         if let Some(line) = &self.line {
             line.blow();
         }
@@ -311,7 +360,7 @@ impl Connection {
 }
 
 /// Goes the way to the hub, and opens.
-async fn make(plan: &Plan, login: Option<Login>) -> Result<Line, ConnectError> {
+async fn make(plan: &Plan, conn: u32, login: Option<Login>) -> Result<Line, ConnectError> {
     let sasl = match (plan.sign_in, login) {
         (SignIn::Plain, Some(login)) => {
             login.check_size()?;
@@ -321,10 +370,11 @@ async fn make(plan: &Plan, login: Option<Login>) -> Result<Line, ConnectError> {
         (SignIn::Claims, _) => Sasl::Anonymous,
         (SignIn::Certificate, _) => Sasl::None,
     };
+    let names = plan.names.of_connection(conn);
     let opening = Opening {
         hostname: &plan.hostname,
-        container_id: plan.names.unique(&plan.container),
-        names: plan.names.clone(),
+        container_id: names.unique(&plan.container),
+        names,
         sasl,
         limit: plan.limit,
         idle_timeout: plan.idle_timeout,

@@ -77,10 +77,11 @@ pub(crate) async fn run(parts: Parts) {
                 }
             },
             () = sleep_until(due_at), if due.is_some() => {
-                owner.touched.all = true;
                 owner.supervisor.handle_timeout(Instant::now().into_std());
             }
         }
+        // Whatever woke it, what is due is done with it, and that may be anybody's.
+        owner.touched.all |= due.is_some_and(|_| due_at <= Instant::now());
         while owner.tasks.try_join_next().is_some() {}
     };
     owner.end(result, &mut commands).await;

@@ -1,5 +1,6 @@
 //! A session's task: it attaches the links of one device or module, one after the other, and ends with them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,7 @@ pub(super) async fn run(
 ) -> Option<Over> {
     let mut session = Session {
         lanes: JoinSet::new(),
+        running: BTreeSet::new(),
         channel,
         place,
         facts,
@@ -86,6 +88,7 @@ pub(super) fn ended(facts: &Facts, slot: SlotId) {
 struct Session {
     // First, since a link that outlives its session keeps what waits on it.
     lanes: JoinSet<(LaneId, Epoch, Option<End>)>,
+    running: BTreeSet<LaneId>,
     channel: Channel,
     place: Arc<Place>,
     facts: Facts,
@@ -95,25 +98,13 @@ struct Session {
 impl Session {
     /// Attaches a lane; the end of the session, if it is that which has ended.
     async fn open(&mut self, opening: Opening) -> Option<Over> {
-        let Opening { lane, epoch, orders } = opening;
-        let facts = self.facts.clone();
-        let (id, limit) = ((lane, epoch), self.limit);
-        let opened = match lane.kind {
-            LaneKind::Telemetry => self.telemetry().await.map(|link| {
-                let limit = link.limit();
-                self.lanes
-                    .spawn(async move { (lane, epoch, lane::run(link, id, orders, facts).await) });
-                limit
-            }),
-            LaneKind::Commands | LaneKind::Inputs => self.inlet(lane.kind).await.map(|link| {
-                self.lanes
-                    .spawn(async move { (lane, epoch, inlet::run(link, id, orders, facts).await) });
-                0
-            }),
-            LaneKind::Methods | LaneKind::Twin => self.pair(lane.kind).await.map(|links| {
-                self.lanes
-                    .spawn(async move { (lane, epoch, pair::run(links, id, orders, facts).await) });
-                0
+        let (lane, epoch, limit) = (opening.lane, opening.epoch, self.limit);
+        let opened = match timeout(limit, self.leave_to_detach(lane)).await {
+            Ok(None) => self.attach(opening).await,
+            Ok(Some(end)) => return Some(Over::Ended(end)),
+            Err(_) => Err(ConnectError::TimedOut {
+                phase: Phase::Attach,
+                after: limit,
             }),
         };
         tracing::debug!(?lane, ?epoch, ?limit, opened = opened.is_ok(), "lane");
@@ -138,6 +129,46 @@ impl Session {
                 ended.then_some(Over::Ended(End { why, of }))
             }
         }
+    }
+
+    /// The largest message of the lane.
+    async fn attach(&mut self, opening: Opening) -> Result<u64, ConnectError> {
+        let Opening { lane, epoch, orders } = opening;
+        let (id, facts) = ((lane, epoch), self.facts.clone());
+        let limit = match lane.kind {
+            LaneKind::Telemetry => {
+                let link = self.telemetry().await?;
+                let limit = link.limit();
+                self.lanes
+                    .spawn(async move { (lane, epoch, lane::run(link, id, orders, facts).await) });
+                limit
+            }
+            LaneKind::Commands | LaneKind::Inputs => {
+                let link = self.inlet(lane.kind).await?;
+                self.lanes
+                    .spawn(async move { (lane, epoch, inlet::run(link, id, orders, facts).await) });
+                0
+            }
+            LaneKind::Methods | LaneKind::Twin => {
+                let links = self.pair(lane.kind).await?;
+                self.lanes
+                    .spawn(async move { (lane, epoch, pair::run(links, id, orders, facts).await) });
+                0
+            }
+        };
+        self.running.insert(lane);
+        Ok(limit)
+    }
+
+    /// Waits for the links that this lane had before: the hub takes a second link to a node for a theft of the first.
+    async fn leave_to_detach(&mut self, lane: LaneId) -> Option<End> {
+        while self.running.contains(&lane) {
+            let ended = self.lanes.join_next().await?;
+            if let Some(end) = self.lane_ended(ended) {
+                return Some(end);
+            }
+        }
+        None
     }
 
     async fn telemetry(&mut self) -> Result<Link, ConnectError> {
@@ -192,7 +223,10 @@ impl Session {
     }
 
     /// A lane has ended: by itself, which the supervisor is told, or with its session or connection.
-    fn lane_ended(&self, ended: Result<(LaneId, Epoch, Option<End>), JoinError>) -> Option<End> {
+    fn lane_ended(&mut self, ended: Result<(LaneId, Epoch, Option<End>), JoinError>) -> Option<End> {
+        if let Ok((lane, ..)) = &ended {
+            self.running.remove(lane);
+        }
         let (lane, epoch, end) = match ended {
             Ok((lane, epoch, Some(end))) => (lane, epoch, end),
             Ok((_, _, None)) => return None, // as it was told

@@ -358,7 +358,13 @@ impl Slot {
             return; // a new connection comes anyway
         }
         let healthy = core.settings.schedule.healthy;
-        let Some(lane) = self.lane_mut(kind) else { return };
+        // A session's end is told by whichever of its lanes hears of it first.
+        let lost = if recovery == Recovery::Resession {
+            LaneKind::Telemetry
+        } else {
+            kind
+        };
+        let Some(lane) = self.lane_mut(lost) else { return };
         let losses = lane.count_loss(healthy, now);
         let wait = match recovery {
             Recovery::Throttled => self.backoff.throttled(now),
@@ -380,7 +386,7 @@ impl Slot {
         self.session += 1;
         self.lanes_lost(core, why, Certainty::FactsMayFollow, now);
         for lane in self.lanes_mut() {
-            lane.state = LaneState::Down { until };
+            lane.reopen(core, until); // those that are up on a session that lives detach before the next begins
         }
     }
 
