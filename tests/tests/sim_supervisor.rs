@@ -2,7 +2,7 @@
 //! Method: the supervisor in a seeded world of faults in virtual time, watched by one checker; see `iothub_tests::sim`.
 //! `cargo xtask sim` runs more seeds, or one.
 
-use iothub_tests::sim::{Watchdog, run};
+use iothub_tests::sim::{Watchdog, replay, run};
 
 /// Without the environment's word: enough for a change that breaks something to be seen.
 const SEEDS: u64 = 400;
@@ -17,9 +17,12 @@ fn number(name: &str) -> Option<u64> {
 fn no_message_is_lost_or_invented() {
     let seeds = match number("SIM_SEED") {
         Some(seed) => seed..=seed,
-        None => 1..=number("SIM_SEEDS").unwrap_or(SEEDS),
+        None => {
+            let first = number("SIM_FIRST").unwrap_or(1);
+            first..=first - 1 + number("SIM_SEEDS").unwrap_or(SEEDS)
+        }
     };
-    let watchdog = Watchdog::start();
+    let watchdog = Watchdog::start(replay);
     let (mut worlds, mut messages, mut at_hub, mut duplicates, mut attempts) = (0, 0, 0, 0, 0);
     for seed in seeds {
         watchdog.begin(seed);

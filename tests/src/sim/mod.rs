@@ -40,7 +40,7 @@ pub fn run(seed: u64) -> Tally {
 /// The command that runs this seed alone.
 #[must_use]
 pub fn replay(seed: u64) -> String {
-    format!("replay with: cargo xtask sim --seed {seed}")
+    format!("replay with: cargo xtask sim --supervisor --seed {seed}")
 }
 
 /// Ends the process, naming the seed, when one takes longer than a minute: a world that spins is found by this alone.
@@ -52,7 +52,7 @@ pub struct Watchdog {
 impl Watchdog {
     /// Watches from now on.
     #[must_use]
-    pub fn start() -> Self {
+    pub fn start(replay: fn(u64) -> String) -> Self {
         let (alive, heard) = mpsc::channel();
         let seed = Arc::new(AtomicU64::new(0));
         let watched = Arc::clone(&seed);

@@ -1,0 +1,220 @@
+//! Who watches the frames of a connection: which links there are, and how much of its life the token has left.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::wire::{CLIENT, HUB};
+use crate::frames::{NULL, TRUE, fields, number, text};
+use crate::memory::Clockwork;
+
+/// Reads both directions of one connection.
+pub(super) struct Observer {
+    clock: Clockwork,
+    /// What has come of the next frame, by side.
+    partial: [Vec<u8>; 2],
+    /// How many frames of a kind have begun, by side.
+    begun: BTreeMap<(usize, u8), usize>,
+    /// The hub's channels, by the client's.
+    channels: BTreeMap<u16, u16>,
+    links: Vec<Link>,
+    /// When the last token that was sent ends, by its device.
+    tokens: BTreeMap<String, u64>,
+    /// How long a token lives.
+    life: Duration,
+    wrong: Vec<String>,
+}
+
+struct Link {
+    /// The client's.
+    channel: u16,
+    handle: u32,
+    name: String,
+    /// The hub's, once it has answered.
+    hub_handle: Option<u32>,
+    address: String,
+    client_receives: bool,
+}
+
+impl Observer {
+    pub(super) fn new(clock: Clockwork, life: Duration) -> Self {
+        Self {
+            clock,
+            partial: Default::default(),
+            begun: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            links: Vec::new(),
+            tokens: BTreeMap::new(),
+            life,
+            wrong: Vec::new(),
+        }
+    }
+
+    /// What was against the rules.
+    pub(super) fn wrong(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.wrong)
+    }
+
+    /// Takes what is written, up to the beginning of the wanted frame; how much that was.
+    pub(super) fn observe(&mut self, side: usize, bytes: &[u8], wanted: Option<(u8, usize)>) -> usize {
+        for (at, byte) in bytes.iter().enumerate() {
+            // Writers write whole frames, so a frame's first bytes are there together.
+            if self.partial[side].is_empty()
+                && let Some(kind) = kind(&bytes[at..])
+            {
+                let begun = self.begun.entry((side, kind)).or_default();
+                if wanted == Some((kind, *begun)) {
+                    return at;
+                }
+                *begun += 1;
+            }
+            self.partial[side].push(*byte);
+            if is_whole(&self.partial[side]) {
+                let frame = std::mem::take(&mut self.partial[side]);
+                self.frame(side, &frame);
+            }
+        }
+        bytes.len()
+    }
+
+    fn frame(&mut self, side: usize, frame: &[u8]) {
+        if frame.starts_with(b"AMQP") {
+            return;
+        }
+        if side == CLIENT {
+            self.look_for_token(frame);
+        }
+        let channel = u16::from_be_bytes([frame[6], frame[7]]);
+        let Some((&code, rest)) = frame.get(10..).and_then(<[u8]>::split_first) else {
+            return;
+        };
+        if frame[5] != 0 {
+            return; // SASL
+        }
+        let (list, _) = fields(rest);
+        let field = |at: usize| list.get(at).copied().unwrap_or(NULL);
+        match (side, code) {
+            (HUB, 0x11) => {
+                if let [0x60, high, low] = *field(0) {
+                    self.channels.insert(u16::from_be_bytes([high, low]), channel);
+                }
+            }
+            (CLIENT, 0x12) => self.attach(channel, &list),
+            (HUB, 0x12) => {
+                let (name, handle) = (text(field(0)), handle(field(1)));
+                let hub_receives = field(2) == TRUE;
+                for link in &mut self.links {
+                    if link.name == name && link.client_receives != hub_receives {
+                        link.hub_handle = Some(handle);
+                    }
+                }
+            }
+            (CLIENT, 0x16) => {
+                let handle = handle(field(0));
+                self.links
+                    .retain(|link| (link.channel, link.handle) != (channel, handle));
+            }
+            (_, 0x16) => {
+                let (handle, channels) = (handle(field(0)), &self.channels);
+                self.links.retain(|link| {
+                    (channels.get(&link.channel), link.hub_handle) != (Some(&channel), Some(handle))
+                });
+            }
+            (CLIENT, 0x17) => self.links.retain(|link| link.channel != channel),
+            (_, 0x17) => {
+                let channels = &self.channels;
+                self.links
+                    .retain(|link| channels.get(&link.channel) != Some(&channel));
+            }
+            _ => {}
+        }
+    }
+
+    fn attach(&mut self, channel: u16, list: &[&[u8]]) {
+        let field = |at: usize| list.get(at).copied().unwrap_or(NULL);
+        let client_receives = field(2) == TRUE;
+        let terminus = field(if client_receives { 5 } else { 6 });
+        let (inner, _) = fields(terminus.get(3..).unwrap_or_default());
+        let link = Link {
+            channel,
+            handle: handle(field(1)),
+            name: text(field(0)),
+            hub_handle: None,
+            address: text(inner.first().copied().unwrap_or(NULL)),
+            client_receives,
+        };
+        let twin =
+            |other: &&Link| (other.client_receives, &other.address) == (link.client_receives, &link.address);
+        if let Some(other) = self.links.iter().find(twin) {
+            self.wrong.push(format!(
+                "{} is attached at {:?} beside {}",
+                link.name,
+                self.clock.elapsed(),
+                other.name
+            ));
+        }
+        self.links.push(link);
+    }
+
+    /// Whatever the client sends, the tokens of the devices that have links have a tenth of their life left.
+    fn look_for_token(&mut self, frame: &[u8]) {
+        const BEGINNING: &[u8] = b"SharedAccessSignature ";
+        let token = frame
+            .windows(BEGINNING.len())
+            .position(|window| window == BEGINNING)
+            .map(|at| String::from_utf8_lossy(&frame[at + BEGINNING.len()..]).into_owned());
+        if let Some(token) = token {
+            let value = |key: &str| {
+                let at = token.find(key)? + key.len();
+                let end = token[at..].find(|c: char| c == '&' || c.is_control() || !c.is_ascii());
+                Some(token[at..].get(..end.unwrap_or(token.len() - at))?.to_owned())
+            };
+            let ends = value("se=").and_then(|digits| {
+                let digits: String = digits.chars().take_while(char::is_ascii_digit).collect();
+                digits.parse().ok()
+            });
+            if let (Some(audience), Some(ends)) = (value("sr="), ends) {
+                let device = audience.rsplit("%2F").next().unwrap_or_default().to_owned();
+                self.look_at_token(&device, ends);
+                self.tokens.insert(device, ends);
+            }
+        }
+        for (device, ends) in self.tokens.clone() {
+            let links = format!("/devices/{device}/");
+            if self.links.iter().any(|link| link.address.contains(&links)) {
+                self.look_at_token(&device, ends);
+            }
+        }
+    }
+
+    fn look_at_token(&mut self, device: &str, ends: u64) {
+        let left = ends.saturating_sub(self.clock.unix());
+        if left < self.life.as_secs() / 10 {
+            self.wrong
+                .push(format!("the token of {device} has only {left} s left"));
+        }
+    }
+}
+
+/// A protocol header is 0, a heartbeat the largest there is, all others are what their performative's code says.
+fn kind(bytes: &[u8]) -> Option<u8> {
+    let head = bytes.get(..8)?;
+    if head.starts_with(b"AMQP") {
+        return Some(0);
+    }
+    if head[..4] == [0, 0, 0, 8] {
+        return Some(u8::MAX);
+    }
+    bytes.get(10).copied()
+}
+
+fn is_whole(bytes: &[u8]) -> bool {
+    if bytes.starts_with(b"AMQP") || bytes.len() < 8 {
+        return bytes.len() == 8 && bytes.starts_with(b"AMQP");
+    }
+    bytes.len() >= u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize
+}
+
+/// A handle of zero may be written in a way of its own.
+fn handle(field: &[u8]) -> u32 {
+    if field == [0x43] { 0 } else { number(field) }
+}
