@@ -24,6 +24,7 @@ use crate::hub::{
     Names, Place, Rights, Setup, SharedRing, Tier, entity_of,
 };
 use crate::owner::{self, HubHandle};
+use crate::page::{Page, View};
 use crate::partitions::Partitions;
 use crate::random;
 use crate::rest::Rest;
@@ -449,8 +450,15 @@ impl Builder {
         }
         let about = http::About::new(&parts);
         let admin = Admin::new(handle.clone(), parts.admin_token.clone(), parts.way());
+        let page = Page::new(View::new(
+            handle.clone(),
+            parts.hub_name.clone(),
+            parts.journal.clone(),
+            parts.activity.clone(),
+        ));
         let site = http::Site::new(
             Rest::new(handle),
+            page,
             context.clone(),
             admin,
             tls,

@@ -87,6 +87,13 @@ impl<T: Send + Sync + 'static> Feed<T> {
         }
     }
 
+    /// The newest entries, the oldest of them first: at most `most`, and of a log on the disk those that are in memory.
+    pub fn latest(&self, most: usize) -> Vec<Arc<T>> {
+        let ring = self.ring.lock();
+        let from = ring.shown().saturating_sub(most as u64);
+        ring.read(from, most).entries
+    }
+
     /// Reads what comes from now on.
     pub fn subscribe(&self) -> Subscription<T> {
         self.subscription_at(self.ring.lock().shown())

@@ -1,4 +1,5 @@
-//! The HTTPS port. It says what the hub is, takes AMQP over WebSocket, and leads to the administration and the REST API.
+//! The HTTPS port. It says what the hub is, takes AMQP over WebSocket, and leads to the page, the administration and the REST
+//! API.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::admin::Admin;
 use crate::emulator::Parts;
 use crate::hub::ClientCertificate;
+use crate::page::Page;
 use crate::rest::Rest;
 use crate::websocket::{self, Messages, NotGranted};
 use crate::wire::{Context, Ender, Socket, certificate_of};
@@ -48,6 +50,7 @@ impl About {
 #[derive(Clone)]
 pub(crate) struct Site {
     rest: Rest,
+    page: Page,
     amqp: Context,
     admin: Arc<Admin>,
     tls: Arc<ServerConfig>,
@@ -58,6 +61,7 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) fn new(
         rest: Rest,
+        page: Page,
         amqp: Context,
         admin: Admin,
         tls: Arc<ServerConfig>,
@@ -66,6 +70,7 @@ impl Site {
     ) -> Self {
         Self {
             rest,
+            page,
             amqp,
             admin: Arc::new(admin),
             tls,
@@ -115,7 +120,7 @@ impl Site {
                 let certificate = certificate.clone();
                 let upgrade = Arc::clone(&upgrade);
                 async move {
-                    let response = site.answer(&mut request, certificate.as_deref()).await;
+                    let response = site.answer(&mut request, peer, certificate.as_deref()).await;
                     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                         let upgrade = upgrade.lock().unwrap_or_else(PoisonError::into_inner).take();
                         // The receiver waits until the connection is at its end.
@@ -165,6 +170,7 @@ impl Site {
     async fn answer(
         &self,
         request: &mut Request<Incoming>,
+        peer: SocketAddr,
         certificate: Option<&ClientCertificate>,
     ) -> Response<Full<Bytes>> {
         if websocket::is_asked_for(request) {
@@ -173,6 +179,9 @@ impl Site {
         }
         if Admin::owns(request.uri().path()) {
             return self.admin.answer(request).await;
+        }
+        if let Some(shown) = self.page.answer(request, peer).await {
+            return shown;
         }
         match (request.method(), request.uri().path()) {
             (&Method::GET, "/") => json(StatusCode::OK, self.about.clone()),

@@ -20,6 +20,7 @@ mod keeper;
 mod method_call;
 mod outbox;
 mod owner;
+mod page;
 mod partitions;
 mod query;
 mod random;

@@ -28,6 +28,7 @@ mod log;
 mod mailbox;
 mod message;
 mod methods;
+mod overview;
 mod pairs;
 mod polling;
 mod presence;

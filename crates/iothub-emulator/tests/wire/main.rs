@@ -20,6 +20,7 @@ mod links;
 mod messages;
 mod methods;
 mod modules;
+mod page;
 mod pair_faults;
 mod pairs;
 mod presence;
