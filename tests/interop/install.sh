@@ -30,6 +30,8 @@ openssl             command -v openssl
 python3-venv        python3 -c 'import ensurepip, venv'
 nodejs              node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'
 npm                 command -v npm
+chromium            command -v chromium
+fonts-dejavu-core   ls /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
 python3-dev         ls "$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h"
 TABLE
 }

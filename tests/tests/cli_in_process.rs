@@ -45,6 +45,7 @@ fn io(stdin: &'static [u8], stdout: impl Write + Send + 'static, stderr: &Kept) 
         stdin: Box::new(stdin),
         stdout: Box::new(stdout),
         stderr: Box::new(stderr.clone()),
+        stdout_is_terminal: false,
         stderr_is_terminal: false,
         env: Box::new(|name| (name == "KEY").then(|| "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into())),
     }

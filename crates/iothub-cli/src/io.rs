@@ -13,7 +13,9 @@ pub struct Io {
     pub stdout: Box<dyn Write + Send>,
     /// Standard error, for everything that is not data.
     pub stderr: Box<dyn Write + Send>,
-    /// Whether standard error is a terminal, where people watch.
+    /// Whether standard output is a terminal, where people watch.
+    pub stdout_is_terminal: bool,
+    /// Whether standard error is one.
     pub stderr_is_terminal: bool,
     /// Looks up a variable of the environment.
     pub env: Environment,
@@ -30,6 +32,7 @@ impl Io {
             stdin: Box::new(io::stdin()),
             stdout: Box::new(io::stdout()),
             stderr: Box::new(io::stderr()),
+            stdout_is_terminal: io::stdout().is_terminal(),
             stderr_is_terminal: io::stderr().is_terminal(),
             env: Box::new(|name| std::env::var_os(name)),
         }

@@ -30,7 +30,8 @@ pub(crate) enum Emulator {
 /// Run a hub until Ctrl-C or SIGTERM.
 ///
 /// Once it is ready it prints how to reach it, with -o json as one object on one line; then every event that it
-/// receives. This output holds the keys, since that is its purpose. If nobody reads it, the hub runs on.
+/// receives, and on a terminal who comes and goes, a line each. This output holds the keys, since that is its purpose. If
+/// nobody reads it, the hub runs on. A browser on this machine finds the same as a page at the HTTPS port.
 ///
 /// The same object is in the file emulator.json, readable by its owner only, in the state directory, with the token that
 /// 'emulator fault' and 'clock' need. That is --state-dir, or else a folder of this run in $XDG_RUNTIME_DIR/iothub or the
@@ -120,6 +121,10 @@ pub(crate) struct Run {
     /// How long events stay, such as 24h
     #[arg(long, value_name = "TIME", default_value = "7d")]
     pub(crate) log_age: Span,
+
+    /// Print how to reach the hub, and nothing of what happens there
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
 
     /// The tier, with whose throttles and daily quota the hub does as a real one: what exceeds them waits a little for
     /// its answer, and then is refused

@@ -52,14 +52,23 @@ async fn serve(args: Run, registry: Registry, io: &mut Io) -> Result<Exit, Failu
     let announced = Announced::of(Ready::of(&emulator, &state.ca_file()).await?, &emulator);
     state.announce(&announced.json())?;
 
+    let on_terminal = io.stdout_is_terminal;
     let (mut printer, lines) = Printer::start(io.take_stdout())?;
     let text = match args.output {
         Format::Json => announced.ready.json(),
-        Format::Text => announced.ready.for_people(),
+        Format::Text => announced.ready.for_people(args.quiet),
     };
     // The printer cannot have ended: if it failed, that is seen below.
     let _ = lines.send(text).await;
-    let showing = tokio::spawn(show_events(emulator.journal(), args.output, lines));
+    let coming = match args.output {
+        Format::Text if on_terminal && !args.quiet => Some(emulator.activity()),
+        _ => None,
+    };
+    let journal = (!args.quiet).then(|| emulator.journal());
+    let showing = tokio::spawn(async move {
+        let comings = show_comings(coming, lines.clone());
+        tokio::join!(show_events(journal, args.output, lines), comings);
+    });
     let logging = tokio::spawn(log_activity(emulator.activity()));
 
     let ended = tokio::select! {
@@ -179,7 +188,8 @@ fn not_started(error: StartError, device_authorities: &[PathBuf]) -> Failure {
 
 /// Gives what the hub receives to the printer, as fast as that takes it: what falls off the hub's log meanwhile is
 /// counted.
-async fn show_events(journal: Feed<Event>, format: Format, lines: printer::Lines) {
+async fn show_events(journal: Option<Feed<Event>>, format: Format, lines: printer::Lines) {
+    let Some(journal) = journal else { return };
     let mut events = journal.subscribe_from_this_run();
     while let Some(notice) = events.next().await {
         let line = match notice {
@@ -191,6 +201,22 @@ async fn show_events(journal: Feed<Event>, format: Format, lines: printer::Lines
             _ => continue,
         };
         if lines.send(line).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The same of who comes and goes. Whose name is not known yet has only come.
+async fn show_comings(activity: Option<Feed<Activity>>, lines: printer::Lines) {
+    let Some(activity) = activity else { return };
+    let mut activity = activity.subscribe_from_start();
+    while let Some(notice) = activity.next().await {
+        let Notice::Entry(happened) = notice else { continue };
+        if matches!(happened.what, What::Came { .. }) {
+            continue;
+        }
+        let line = happened.to_string();
+        if lines.send(OneLine(&line).to_string()).await.is_err() {
             return;
         }
     }

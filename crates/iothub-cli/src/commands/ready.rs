@@ -106,18 +106,20 @@ impl Ready {
         json::line(self)
     }
 
-    /// Several lines, with commands to copy.
-    pub(super) fn for_people(&self) -> String {
+    /// Several lines, with commands to copy; events come behind them, unless it is quiet.
+    pub(super) fn for_people(&self, quiet: bool) -> String {
         let mut lines = vec![format!("hub {} is ready", self.hub)];
         lines.push(format!("  AMQP over TLS  {}:{}", self.host, self.amqps_port));
         lines.extend(
             self.amqp_port
                 .map(|port| format!("  AMQP           {}:{port}", self.host)),
         );
-        lines.extend(
-            self.https_port
-                .map(|port| format!("  HTTPS          {}:{port}", self.host)),
-        );
+        lines.extend(self.https_port.map(|port| {
+            format!(
+                "  HTTPS          https://{}:{port}/ (a page, on this machine)",
+                self.host
+            )
+        }));
         lines.push(format!("  CA             {}", self.ca));
         for (device, string) in &self.devices {
             lines.push(format!("device {device}"));
@@ -138,7 +140,8 @@ impl Ready {
             ));
             lines.push("  iothub device send 'Hello World!'".to_owned());
         }
-        lines.push("Ctrl-C stops it. It receives:".to_owned());
+        let events = if quiet { "" } else { " It receives:" };
+        lines.push(format!("Ctrl-C stops it.{events}"));
         lines.join("\n")
     }
 }

@@ -16,4 +16,5 @@ mod signals;
 mod state;
 #[cfg(unix)]
 mod surroundings;
+mod terminal;
 mod ways;
