@@ -10,6 +10,7 @@
 mod args;
 mod bench;
 mod ci;
+mod events;
 mod fuzz;
 mod interop;
 mod kill;
@@ -34,7 +35,7 @@ struct Task {
     run: fn(Args) -> Result<String, Failure>,
 }
 
-const TASKS: [Task; 11] = [
+const TASKS: [Task; 12] = [
     Task {
         name: "test",
         help: test::HELP,
@@ -59,6 +60,11 @@ const TASKS: [Task; 11] = [
         name: "sim",
         help: sim::HELP,
         run: sim::run,
+    },
+    Task {
+        name: "events",
+        help: events::HELP,
+        run: events::run,
     },
     Task {
         name: "kill",

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use iothub_address::Identity;
+use iothub_address::{Identity, Secret};
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::client::{Client, Opened};
@@ -183,6 +183,7 @@ impl Waiting {
                         }
                     }
                     Ask::Send { message } => Command::Send { message, reply },
+                    Ask::Manage { token } => Command::Manage { token, reply },
                     Ask::Request { link, message } => Command::Request { link, message, reply },
                     Ask::Settle { link, tag, outcome } => Command::Settle {
                         link,
@@ -357,6 +358,9 @@ pub(crate) enum Ask {
     },
     Send {
         message: Box<Message>,
+    },
+    Manage {
+        token: Option<Secret>,
     },
     Request {
         link: LinkId,

@@ -25,6 +25,16 @@ pub(crate) enum Principal {
     },
 }
 
+impl Principal {
+    /// Whether it may use what services use, and this part of it.
+    pub(crate) fn may_serve(&self, asked: &Reach) -> bool {
+        match self {
+            Self::Policy { rights, reach, .. } => rights.service_connect && reach.covers(asked),
+            Self::Identity { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -63,7 +73,7 @@ pub enum AuthFailure {
     /// The initial response is not `\0user\0password` in UTF-8.
     #[error("the response is not that of PLAIN")]
     Response,
-    /// The user name has none of the three forms that a hub takes.
+    /// The user name has none of the forms that a hub takes, and is no policy's name.
     #[error("the user name has no form that a hub takes")]
     User,
     /// The user name is for another hub.

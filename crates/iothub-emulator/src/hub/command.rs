@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use iothub_address::Identity;
+use iothub_address::{Identity, Secret};
+use zeroize::Zeroizing;
 
 use super::authentication::AuthFailure;
 use super::cbs::{TokenRefusal, TokenRequest};
@@ -59,6 +60,8 @@ pub(crate) enum Command {
     },
     /// It sends a message to a device over a link for services. Answered by [`Answer::Took`].
     Send { message: Box<Message>, reply: Reply },
+    /// It asks the management node of the event endpoint, with this token. Answered by [`Answer::Taken`].
+    Manage { token: Option<Secret>, reply: Reply },
     /// How much it takes over a link that it receives from.
     Credit { link: LinkId, credit: Credit },
     /// What is to become of a delivery that awaited it. Answered by [`Answer::Settled`].
@@ -125,7 +128,7 @@ pub(crate) enum Claim {
     /// SASL PLAIN.
     Plain {
         user: String,
-        password: zeroize::Zeroizing<String>,
+        password: Zeroizing<String>,
     },
     /// SASL EXTERNAL: its certificate says it.
     External,

@@ -188,10 +188,7 @@ impl Connection {
             .iter()
             .chain(self.policies())
             .filter(|held| at.allows(held, now))
-            .any(|held| match &held.principal {
-                Principal::Policy { rights, reach, .. } => rights.service_connect && reach.covers(asked),
-                Principal::Identity { .. } => false,
-            })
+            .any(|held| held.principal.may_serve(asked))
     }
 
     fn policies(&self) -> impl Iterator<Item = &Held> {

@@ -130,7 +130,11 @@ impl Hub {
                 .is_some_and(|found| self.registry.get(found).is_some())
         };
         let likeliest = readings.iter().position(registered).unwrap_or(0);
-        let node = (!readings.is_empty()).then(|| readings.swap_remove(likeliest));
+        let node = match readings.is_empty() {
+            true if self.endpoint.is_management(address) => Some(Node::Management),
+            true => None,
+            false => Some(readings.swap_remove(likeliest)),
+        };
         match (node, side) {
             (Some(Node::Events(identity)), Side::Sender) => {
                 self.authorize(from, &identity, Use::Open, now)?;
@@ -183,12 +187,8 @@ impl Hub {
             (Some(Node::FileNotifications), Side::Receiver) => {
                 self.grant_service(from, Grant::FileNotifications, now)
             }
-            (Some(Node::Management), Side::Sender) => {
-                self.grant_management(from, Grant::ManagementRequests, now)
-            }
-            (Some(Node::Management), Side::Receiver) => {
-                self.grant_management(from, Grant::ManagementReplies, now)
-            }
+            (Some(Node::Management), Side::Sender) => Ok(Grant::ManagementRequests),
+            (Some(Node::Management), Side::Receiver) => Ok(Grant::ManagementReplies),
             _ => Err(self.no_such_address(address, now)),
         }
     }

@@ -53,7 +53,7 @@ mod value;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use iothub_address::{DeviceId, HubName, Identity, PolicyName};
+use iothub_address::{DeviceId, HubName, Identity, PolicyName, Secret};
 
 pub use activity::{Activity, What};
 pub use authentication::AuthFailure;
@@ -307,6 +307,10 @@ impl Hub {
                 let outcome = self.send_from_service(from, *message, now);
                 self.effects
                     .push_back(Effect::Answer(reply, Answer::Took(outcome)));
+            }
+            Command::Manage { token, reply } => {
+                let may = self.may_manage(from, token.as_ref().map(Secret::expose), now);
+                self.effects.push_back(Effect::Answer(reply, Answer::Taken(may)));
             }
             Command::Credit { link, credit } => self.credit(from, link, credit, now),
             Command::Settle {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use iothub_address::Identity;
+use iothub_address::{Identity, Secret};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Ask, HubHandle, HubStopped, LinkOrder, Request};
@@ -107,6 +107,14 @@ impl Client {
         let message = Box::new(message);
         match self.ask(Ask::Send { message }).await? {
             Answer::Took(outcome) => Ok(outcome),
+            _ => Err(HubStopped),
+        }
+    }
+
+    /// Whether it may ask the management node, with this token or with those that it has put.
+    pub(crate) async fn may_manage(&self, token: Option<Secret>) -> Result<Result<(), Refusal>, HubStopped> {
+        match self.ask(Ask::Manage { token }).await? {
+            Answer::Taken(outcome) => Ok(outcome),
             _ => Err(HubStopped),
         }
     }

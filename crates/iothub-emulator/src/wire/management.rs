@@ -2,14 +2,15 @@
 //! one link, answers go over another of the same session.
 
 use fe2o3_amqp::Receiver;
+use iothub_address::Secret;
 use tokio::sync::mpsc;
 
 use super::link::{self, EndSession};
 use super::session::Shared;
 use super::{MAX_REPLIES, MAX_REQUEST_SIZE, decode};
 use crate::clock::Timestamp;
-use crate::hub::{Body, Message, Properties, Value};
-use crate::owner::LinkOrder;
+use crate::hub::{Body, Message, Properties, Refusal, Value};
+use crate::owner::{HubStopped, LinkOrder};
 use crate::partitions::{About, Partitions};
 
 /// Takes requests until the link or the hub ends. Each is answered, then settled.
@@ -40,7 +41,12 @@ pub(super) async fn take_requests(
         } else {
             match decode::message(&bytes) {
                 Ok(request) => {
-                    let reply = reply(&request, &shared.partitions).await;
+                    let token = text(&request, "security_token").map(Secret::new);
+                    let may = match shared.client.may_manage(token).await {
+                        Ok(may) => may,
+                        Err(HubStopped) => break link::End::Theirs,
+                    };
+                    let reply = reply(&request, may, &shared.partitions).await;
                     if !shared.management.push(reply) {
                         let text = format!("{MAX_REPLIES} answers wait for a link to be sent over.");
                         break link::End::Ours(link::error("amqp:resource-limit-exceeded", text));
@@ -70,9 +76,17 @@ struct Refused {
 }
 
 /// The answer as a message: `correlation-id` is the request's `message-id` in its own type, `status-code` an int.
-async fn reply(request: &Message, partitions: &Partitions) -> Message {
+async fn reply(request: &Message, may: Result<(), Refusal>, partitions: &Partitions) -> Message {
     let mut properties = vec![];
-    let body = match answer(request, partitions).await {
+    let answer = match may {
+        Ok(()) => answer(request, partitions).await,
+        Err(refusal) => Err(Refused {
+            status: 401,
+            condition: refusal.condition.as_str(),
+            description: refusal.message,
+        }),
+    };
+    let body = match answer {
         Ok(answer) => {
             properties.push(("status-code".to_owned(), Value::Int(200)));
             properties.push(("status-description".to_owned(), "OK".into()));

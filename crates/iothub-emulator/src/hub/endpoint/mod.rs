@@ -17,6 +17,7 @@ pub(crate) use self::position::Position;
 pub(crate) use self::reach::Reach;
 use self::readers::{MAX_SHARED, NoSeat, Readers};
 use super::Hub;
+use super::authentication;
 use super::command::{ConnectionId, Effect, Filter, Grant, LinkId, Terms};
 use super::connection::{Connection, Use};
 use super::refusal::{Condition, Redirect, Refusal, code};
@@ -67,6 +68,17 @@ impl EventEndpoint {
         }
     }
 
+    /// Whether the address is that of the management node with the event hub's name before it, as a redirect has it.
+    pub(crate) fn is_management(&self, address: &str) -> bool {
+        let path = address.split_once("://").map_or(address, |(_, rest)| {
+            rest.split_once('/').map_or("", |(_, path)| path)
+        });
+        let path = path.strip_prefix('/').unwrap_or(path);
+        path.split_once('/').is_some_and(|(entity, node)| {
+            entity.eq_ignore_ascii_case(self.entity.as_str()) && node.eq_ignore_ascii_case("$management")
+        })
+    }
+
     fn reader_path(&self, group: &ConsumerGroup, partition: u16) -> String {
         format!("/{}/ConsumerGroups/{group}/Partitions/{partition}", self.entity)
     }
@@ -75,9 +87,6 @@ impl EventEndpoint {
     pub(crate) fn asks_of(&self, grant: &Grant) -> Option<Reach> {
         match grant {
             Grant::Events(reader) => Some(Reach::events(&self.reader_path(&reader.group, reader.partition))),
-            Grant::ManagementRequests | Grant::ManagementReplies => {
-                Some(Reach::events(&format!("/{}/$management", self.entity)))
-            }
             Grant::ServiceCommands | Grant::Feedback | Grant::FileNotifications => Some(Reach::Hub),
             _ => None,
         }
@@ -153,16 +162,23 @@ impl Hub {
         })))
     }
 
-    /// A link to the management node, which is granted to who may read anything at all.
-    pub(super) fn grant_management(
+    /// Whether who asks the management node may: by a token that the connection has shown, or by one in the request, as
+    /// the .NET SDK has it, which opens the node's links without any. So the links are everyone's.
+    pub(super) fn may_manage(
         &mut self,
         from: ConnectionId,
-        grant: Grant,
+        token: Option<&str>,
         now: Timestamp,
-    ) -> Result<Grant, Refusal> {
-        let asked = self.endpoint.asks_of(&grant).unwrap_or(Reach::Hub);
-        self.authorize_service(from, &asked, Use::Open, now)?;
-        Ok(grant)
+    ) -> Result<(), Refusal> {
+        let asked = Reach::events(&format!("/{}/$management", self.endpoint.entity));
+        let shown = token.map(|token| {
+            let time = self.token_time(now);
+            authentication::put_token(&self.registry, &self.names, token, time)
+        });
+        match shown {
+            Some(Ok(held)) if held.principal.may_serve(&asked) => Ok(()),
+            _ => self.authorize_service(from, &asked, Use::Keep(self.token_grace), now),
+        }
     }
 
     /// It reads from now on, and others perhaps no more.

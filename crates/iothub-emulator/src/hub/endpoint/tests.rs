@@ -6,7 +6,7 @@ use crate::hub::{
     Answer, AuthFailure, Bound, Claim, Command, ConnectionId, Effect, Filter, Grant, LinkId, Position,
     Refusal, Side, Terms, TokenRequest, Value,
 };
-use iothub_address::HubHost;
+use iothub_address::{HubHost, Secret};
 use zeroize::Zeroizing;
 
 use super::{EventEndpoint, Heads};
@@ -63,6 +63,14 @@ impl World {
     /// The number of the link that was opened last: in this world that of the reply.
     fn last_link(&self) -> LinkId {
         self.replies
+    }
+
+    fn may_manage(&mut self, from: ConnectionId, token: Option<String>) -> bool {
+        let token = token.map(Secret::new);
+        match self.ask(from, |reply| Command::Manage { token, reply }) {
+            Answer::Taken(outcome) => outcome.is_ok(),
+            other => panic!("{other:?}"),
+        }
     }
 
     fn detached(&mut self) -> Vec<(LinkId, &'static str)> {
@@ -188,7 +196,6 @@ fn a_token_opens_what_it_names_of_the_event_endpoint_and_no_more() {
         let opened = [
             (PARTITION, Side::Receiver),
             ("myhub/ConsumerGroups/$Default/Partitions/1", Side::Receiver),
-            ("$management", Side::Sender),
             ("messages/events/$management", Side::Receiver),
         ]
         .map(
@@ -197,6 +204,8 @@ fn a_token_opens_what_it_names_of_the_event_endpoint_and_no_more() {
                 Err(refusal) => refusal.condition_name() == "amqp:link:redirect",
             },
         );
+        let [first, second, redirected] = opened;
+        let opened = [first, second, world.may_manage(1, None), redirected];
         assert_eq!(opened, expected, "{name}");
     }
     let mut world = World::new();
@@ -248,19 +257,54 @@ fn links_of_a_token_that_has_ended_are_detached() {
     world.reader(1);
     world.read(1, PARTITION, Terms::default()).unwrap();
     let reader = world.last_link();
-    world
-        .attach(1, "$management", Side::Sender, Terms::default())
-        .unwrap();
-    let management = world.last_link();
+    assert!(world.may_manage(1, None));
     world.now = world.now + std::time::Duration::from_secs(60 + 301);
     world.hub.handle_timeout(world.now);
-    assert_eq!(
-        world.detached(),
-        [
-            (reader, "amqp:unauthorized-access"),
-            (management, "amqp:unauthorized-access")
-        ]
-    );
+    assert_eq!(world.detached(), [(reader, "amqp:unauthorized-access")]);
+    assert!(!world.may_manage(1, None));
+}
+
+/// As the .NET SDK asks: over links that are opened without a token, with one in each request.
+#[test]
+fn the_management_node_takes_a_token_in_the_request() {
+    let mut world = World::new();
+    for address in [
+        "$management",
+        "MyHub/$management",
+        "amqps://localhost:5671/myhub/$Management",
+    ] {
+        let opened = world.attach(1, address, Side::Sender, Terms::default());
+        assert_eq!(opened, Ok(Grant::ManagementRequests), "{address}");
+    }
+    let refused = world.attach(1, "other/$management", Side::Sender, Terms::default());
+    assert_eq!(refused.unwrap_err().condition_name(), "amqp:not-found");
+    for (token, may) in [
+        (None, false),
+        (Some(event_token("service", "amqps://localhost/myhub")), true),
+        (
+            Some(event_token("service", "amqps://localhost/myhub/$management")),
+            true,
+        ),
+        (
+            Some(event_token("service", "amqps://localhost/myhub/ConsumerGroups")),
+            false,
+        ),
+        (
+            Some(event_token("registryRead", "amqps://localhost/myhub")),
+            false,
+        ),
+        (
+            Some(sign(STRANGER, Some("service"), "localhost", NOW + 60)),
+            false,
+        ),
+        (Some("nonsense".to_owned()), false),
+    ] {
+        assert_eq!(world.may_manage(1, token.clone()), may, "{token:?}");
+    }
+    // It opens nothing else, nor what comes after.
+    assert!(!world.may_manage(1, None));
+    let refused = world.read(1, PARTITION, Terms::default());
+    assert_eq!(refused.unwrap_err().condition_name(), "amqp:unauthorized-access");
 }
 
 #[test]
