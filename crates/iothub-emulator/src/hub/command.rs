@@ -150,6 +150,8 @@ pub(crate) struct Terms {
     pub(crate) presettled: bool,
     /// What ties it to another link, as the client has it; empty if it has nothing.
     pub(crate) pair: String,
+    /// `com.microsoft:model-id`
+    pub(crate) model: Option<String>,
     /// The host name by which the client came, as it says.
     pub(crate) dialled: Option<String>,
     /// What of the source it wants.

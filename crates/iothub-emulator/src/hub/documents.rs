@@ -87,7 +87,7 @@ impl Known {
         put("cloudToDeviceMessageCount", self.messages.into());
         put("authenticationType", entry.authentication.type_name().into());
         put("x509Thumbprint", thumbprints(&entry.authentication));
-        put("modelId", "".into());
+        put("modelId", entry.model_id.as_deref().unwrap_or_default().into());
         put("version", twin.version().into());
         put("tags", Value::Object(twin.tags.clone()));
         let desired = twin.desired.with_metadata();

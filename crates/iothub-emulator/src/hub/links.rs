@@ -9,6 +9,7 @@ use super::connection::{Connection, Use};
 use super::event::Sender;
 use super::message::Message;
 use super::pairs::Kind;
+use super::record::Part;
 use super::refusal::{Condition, Refusal, code};
 use crate::clock::Timestamp;
 
@@ -39,13 +40,24 @@ impl Hub {
             }
             Grant::Events(reader) => self.open_reader(link, reader, now),
             Grant::Feedback => self.open_feedback(link, terms.presettled),
-            Grant::Telemetry(_)
-            | Grant::TokenRequests
+            Grant::Telemetry(identity) => self.note_model(identity, terms.model.as_deref()),
+            Grant::TokenRequests
             | Grant::TokenReplies
             | Grant::ManagementRequests
             | Grant::ManagementReplies
             | Grant::ServiceCommands
             | Grant::FileNotifications => {}
+        }
+    }
+
+    /// A device says with its telemetry link which model it speaks.
+    fn note_model(&mut self, identity: &Identity, model: Option<&str>) {
+        if let (Identity::Device(device), Some(model)) = (identity, model)
+            && model.len() <= MAX_MODEL
+            && self.registry.set_model(device, model)
+        {
+            self.changes.touch(|| Part::Identity(identity.clone()));
+            self.twin_is_stale(identity);
         }
     }
 
@@ -261,3 +273,6 @@ impl Hub {
             .refuse(Condition::NotFound, code::ADDRESS_NOT_FOUND, text, now)
     }
 }
+
+/// The longest name of a model, in bytes: DTDL allows 2,048 characters.
+const MAX_MODEL: usize = 2048;

@@ -220,6 +220,8 @@ pub(crate) struct Entry {
     /// Another after each change.
     pub(crate) etag: Arc<str>,
     pub(crate) details: Details,
+    /// The digital-twin model that the device last said it speaks.
+    pub(crate) model_id: Option<Arc<str>>,
 }
 
 impl Entry {
@@ -294,6 +296,7 @@ impl Registry {
             generation_id,
             etag: self.etag(),
             details: Details::default(),
+            model_id: None,
         }
     }
 
@@ -441,6 +444,18 @@ impl Registry {
         entry.authentication = authentication;
         entry.etag = self.etag();
         self.replace(identity, entry)
+    }
+
+    /// Notes which model a device speaks; gives whether it is another than before. That is no change of its ETag.
+    pub(crate) fn set_model(&mut self, device: &DeviceId, model: &str) -> bool {
+        let Some(found) = self.devices.get_mut(device) else {
+            return false;
+        };
+        let differs = found.entry.model_id.as_deref() != Some(model);
+        if differs {
+            found.entry.model_id = Some(Arc::from(model));
+        }
+        differs
     }
 
     /// Puts an entry in the place of the one that is there.

@@ -33,6 +33,8 @@ struct StoredEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     managed_by: Option<Arc<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    model_id: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     status_updated: Option<Timestamp>,
 }
 
@@ -100,6 +102,7 @@ pub(super) fn write_entry(entry: &Entry) -> Result<Vec<u8>, Fault> {
         device_scope: entry.details.device_scope.clone(),
         parent_scopes: entry.details.parent_scopes.clone(),
         managed_by: entry.details.managed_by.clone(),
+        model_id: entry.model_id.clone(),
         status_updated: entry.status_updated,
     })
 }
@@ -134,6 +137,7 @@ pub(super) fn read_entry(bytes: &[u8]) -> Result<Entry, Fault> {
             parent_scopes: stored.parent_scopes,
             managed_by: stored.managed_by,
         },
+        model_id: stored.model_id,
     })
 }
 

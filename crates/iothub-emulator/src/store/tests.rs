@@ -51,6 +51,7 @@ fn entry() -> Entry {
         generation_id: "12".into(),
         etag: "MQ==".into(),
         details: Details::default(),
+        model_id: None,
     }
 }
 

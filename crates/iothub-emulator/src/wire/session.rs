@@ -110,6 +110,7 @@ async fn accept(
     let terms = Terms {
         presettled: attach.snd_settle_mode == SenderSettleMode::Settled,
         pair: pair_of(&attach),
+        model: text_of(&attach, MODEL),
         dialled: shared.outgoing.dialled(),
         filter: filter_of(&attach),
         epoch: property(&attach, EPOCH).map(number),
@@ -264,14 +265,18 @@ fn node_of(attach: &Attach) -> (Side, String) {
     (side, address)
 }
 
-/// What ties the link to another one. SDKs send a string; of anything else its text is as good.
+/// What ties the link to another one.
 fn pair_of(attach: &Attach) -> String {
-    match property(attach, PAIR) {
-        None => String::new(),
-        Some(WireValue::String(text)) => text.clone(),
-        Some(WireValue::Symbol(symbol)) => symbol.to_string(),
-        Some(other) => format!("{other:?}"),
-    }
+    text_of(attach, PAIR).unwrap_or_default()
+}
+
+/// A property of the link. SDKs send strings; of anything else its text is as good.
+fn text_of(attach: &Attach, name: &str) -> Option<String> {
+    Some(match property(attach, name)? {
+        WireValue::String(text) => text.clone(),
+        WireValue::Symbol(symbol) => symbol.to_string(),
+        other => format!("{other:?}"),
+    })
 }
 
 fn property<'a>(attach: &'a Attach, name: &str) -> Option<&'a WireValue> {
@@ -369,6 +374,8 @@ const SELECTOR_CODE: u64 = 0x0000_468c_0000_0004;
 const EPOCH: &str = "com.microsoft:epoch";
 /// The capability that asks for how far the partition has come, with each event.
 const RUNTIME_METRIC: &str = "com.microsoft:enable-receiver-runtime-metric";
+/// The link property that names the model that a device speaks.
+const MODEL: &str = "com.microsoft:model-id";
 /// The link property that ties two links to a pair.
 const PAIR: &str = "com.microsoft:channel-correlation-id";
 /// The node for claims-based security.

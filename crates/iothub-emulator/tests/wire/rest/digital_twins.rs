@@ -130,3 +130,46 @@ async fn commands_are_methods_whose_payload_is_the_answer() {
     .await;
     assert_eq!(long.error(), error(400, "ArgumentInvalid"));
 }
+
+/// Protocol §5.2: `com.microsoft:model-id`, on the link for telemetry.
+#[tokio::test]
+async fn the_model_is_the_one_that_the_device_says_with_its_telemetry_link() {
+    let directory = tempfile::tempdir().unwrap();
+    let builder = || builder().state_dir(directory.path());
+    let hub = builder().start().await.unwrap();
+    let before = owner(&hub, &format!("GET /twins/{DEVICE}"), &Value::Null)
+        .await
+        .json();
+    assert_eq!(before["modelId"], "");
+    let model = "dtmi:com:example:Thermostat;1";
+    let mut raw = Raw::begun(&hub).await;
+    let address = format!("/devices/{DEVICE}/messages/events");
+    let mut fields = attach_fields(0, "telemetry", false, "s", &address);
+    fields.extend([null(), null(), null()]);
+    fields.push(map(&[(symbol("com.microsoft:model-id"), string(model))]));
+    raw.send(&frame(0, ATTACH, &fields, b"")).await;
+    raw.expect(ATTACH).await;
+    let twin = owner(&hub, &format!("GET /twins/{DEVICE}"), &Value::Null)
+        .await
+        .json();
+    assert_eq!(
+        (&twin["modelId"], &twin["deviceEtag"]),
+        (&json!(model), &before["deviceEtag"])
+    );
+    let shown = owner(&hub, &format!("GET {LINE}"), &Value::Null).await.json();
+    assert_eq!(shown["$metadata"]["$model"], model);
+    // It is the device's to say: no change of the registry takes it away, and no restart.
+    owner_if(
+        &hub,
+        &format!("PUT /devices/{DEVICE}"),
+        "*",
+        &json!({ "deviceId": DEVICE }),
+    )
+    .await;
+    hub.stop().await;
+    let hub = builder().start().await.unwrap();
+    let query = json!({ "query": format!("SELECT deviceId FROM devices WHERE modelId = '{model}'") });
+    let found = owner(&hub, "POST /devices/query", &query).await.json();
+    assert_eq!(found, json!([{ "deviceId": DEVICE }]));
+    hub.stop().await;
+}
