@@ -1,11 +1,13 @@
 //! A device over HTTPS: it sends, and polls for what is sent to it (Azure docs, "IoT Hub device REST API").
 
 use base64::Engine as _;
-use iothub_emulator::{Ack, Body, CloudMessage, Emulator, Value as Wire};
+use iothub_emulator::{Ack, AuthMethod, Body, CloudMessage, Emulator, Scope, Value as Wire};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::client::*;
-use crate::common::{DEVICE, device, device_token};
+use crate::certificates::Credential;
+use crate::common::{DEVICE, device, device_token, tls_with};
 
 async fn as_device(hub: &Emulator, line: &str, headers: &str, body: &str) -> Answer {
     let (method, path) = line.split_once(' ').unwrap();
@@ -132,4 +134,42 @@ async fn what_needs_a_store_of_blobs_says_that_there_is_none() {
         assert_eq!(answer.error(), error(501, "NotImplemented"), "{line}");
         assert!(answer.text.contains("Azure Storage"));
     }
+}
+
+/// Azure docs, "Authenticate identities with X.509 certificates": over HTTPS the handshake is all that a device shows.
+#[tokio::test]
+async fn a_device_comes_with_its_certificate_and_no_token() {
+    let hub = hub().await;
+    let own = Credential::self_signed("x509");
+    hub.register_device("x509".parse().unwrap(), own.thumbprints())
+        .await
+        .unwrap();
+    let stranger = Credential::self_signed("x509");
+    let request = |device: &str| {
+        format!(
+            "POST /devices/{device}/messages/events?{VERSION} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Content-Length: 2\r\n\r\nhi"
+        )
+    };
+    for (credential, device, status) in [
+        (&own, "x509", "204"),
+        (&own, DEVICE, "401"),
+        (&stranger, "x509", "401"),
+        (&own, "nobody", "401"),
+    ] {
+        let config = credential.config(&hub, rustls::ALL_VERSIONS);
+        let mut stream = tls_with(config, hub.https_address().unwrap(), "localhost")
+            .await
+            .unwrap();
+        stream.write_all(request(device).as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{device}: {answer}");
+    }
+    let events = hub.journal().snapshot();
+    let senders: Vec<_> = events
+        .iter()
+        .map(|event| (event.device().as_str(), event.sender.auth_method))
+        .collect();
+    assert_eq!(senders, [("x509", AuthMethod::Certificate(Scope::Device))]);
 }
