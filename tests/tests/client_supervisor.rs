@@ -28,6 +28,10 @@ fn supervisor_with(now: Instant, renews: bool) -> Supervisor {
 }
 
 fn supervisor_of(now: Instant, left: Duration, renews: bool) -> Supervisor {
+    supervisor_that(now, TokenLife { left, renews }, Batching::Off)
+}
+
+fn supervisor_that(now: Instant, life: TokenLife, batching: Batching) -> Supervisor {
     let settings = Settings {
         sign_in: SignIn::Plain,
         lifetime: Lifetime::OfItsSlots,
@@ -41,11 +45,10 @@ fn supervisor_of(now: Instant, left: Duration, renews: bool) -> Supervisor {
     let settings = SlotSettings {
         settle_timeout: Duration::from_secs(30),
         window: 16,
-        batching: Batching::Off,
+        batching,
     };
     supervisor.handle(Input::Join { slot: SLOT, settings }, now);
     supervisor.handle_timeout(now);
-    let life = TokenLife { left, renews };
     supervisor.handle(
         Input::Token {
             slot: SLOT,
@@ -393,4 +396,87 @@ fn of_a_link_of_before_an_acceptance_counts_and_nothing_else() {
     );
     assert_eq!(actions(&mut supervisor), []);
     assert_eq!(supervisor.statistics(SLOT).duplicates, 1);
+}
+
+#[test]
+fn a_line_too_slow_for_the_outcome_of_the_largest_batch_gets_smaller_ones() {
+    const MESSAGES: u64 = 300;
+    const SIZE: usize = 1_000;
+    // What such a line carries within the settle time-out.
+    const CARRIED: usize = 8_000;
+    let now = Instant::now();
+    let life = TokenLife {
+        left: Duration::from_secs(24 * 3600),
+        renews: true,
+    };
+    let mut supervisor = supervisor_that(now, life, Batching::On);
+    for ticket in 0..MESSAGES {
+        let input = Input::Enqueue {
+            slot: SLOT,
+            ticket: TicketId(ticket),
+            size: SIZE,
+            deadline: now + Duration::from_secs(24 * 3600),
+            limit: Duration::from_secs(24 * 3600),
+        };
+        supervisor.handle(input, now);
+    }
+    let (mut at, mut accepted, mut most) = (now, 0, 0);
+    while accepted < MESSAGES {
+        while let Some(action) = supervisor.poll_action() {
+            let fact = match action {
+                Action::Transfer {
+                    lane,
+                    epoch,
+                    transfer,
+                    tickets,
+                } => {
+                    most = most.max(tickets.len());
+                    let is_carried = tickets.len() * SIZE <= CARRIED;
+                    let outcome = Outcome::Accepted;
+                    supervisor.handle(
+                        Input::Handed {
+                            lane,
+                            epoch,
+                            transfer,
+                        },
+                        at,
+                    );
+                    is_carried.then_some(Input::Settled {
+                        lane,
+                        epoch,
+                        transfer,
+                        outcome,
+                    })
+                }
+                Action::FetchToken(slot) => Some(Input::Token {
+                    slot,
+                    result: Ok(life),
+                }),
+                Action::Dial { conn } => Some(Input::Up { conn }),
+                Action::OpenLane(lane, epoch) => Some(Input::LaneUp {
+                    lane,
+                    epoch,
+                    limit: 0,
+                }),
+                Action::Complete(_, result) => {
+                    assert!(result.is_ok(), "{result:?}");
+                    accepted += 1;
+                    None
+                }
+                _ => None,
+            };
+            if let Some(fact) = fact {
+                supervisor.handle(fact, at);
+            }
+        }
+        assert!(
+            at < now + Duration::from_secs(3600),
+            "{accepted} of {MESSAGES} came through in an hour"
+        );
+        if accepted < MESSAGES {
+            at = at.max(supervisor.poll_timeout().unwrap());
+            supervisor.handle_timeout(at);
+        }
+    }
+    assert!(most > 200, "the first is as large as can be: {most} messages");
 }

@@ -11,7 +11,8 @@ pub enum Batching {
     /// One each.
     #[default]
     Off,
-    /// As many as have queued up, in order, as far as the link's limit and 256 KiB go. Nothing waits for company: what
+    /// As many as have queued up, in order, as far as the link's limit and 256 KiB go; after a time-out that no outcome came
+    /// in, half as far, and from then on farther with each that comes. Nothing waits for company: what
     /// queues while the window is full is the batch, so load makes batches and idleness makes none.
     ///
     /// A batch has one outcome, which each of its messages gets. One that is rejected is sent again as single

@@ -14,6 +14,8 @@ pub(super) struct Window {
     pub(super) transfers: usize,
     /// Bytes of their messages.
     pub(super) bytes: usize,
+    /// Bytes of one transfer of several messages.
+    pub(super) batch: usize,
 }
 
 /// Whether all that a lane had to say has been heard.
@@ -113,7 +115,7 @@ impl Ledger {
                 .iter()
                 .map_while(|(id, ())| self.tickets.get(id))
                 .take_while(|ticket| ticket.maybe == first.maybe && !ticket.single);
-            batch::fitting(alike.map(|ticket| ticket.size), limit, free)
+            batch::fitting(alike.map(|ticket| ticket.size), limit, free.min(window.batch))
         };
         let id = TransferId(self.next_transfer);
         self.next_transfer += 1;

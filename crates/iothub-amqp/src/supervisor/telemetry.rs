@@ -7,6 +7,7 @@ use crate::error::{Accepted, Interruption, Phase, SendError};
 use crate::recovery::{Operation, Recovery, classify};
 use crate::status::Status;
 
+use super::batch::MAX_BATCH_BYTES;
 use super::core::Core;
 use super::lane::{Lane, LaneState};
 use super::ledger::{Certainty, Ledger, Overdue, Window};
@@ -23,6 +24,8 @@ pub(super) struct Telemetry {
     refusals: u32,
     /// A silent link was replaced already.
     settle_timed_out: bool,
+    /// The most bytes of a batch: a line may be too slow for the largest to have its outcome in time, however often it is sent.
+    batch_bytes: usize,
     /// The hub said that it has too much to do.
     throttled: bool,
     /// Tickets whose time is up while it is not known whether they were handed over.
@@ -49,6 +52,7 @@ impl Telemetry {
             feed: Feed::Open,
             refusals: 0,
             settle_timed_out: false,
+            batch_bytes: MAX_BATCH_BYTES,
             throttled: false,
             expired: BTreeSet::new(),
             taken_back: None,
@@ -153,6 +157,7 @@ impl Slot {
             let window = Window {
                 transfers: self.settings.window,
                 bytes: mine + core.room(mine),
+                batch: self.telemetry.batch_bytes,
             };
             let (id, epoch) = (self.telemetry.lane.id, self.telemetry.lane.epoch);
             let taken = self
@@ -256,6 +261,7 @@ impl Slot {
         self.statistics.duplicates += before as u64;
         self.telemetry.refusals = 0;
         self.telemetry.settle_timed_out = false;
+        self.telemetry.batch_bytes = (self.telemetry.batch_bytes + BATCH_GROWTH).min(MAX_BATCH_BYTES);
         if std::mem::take(&mut self.telemetry.throttled) {
             self.backoff.unthrottled();
         }
@@ -305,6 +311,7 @@ impl Slot {
         if !core.settings.recover {
             return self.give_up(core, why);
         }
+        self.telemetry.batch_bytes /= 2;
         let since = self.telemetry.ledger.oldest_flying();
         if std::mem::replace(&mut self.telemetry.settle_timed_out, true) {
             return self.suspect(core, why, since, now);
@@ -375,3 +382,7 @@ impl Slot {
 
 /// How long a lane has to say whether it handed a message over whose time is up. It needs no peer to know.
 const TAKE_BACK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How much larger the next batch may be after each that has come through: a hub that was silent for a while has batches of
+/// the full size again after some sixty, and a line that is too slow for them is tried seldom.
+const BATCH_GROWTH: usize = 4 * 1024;
