@@ -147,9 +147,10 @@ def configuration_reaches_a_device_that_comes_to_be_meant(world):
     node.do("open")
     node.do("twin")
     node.do("watch")
+    # Answered behind the request to be told of changes.
+    node.do("report", patch={"ready": True})
     registry.twin("later")
     registry.update_twin("later", {"tags": {"chiller": True}})
-    # The first is what is there as the device begins to listen.
     node.saw("desired", patch={"chillerWaterSettings": {"temperature": 68}, "$version": 2})
 
 

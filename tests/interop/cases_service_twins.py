@@ -59,12 +59,14 @@ def service_twin_and_device_hear_of_each_other(world):
     hub, registry, node = with_device(world)
     node.do("twin")
     node.do("watch")
+    # Answered behind the request to be told of changes.
+    node.do("report", patch={"ready": True})
     registry.twin("thermostat")
     registry.update_twin("thermostat", {"properties": {"desired": {"interval": 5}}})
     expect("what the device hears", node.saw("desired", patch={"interval": 5, "$version": 2})["patch"]["interval"], 5)
     node.do("report", patch={"interval": 5})
     reported = registry.twin("thermostat")["properties"]["reported"]
-    expect("what the service reads", (reported["interval"], reported["$version"]), (5, 2))
+    expect("what the service reads", (reported["interval"], reported["$version"]), (5, 3))
 
 
 @case
