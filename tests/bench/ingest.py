@@ -5,11 +5,11 @@ import socket
 import subprocess
 import time
 
-from world import DEVICE, EXAMPLES, HERE, Emulator, median, rate, ratios, shown, table, thousands
+from world import DEVICE, EXAMPLES, HERE, SIZE, Emulator, median, rate, ratios, shown, table, thousands
 
 import sas
 
-COUNT, SIZE, WINDOW = 60_000, 256, 1_000
+COUNT, WINDOW = 60_000, 1_000
 # Each of these waits for a disk.
 COUNT_ON_DISK = 15_000
 CREDIT_OF_THE_EXAMPLE = "const int WINDOW=5;"
@@ -76,10 +76,13 @@ class Broker:
         self.folder = folder
         self.process = None
 
-    def measure(self, send, ca, tls):
-        # A new one each time: it keeps what it is sent, and nobody fetches it.
+    def start(self):
         self.process = self.world.start(self.command, cwd=self.folder, stdout=subprocess.DEVNULL)
         self._listens()
+
+    def measure(self, send, ca, tls):
+        # A new one each time: it keeps what it is sent, and nobody fetches it.
+        self.start()
         command = [send, "localhost", self.port, "bench", COUNT, SIZE, WINDOW, ca if tls else "-"]
         result = self.world.run(command)
         self.stop()

@@ -11,10 +11,17 @@ from pathlib import Path
 
 import fleets
 import ingest
+import reading
 import senders
 from world import World
 
-SECTIONS = {"ingest": ingest.run, "client": senders.against_proton, "node": senders.against_node, "fleet": fleets.run}
+SECTIONS = {
+    "ingest": ingest.run,
+    "reading": reading.run,
+    "client": senders.against_proton,
+    "node": senders.against_node,
+    "fleet": fleets.run,
+}
 
 
 def main():

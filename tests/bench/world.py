@@ -15,12 +15,15 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "interop"))
 
+PYTHON = ROOT / ".interop" / "venv" / "bin" / "python"
 NODE_MODULES = ROOT / ".interop" / "node" / "node_modules"
 EXAMPLES = Path("/usr/share/proton/examples/c")
 PROTON = ["-l:libqpid-proton-core.so.10", "-l:libqpid-proton-proactor.so.1"]
 
 HUB = "tcontehub"
 DEVICE = "myFirstDevice"
+# Of a message's body, in bytes.
+SIZE = 256
 STARTS_WITHIN_S = 20
 ENDS_WITHIN_S = 120
 
