@@ -291,3 +291,14 @@ def eventhub_reads_all_partitions_each_event_once_and_in_order(world):
     for partition in {event["partition"] for event in events}:
         numbers = [event["sequence_number"] for event in events if event["partition"] == partition]
         expect(f"numbers in partition {partition}", numbers, list(range(len(numbers))))
+
+
+@case
+def eventhub_reads_over_a_thousand_of_a_partition_and_settles_none(world):
+    """The SDK asks to settle what it gets, and then says nothing of it."""
+    hub, key = hub_with_events(world)
+    bodies = [str(number) for number in range(1500)]
+    partition = send(world, hub, bodies)
+    reader = EventsReader(world, hub, key)
+    reader.do("read", reader="one", partition=partition)
+    expect("the bodies in order", [event["body"] for event in reader.events("one", len(bodies))], bodies)

@@ -2,6 +2,9 @@
 //!
 //! It reads the log at the client's pace. Of a delivery that the client wants settled, as most do, the engine tells nothing
 //! once it has it, and would take any number; so no more is handed to it than a little, until that has gone to the stream.
+//!
+//! A client that asks to settle may never do it: Microsoft's Event Hubs SDK for Python does not, and reads on all the same. The
+//! log needs nobody's word, so what is more than is kept for such a client comes settled.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -45,10 +48,11 @@ pub(super) async fn serve(
         }
         // Made before the look, so that no room is made unseen between the two.
         let room = shared.undelivered.room();
-        if next.is_none() && handed.len() < MAX_HANDED && unsettled.len() < MAX_UNSETTLED {
+        if next.is_none() && handed.len() < MAX_HANDED {
             next = pages.next_delivery(shared);
         }
         let may_send = next.is_some() && outbox.has_credit();
+        let settled = settled || unsettled.len() >= MAX_UNSETTLED || shared.undelivered.is_half_full();
         tokio::select! {
             biased;
             _ = over.changed() => break End::Theirs,

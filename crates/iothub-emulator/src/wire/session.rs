@@ -121,6 +121,12 @@ async fn accept(
     shared.intake.taken(weight);
     settle_terms(&mut attach);
     let mode = attach.snd_settle_mode.clone();
+    if let Ok(opened) = &opened
+        && matches!(opened.grant, Grant::Events(_))
+    {
+        // What a reader asks to settle, and does not, comes settled in the end.
+        attach.snd_settle_mode = SenderSettleMode::Mixed;
+    }
     let outgoing = shared.outgoing.link(channel, attach.handle.0);
 
     // The engine's future is a large one.

@@ -38,6 +38,11 @@ impl Undelivered {
         (before + weight <= MAX_UNDELIVERED).then_some(kept)
     }
 
+    /// Whether half of what may be kept is.
+    pub(super) fn is_half_full(&self) -> bool {
+        self.0.weight.load(Ordering::Relaxed) >= MAX_UNDELIVERED / 2
+    }
+
     /// Ready when something has been let go of since this was called.
     pub(super) fn room(&self) -> impl Future<Output = ()> + '_ {
         self.0.freed.notified()
@@ -60,10 +65,11 @@ mod tests {
         let undelivered = Undelivered::default();
         let most = MAX_UNDELIVERED - 2 * DELIVERY_WEIGHT;
         let all = undelivered.keep(most - 1).unwrap();
-        assert!(undelivered.keep(2).is_none());
+        assert!(undelivered.keep(2).is_none() && undelivered.is_half_full());
         let last = undelivered.keep(1).unwrap();
         assert!(undelivered.keep(0).is_none());
         drop((all, last));
+        assert!(!undelivered.is_half_full());
         assert!(undelivered.keep(most).is_some());
     }
 }

@@ -136,6 +136,26 @@ async fn a_reader_that_settles_itself_is_answered_and_gets_each_event_once() {
     );
 }
 
+/// As Microsoft's Event Hubs SDK for Python does: it asks to settle, and never says a word.
+#[tokio::test]
+async fn a_reader_that_never_settles_reads_on() {
+    let hub = hub_of_one_partition().await;
+    send(&hub, 1100).await;
+    let mut raw = reader(&hub).await;
+    let asked = Asked {
+        settles: true,
+        ..Asked::default()
+    };
+    attach_reader(&mut raw, 2, PARTITION, &asked).await;
+    grant(&mut raw, 2, 2000).await;
+    for number in 0..1100 {
+        let (transfer, sections) = delivered(&mut raw).await;
+        assert_eq!(body(&sections), number.to_string().as_bytes());
+        // `MAX_UNSETTLED` of them are kept for it.
+        assert_eq!(transfer.field(4), &Wire::Bool(number >= 1024), "settled: {number}");
+    }
+}
+
 #[tokio::test]
 async fn a_higher_epoch_takes_over_and_a_lower_one_is_refused() {
     let hub = hub_of_one_partition().await;
