@@ -152,7 +152,11 @@ async fn a_reader_that_never_settles_reads_on() {
         let (transfer, sections) = delivered(&mut raw).await;
         assert_eq!(body(&sections), number.to_string().as_bytes());
         // `MAX_UNSETTLED` of them are kept for it.
-        assert_eq!(transfer.field(4), &Wire::Bool(number >= 1024), "settled: {number}");
+        assert_eq!(
+            transfer.field(4),
+            &Wire::Bool(number >= 1024),
+            "settled: {number}"
+        );
     }
 }
 
