@@ -1,61 +1,29 @@
 //! The `$cbs` node: requests with tokens come over one link, answers go over another. Which of the two is attached
 //! first, and in which session, is the client's choice; uamqp asks before it can hear.
 
-use fe2o3_amqp::Receiver;
-use tokio::sync::mpsc;
+use fe2o3_amqp_types::definitions::Error;
 use zeroize::Zeroizing;
 
-use super::link::EndSession;
+use super::link::End;
 use super::session::Shared;
-use super::{MAX_REPLIES, decode, link};
+use super::taking::Take;
 use crate::hub::{AuthFailure, Body, Message, MessageId, Properties, TokenRefusal, TokenRequest, Value};
-use crate::owner::{HubStopped, LinkOrder};
+use crate::owner::HubStopped;
 
-/// Takes requests until the link or the hub ends. Each is settled when the hub has decided, and answered.
-pub(super) async fn take_requests(
-    mut receiver: Receiver,
-    shared: &Shared,
-    mut orders: mpsc::Receiver<LinkOrder>,
-) -> Option<EndSession> {
-    let end = loop {
-        let received = tokio::select! {
-            biased;
-            order = orders.recv() => break link::ordered(order),
-            received = receiver.recv::<link::Raw>() => received,
-        };
-        let delivery = match received {
-            Ok(delivery) => delivery,
-            Err(error) => break link::ending(&error),
-        };
-        let (info, message) = delivery.into_parts();
-        let weight = link::weight(&message.body);
-        let read = decode::message(&link::join(message.body));
-        let reply = match read {
-            Ok(mut message) => {
-                let request = message.properties.message_id.take();
-                match shared.client.put_token(request_of(message)).await {
-                    Ok(outcome) => Ok(outcome.map(|outcome| reply(request, outcome.as_ref()))),
-                    Err(HubStopped) => break link::End::Theirs,
-                }
-            }
-            Err(malformed) => Err(link::error("amqp:decode-error", malformed.to_string())),
-        };
-        shared.intake.taken(weight);
-        let settled = match reply {
-            Ok(reply) => {
-                if reply.is_some_and(|reply| !shared.replies.push(reply)) {
-                    let text = format!("{MAX_REPLIES} answers wait for a link to be sent over.");
-                    break link::End::Ours(link::error("amqp:resource-limit-exceeded", text));
-                }
-                receiver.accept_all(vec![info]).await
-            }
-            Err(error) => receiver.reject(info, error).await,
-        };
-        if settled.is_err() {
-            break link::End::Theirs;
+/// A request is settled when the hub has decided, and answered.
+pub(super) struct Tokens<'a>(pub(super) &'a Shared);
+
+impl Take for Tokens<'_> {
+    async fn take(&mut self, mut message: Message) -> Result<Option<Error>, End> {
+        let shared = self.0;
+        let request = message.properties.message_id.take();
+        let outcome = shared.client.put_token(request_of(message)).await;
+        let outcome = outcome.map_err(|HubStopped| End::Theirs)?;
+        if let Some(outcome) = outcome {
+            shared.replies.push(reply(request, outcome.as_ref()))?;
         }
-    };
-    end.perform(receiver).await
+        Ok(None)
+    }
 }
 
 /// What the message asks for.

@@ -1,71 +1,32 @@
 //! The `$management` node of the event endpoint: what the event hub is, and how far its partitions are. Requests come over
 //! one link, answers go over another of the same session.
 
-use fe2o3_amqp::Receiver;
+use fe2o3_amqp_types::definitions::Error;
 use iothub_address::Secret;
-use tokio::sync::mpsc;
 
-use super::link::{self, EndSession};
+use super::MAX_REQUEST_SIZE;
+use super::link::End;
 use super::session::Shared;
-use super::{MAX_REPLIES, MAX_REQUEST_SIZE, decode};
+use super::taking::Take;
 use crate::clock::Timestamp;
 use crate::hub::{Body, Message, Properties, Refusal, Value};
-use crate::owner::{HubStopped, LinkOrder};
+use crate::owner::HubStopped;
 use crate::partitions::{About, Partitions};
 
-/// Takes requests until the link or the hub ends. Each is answered, then settled.
-pub(super) async fn take_requests(
-    mut receiver: Receiver,
-    shared: &Shared,
-    mut orders: mpsc::Receiver<LinkOrder>,
-) -> Option<EndSession> {
-    let end = loop {
-        let received = tokio::select! {
-            biased;
-            order = orders.recv() => break link::ordered(order),
-            received = receiver.recv::<link::Raw>() => received,
-        };
-        let delivery = match received {
-            Ok(delivery) => delivery,
-            Err(error) => break link::ending(&error),
-        };
-        let (info, message) = delivery.into_parts();
-        let weight = link::weight(&message.body);
-        let bytes = link::join(message.body);
-        let refused = if bytes.len() > MAX_REQUEST_SIZE {
-            let text = format!(
-                "The request is {} bytes long; {MAX_REQUEST_SIZE} are allowed.",
-                bytes.len()
-            );
-            Some(link::error("amqp:link:message-size-exceeded", text))
-        } else {
-            match decode::message(&bytes) {
-                Ok(request) => {
-                    let token = text(&request, "security_token").map(Secret::new);
-                    let may = match shared.client.may_manage(token).await {
-                        Ok(may) => may,
-                        Err(HubStopped) => break link::End::Theirs,
-                    };
-                    let reply = reply(&request, may, &shared.partitions).await;
-                    if !shared.management.push(reply) {
-                        let text = format!("{MAX_REPLIES} answers wait for a link to be sent over.");
-                        break link::End::Ours(link::error("amqp:resource-limit-exceeded", text));
-                    }
-                    None
-                }
-                Err(malformed) => Some(link::error("amqp:decode-error", malformed.to_string())),
-            }
-        };
-        shared.intake.taken(weight);
-        let settled = match refused {
-            None => receiver.accept_all(vec![info]).await,
-            Some(error) => receiver.reject(info, error).await,
-        };
-        if settled.is_err() {
-            break link::End::Theirs;
-        }
-    };
-    end.perform(receiver).await
+/// A request is answered, then settled.
+pub(super) struct Management<'a>(pub(super) &'a Shared);
+
+impl Take for Management<'_> {
+    const MOST: usize = MAX_REQUEST_SIZE;
+
+    async fn take(&mut self, request: Message) -> Result<Option<Error>, End> {
+        let shared = self.0;
+        let token = text(&request, "security_token").map(Secret::new);
+        let may = shared.client.may_manage(token).await;
+        let may = may.map_err(|HubStopped| End::Theirs)?;
+        let reply = reply(&request, may, &shared.partitions).await;
+        shared.management.push(reply).map(|()| None)
+    }
 }
 
 /// Why there is no answer to the question.

@@ -25,6 +25,7 @@ mod session;
 mod settlement;
 mod socket;
 mod stream;
+mod taking;
 mod translate;
 mod undelivered;
 

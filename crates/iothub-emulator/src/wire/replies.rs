@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::MAX_REPLIES;
-use super::link::{self, EndSession};
+use super::link::{self, End, EndSession};
 use super::outbox::Outbox;
 use crate::hub::Message;
 use crate::owner::LinkOrder;
@@ -22,15 +22,16 @@ struct Waiting {
 }
 
 impl Replies {
-    /// `false` when there are too many.
-    pub(super) fn push(&self, reply: Message) -> bool {
+    /// When there are too many, how the link of the requests ends.
+    pub(super) fn push(&self, reply: Message) -> Result<(), End> {
         let mut queue = self.queue();
         if queue.len() >= MAX_REPLIES {
-            return false;
+            let text = format!("{MAX_REPLIES} answers wait for a link to be sent over.");
+            return Err(End::Ours(link::error("amqp:resource-limit-exceeded", text)));
         }
         queue.push_back(reply);
         self.0.grown.notify_one();
-        true
+        Ok(())
     }
 
     /// Before all others.

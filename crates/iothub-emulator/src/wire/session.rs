@@ -13,16 +13,17 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::cbs::Tokens;
+use super::commands::Commands;
 use super::link::EndSession;
+use super::management::Management;
 use super::outbox::Outbox;
 use super::outgoing::{Outgoing, OutgoingLink};
 use super::replies::{self, Replies};
+use super::requests::Requests;
 use super::stream::Intake;
 use super::undelivered::Undelivered;
-use super::{
-    ANSWER_TIMEOUT, LAST_WORDS, MAX_MESSAGE_SIZE, MAX_REDIRECTED_SIZE, cbs, commands, link, management,
-    reading, requests,
-};
+use super::{ANSWER_TIMEOUT, LAST_WORDS, MAX_MESSAGE_SIZE, MAX_REDIRECTED_SIZE, link, reading, taking};
 use crate::hub::{Filter, Grant, Side, Terms, Value};
 use crate::owner::{Client, HubStopped, Opened};
 use crate::partitions::Partitions;
@@ -181,19 +182,19 @@ async fn serve_link(
             link::telemetry(receiver, identity, client, shared.intake, opened.orders, over).await
         }
         (Endpoint::Engine(LinkEndpoint::Receiver(receiver)), Grant::TokenRequests) => {
-            cbs::take_requests(receiver, &shared, opened.orders).await
+            taking::each(receiver, &shared, opened.orders, Tokens(&shared)).await
         }
         (Endpoint::Outbox(outbox), Grant::TokenReplies) => {
             replies::send(outbox, &shared.replies, opened.orders, over).await
         }
         (Endpoint::Engine(LinkEndpoint::Receiver(receiver)), Grant::ManagementRequests) => {
-            management::take_requests(receiver, &shared, opened.orders).await
+            taking::each(receiver, &shared, opened.orders, Management(&shared)).await
         }
         (Endpoint::Outbox(outbox), Grant::ManagementReplies) => {
             replies::send(outbox, &shared.management, opened.orders, over).await
         }
         (Endpoint::Engine(LinkEndpoint::Receiver(receiver)), Grant::ServiceCommands) => {
-            commands::take(receiver, &shared, opened.orders).await
+            taking::each(receiver, &shared, opened.orders, Commands(shared.client.clone())).await
         }
         (Endpoint::Outbox(outbox), Grant::Events(reader)) => {
             reading::serve(outbox, &reader, opened.orders, &shared, over).await
@@ -201,7 +202,13 @@ async fn serve_link(
         (
             Endpoint::Engine(LinkEndpoint::Receiver(receiver)),
             Grant::TwinRequests(_) | Grant::MethodReplies(_),
-        ) => requests::take(receiver, opened.link, &shared, opened.orders).await,
+        ) => {
+            let requests = Requests {
+                link: opened.link,
+                client: shared.client.clone(),
+            };
+            taking::each(receiver, &shared, opened.orders, requests).await
+        }
         (
             Endpoint::Outbox(outbox),
             Grant::CloudToDevice(_)
