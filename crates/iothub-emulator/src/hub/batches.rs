@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::command::LinkId;
-use super::mailbox::{LockLost, LockToken, Outcome};
+use super::mailbox::{Lock, LockLost, LockToken, Outcome};
 use crate::clock::Timestamp;
 
 /// All that no service has taken for good yet.
@@ -34,13 +34,6 @@ struct Batch {
     /// How often it came back.
     deliveries: u8,
     lock: Option<Lock>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Lock {
-    token: LockToken,
-    until: Timestamp,
-    link: LinkId,
 }
 
 impl Batches {

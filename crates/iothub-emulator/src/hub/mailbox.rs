@@ -76,11 +76,12 @@ pub(crate) struct Waiting {
     lock: Option<Lock>,
 }
 
+/// What was handed out over a link, until then.
 #[derive(Clone, Copy, Debug)]
-struct Lock {
-    token: LockToken,
-    until: Timestamp,
-    link: LinkId,
+pub(super) struct Lock {
+    pub(super) token: LockToken,
+    pub(super) until: Timestamp,
+    pub(super) link: LinkId,
 }
 
 impl Waiting {

@@ -77,7 +77,7 @@ fn is_next(letter: char) -> bool {
     is_first(letter) || letter.is_ascii_digit()
 }
 
-/// A text in single or double quotes, with the escapes `\'`, `\"`, `\\` and `\uXXXX`.
+/// A text in single or double quotes, with the escapes `\'`, `\"`, `\\`, and `\u` before four hexadecimal digits.
 fn quoted(letters: &[char], start: usize) -> Result<(Kind, usize), QueryError> {
     let quote = letters[start];
     let mut text = String::new();
@@ -87,8 +87,12 @@ fn quoted(letters: &[char], start: usize) -> Result<(Kind, usize), QueryError> {
             None => return Err(error("this text has no end", start)),
             Some(letter) if *letter == quote => return Ok((Kind::Text(text), at + 1 - start)),
             Some('\\') => {
-                let (letter, length) = escape(&letters[at..])
-                    .ok_or_else(|| error("the escapes of a text are \\', \\\", \\\\ and \\uXXXX", at))?;
+                let (letter, length) = escape(&letters[at..]).ok_or_else(|| {
+                    error(
+                        "the escapes of a text are \\', \\\", \\\\ and \\u with four digits",
+                        at,
+                    )
+                })?;
                 text.push(letter);
                 at += length;
             }

@@ -238,12 +238,12 @@ fn what_is_no_query_is_told_with_its_place() {
         ),
         (
             "SELECT * FROM devices WHERE tags.a = 'x\\y'",
-            "the escapes of a text are \\', \\\", \\\\ and \\uXXXX",
+            "the escapes of a text are \\', \\\", \\\\ and \\u with four digits",
             40,
         ),
         (
             "SELECT * FROM devices WHERE tags.a = '\\u12'",
-            "the escapes of a text are \\', \\\", \\\\ and \\uXXXX",
+            "the escapes of a text are \\', \\\", \\\\ and \\u with four digits",
             39,
         ),
         (

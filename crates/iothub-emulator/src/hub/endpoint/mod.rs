@@ -280,7 +280,7 @@ impl Hub {
         Ok(number)
     }
 
-    /// In the words of the real endpoint, as issues of its SDKs repeat them.
+    /// In words like the real endpoint's; no trace of them stands in the protocol reference.
     fn no_seat(&mut self, why: NoSeat, epoch: Option<u64>, now: Timestamp) -> Refusal {
         let text = match why {
             NoSeat::HigherEpoch(there) => format!(
