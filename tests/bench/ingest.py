@@ -60,7 +60,7 @@ class Broker:
 
     def __init__(self, world, credit, certificate, key):
         self.world = world
-        folder = world.work / f"broker-{credit}"
+        folder = world.work / f"broker-{credit}-{len(world.processes)}"
         (folder / "ssl-certs").mkdir(parents=True)
         shutil.copy(certificate, folder / "ssl-certs" / "tserver-certificate.pem")
         shutil.copy(key, folder / "ssl-certs" / "tserver-private-key.pem")
@@ -68,7 +68,7 @@ class Broker:
         assert CREDIT_OF_THE_EXAMPLE in source
         changed = folder / "broker.c"
         changed.write_text(source.replace(CREDIT_OF_THE_EXAMPLE, f"const int WINDOW={credit};"))
-        program = world.compile(changed, f"broker-{credit}/broker", f"-I{EXAMPLES}")
+        program = world.compile(changed, f"{folder.name}/broker", f"-I{EXAMPLES}")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
