@@ -16,7 +16,8 @@ fn on_a_terminal(more: &str) -> String {
     let directory = state.path().to_str().unwrap();
     let ports = "--amqps-port 0 --https-port 0";
     let program = env!("CARGO_BIN_EXE_iothub");
-    let run = format!("{program} emulator run {ports} --state-dir {directory} {more}");
+    // A shell that stays around it has words of its own for Ctrl-C, and which shell it is depends on the surroundings.
+    let run = format!("exec {program} emulator run {ports} --state-dir {directory} {more}");
     let mut terminal = Command::new("script")
         .args(["--quiet", "--return", "--command", &run, "/dev/null"])
         .stdin(Stdio::piped())
