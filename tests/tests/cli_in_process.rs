@@ -47,6 +47,7 @@ fn io(stdin: &'static [u8], stdout: impl Write + Send + 'static, stderr: &Kept) 
         stderr: Box::new(stderr.clone()),
         stdout_is_terminal: false,
         stderr_is_terminal: false,
+        manner: iothub_cli::Manner::default(),
         env: Box::new(|name| (name == "KEY").then(|| "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into())),
     }
 }

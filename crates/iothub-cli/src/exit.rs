@@ -42,6 +42,28 @@ impl Exit {
     pub const fn code(self) -> u8 {
         self as u8
     }
+
+    /// The word for it in errors that are written as JSON.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Unexpected => "unexpected",
+            Self::Usage => "usage",
+            Self::Unreachable => "unreachable",
+            Self::Unauthorised => "unauthorised",
+            Self::NotFound => "not-found",
+            Self::Throttled => "throttled",
+            Self::Rejected => "rejected",
+            Self::TimedOut => "time-out",
+            Self::Partial => "partial",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// Whether the same may come to a better end when it is tried again.
+    pub(crate) const fn is_retryable(self) -> bool {
+        matches!(self, Self::Unreachable | Self::Throttled | Self::TimedOut)
+    }
 }
 
 impl From<Exit> for ExitCode {

@@ -1,18 +1,29 @@
-//! How a command fails: an exit code and one line that says what, why, and what to do.
+//! How a command fails: an exit code and one line that says what, why, and what to do, for people or for programs.
 
 use std::error::Error;
 use std::fmt;
 
 use iothub_amqp::{CloseError, ConnectError};
 
+use serde::Serialize;
+
 use crate::advice;
 use crate::exit::Exit;
+use crate::output::human::OneLine;
+use crate::output::json;
 
 /// Why a command did not do what it was asked for.
 #[derive(Debug)]
 pub(crate) struct Failure {
     exit: Exit,
     message: String,
+    hint: Option<String>,
+    /// What the hub calls it: an AMQP condition, or the `errorCode` of its REST API.
+    condition: Option<String>,
+    /// By which Azure's support finds the request.
+    tracking_id: Option<String>,
+    /// Where it is another than that of the exit code.
+    retryable: Option<bool>,
 }
 
 impl Failure {
@@ -20,6 +31,10 @@ impl Failure {
         Self {
             exit,
             message: what.into(),
+            hint: None,
+            condition: None,
+            tracking_id: None,
+            retryable: None,
         }
     }
 
@@ -42,10 +57,49 @@ impl Failure {
         self
     }
 
-    /// Adds a part of the line: a reason, or what to do.
+    /// Adds a part of the line: a reason.
     pub(crate) fn and(mut self, part: impl AsRef<str>) -> Self {
         self.push(part.as_ref());
         self
+    }
+
+    /// Says what to do about it, at the end of the line.
+    pub(crate) fn hint(mut self, what_to_do: impl Into<String>) -> Self {
+        self.hint = Some(what_to_do.into());
+        self
+    }
+
+    /// As the hub calls it.
+    pub(crate) fn condition(mut self, name: impl Into<String>) -> Self {
+        self.condition = Some(name.into());
+        self
+    }
+
+    #[expect(dead_code, reason = "the commands that get one are on their way")]
+    pub(crate) fn tracking_id(mut self, id: impl Into<String>) -> Self {
+        self.tracking_id = Some(id.into());
+        self
+    }
+
+    #[expect(dead_code, reason = "the commands that know are on their way")]
+    /// Whether the same may come to a better end later, where the exit code does not tell.
+    pub(crate) const fn retryable(mut self, is: bool) -> Self {
+        self.retryable = Some(is);
+        self
+    }
+
+    /// As one JSON object on one line; its fields are a contract.
+    pub(crate) fn json(&self) -> String {
+        json::line(&Report {
+            error: Fields {
+                kind: self.exit.name(),
+                message: &self.message,
+                condition: self.condition.as_deref(),
+                retryable: self.retryable.unwrap_or_else(|| self.exit.is_retryable()),
+                hint: self.hint.as_deref(),
+                tracking_id: self.tracking_id.as_deref(),
+            },
+        })
     }
 
     pub(crate) const fn exit(&self) -> Exit {
@@ -72,9 +126,12 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
-        let failure = Self::new(Exit::from(&error), chain(&error));
+        let mut failure = Self::new(Exit::from(&error), chain(&error));
+        if let ConnectError::RefusedWith { condition, .. } | ConnectError::TokenRefused(condition) = &error {
+            failure = failure.condition(condition.name.as_str());
+        }
         match advice::on_connecting(&error) {
-            Some(advice) => failure.and(advice),
+            Some(advice) => failure.hint(advice),
             None => failure,
         }
     }
@@ -89,6 +146,25 @@ impl From<CloseError> for Failure {
 /// One line, whatever a peer or a file put into it.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", crate::output::human::OneLine(&self.message))
+        write!(f, "{}", OneLine(&self.message))?;
+        match &self.hint {
+            Some(hint) => write!(f, ": {}", OneLine(hint)),
+            None => Ok(()),
+        }
     }
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    error: Fields<'a>,
+}
+
+#[derive(Serialize)]
+struct Fields<'a> {
+    kind: &'static str,
+    message: &'a str,
+    condition: Option<&'a str>,
+    retryable: bool,
+    hint: Option<&'a str>,
+    tracking_id: Option<&'a str>,
 }

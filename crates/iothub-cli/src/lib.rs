@@ -22,7 +22,7 @@ use crate::failure::Failure;
 
 // The public interface:
 pub use crate::exit::Exit;
-pub use crate::io::{Environment, Io};
+pub use crate::io::{Environment, Io, Manner};
 
 /// Runs one command line, the program's name first, and gives what the process should exit with.
 ///
@@ -34,15 +34,19 @@ pub fn run(args: impl IntoIterator<Item = OsString>, io: &mut Io) -> ExitCode {
 
 /// As [`run`], with the exit code as a value to look at.
 pub fn run_to_exit(args: impl IntoIterator<Item = OsString>, io: &mut Io) -> Exit {
+    let args: Vec<_> = args.into_iter().collect();
+    io.manner.json = args::asks_for_json(&args);
     let done = match Args::try_parse_from(args) {
         Ok(args) => {
             logging::start(args.verbose);
+            io.manner.quiet = args.quiet;
+            io.manner.colourless = args.no_color;
             commands::run(args.command, io)
         }
         Err(error) => show(&error, io),
     };
     done.unwrap_or_else(|failure| {
-        io.note(&failure.to_string());
+        io.fail(&failure);
         failure.exit()
     })
 }
@@ -55,8 +59,13 @@ fn show(error: &clap::Error, io: &mut Io) -> Result<Exit, Failure> {
             io.print(text.trim_end())?;
             Ok(Exit::Done)
         }
+        _ if io.manner.json => {
+            let what = text.lines().next().unwrap_or_default();
+            let what = what.strip_prefix("error: ").unwrap_or(what);
+            Err(Failure::usage(what).hint("'--help' shows how it is used"))
+        }
         _ => {
-            io.note(text.trim_end());
+            io.say(text.trim_end());
             Ok(Exit::Usage)
         }
     }

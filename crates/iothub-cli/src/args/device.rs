@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::given::Given;
 use super::route::Route;
 use super::{Format, Input, Rate, Span, device_live};
 
@@ -27,8 +28,9 @@ pub(crate) enum Device {
 /// Each message is one line on standard output once its outcome is known: accepted, rejected, released, too-large,
 /// not-sent (it never left this machine) or unknown (the hub may have it).
 ///
-/// The credential is the first that is given of --local, --url-file, --connection-string-file and the environment
-/// variable IOTHUB_DEVICE_CONNECTION_STRING. Of a connection string's key tokens are signed that hold for an hour.
+/// The credential is what --local, --url-file or another flag says, or else the environment variable
+/// IOTHUB_DEVICE_CONNECTION_STRING, or else the context in use ('iothub context'). Of a connection string's key tokens are
+/// signed that hold for an hour.
 /// The server's certificate is always verified, with the platform's roots and those of --ca.
 #[derive(Args)]
 #[command(allow_negative_numbers = true, after_long_help = EXAMPLES)]
@@ -105,19 +107,17 @@ pub(crate) enum Auth {
 }
 
 #[derive(Args)]
-#[group(multiple = false)]
 pub(crate) struct Credential {
     /// Send to a hub that this process starts for it, and show what it received
-    #[arg(long)]
+    #[arg(long, group = "credential")]
     pub(crate) local: bool,
 
     /// Read the double-"@" address, token included, from a file
-    #[arg(long, value_name = "FILE|-")]
+    #[arg(long, value_name = "FILE|-", group = "credential")]
     pub(crate) url_file: Option<Input>,
 
-    /// Read a device's or module's connection string from a file
-    #[arg(long, value_name = "FILE|-")]
-    pub(crate) connection_string_file: Option<Input>,
+    #[command(flatten)]
+    pub(crate) given: Given,
 }
 
 fn property(text: &str) -> Result<(String, String), &'static str> {

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::device::Auth;
+use super::given::Given;
 use super::route::Route;
 use super::{Format, Input, Span};
 
@@ -10,12 +11,11 @@ use super::{Format, Input, Span};
 #[derive(Args)]
 pub(crate) struct Connect {
     /// Read the double-"@" address, token included, from a file
-    #[arg(long, value_name = "FILE|-", conflicts_with = "connection_string_file")]
+    #[arg(long, value_name = "FILE|-", group = "credential")]
     pub(crate) url_file: Option<Input>,
 
-    /// Read a device's or module's connection string from a file; without either, IOTHUB_DEVICE_CONNECTION_STRING counts
-    #[arg(long, value_name = "FILE|-")]
-    pub(crate) connection_string_file: Option<Input>,
+    #[command(flatten)]
+    pub(crate) given: Given,
 
     /// How to sign in: plain is SASL PLAIN, as an address gives it; cbs is claims-based security, as a connection
     /// string gives it, with tokens that are renewed; x509 is a certificate, as --cert asks for

@@ -122,10 +122,6 @@ pub(crate) struct Run {
     #[arg(long, value_name = "TIME", default_value = "7d")]
     pub(crate) log_age: Span,
 
-    /// Print how to reach the hub, and nothing of what happens there
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-
     /// The tier, with whose throttles and daily quota the hub does as a real one: what exceeds them waits a little for
     /// its answer, and then is refused
     #[arg(long, value_name = "TIER", default_value = "off", ignore_case = true)]

@@ -2,13 +2,18 @@
 
 pub(crate) mod address;
 pub(crate) mod administration;
+pub(crate) mod context;
 pub(crate) mod device;
 pub(crate) mod device_live;
 pub(crate) mod emulator;
+pub(crate) mod everywhere;
+pub(crate) mod given;
 pub(crate) mod route;
 pub(crate) mod sas;
 pub(crate) mod surroundings;
 mod values;
+
+use std::ffi::OsString;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
@@ -21,6 +26,14 @@ pub(crate) struct Args {
     /// Say more on standard error: -v what happens, -vv how, -vvv everything; never a secret
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub(crate) verbose: u8,
+
+    /// Say less: no warnings and no progress; of 'emulator run' nothing of what happens at the hub
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+
+    /// Use no colours; nor are they used where standard error is no terminal, or NO_COLOR is set
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -40,6 +53,9 @@ pub(crate) enum Command {
     /// Run a hub on this machine
     #[command(subcommand)]
     Emulator(emulator::Emulator),
+    /// Keep credentials and how to reach a hub, under a name
+    #[command(subcommand)]
+    Context(context::Context),
 }
 
 /// For whom output is written.
@@ -49,6 +65,46 @@ pub(crate) enum Format {
     Text,
     /// For programs: one JSON object a line
     Json,
+}
+
+/// The same, of what has rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    Text,
+    /// For programs: one JSON object a line
+    Json,
+    /// For spreadsheets: a line of names, then a line a row (RFC 4180)
+    Csv,
+}
+
+/// Whether a command line, good or bad, asks for JSON: errors are then written so too. By its text, since clap gives nothing
+/// of a line that it can't take.
+pub(crate) fn asks_for_json(args: &[OsString]) -> bool {
+    let words = args.iter().map(|arg| arg.to_str().unwrap_or_default());
+    let words: Vec<_> = words.take_while(|word| *word != "--").collect();
+    let last = words.iter().enumerate().rev().find_map(|(at, word)| {
+        let value = format_flag(word)?;
+        Some(if value.is_empty() {
+            words.get(at + 1).copied().unwrap_or_default()
+        } else {
+            value
+        })
+    });
+    last == Some("json")
+}
+
+/// What stands behind `--output` or `-o` in the same word: nothing, where the value is the next one.
+fn format_flag(word: &str) -> Option<&str> {
+    let value = match word.strip_prefix("--output") {
+        Some(value) => value,
+        // Behind flags without values, if any.
+        None => word
+            .strip_prefix('-')?
+            .trim_start_matches(['v', 'q'])
+            .strip_prefix('o')?,
+    };
+    Some(value.strip_prefix('=').unwrap_or(value))
 }
 
 pub(crate) const EXIT_CODES: &str = "\
@@ -76,5 +132,34 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn json_is_asked_for_by_good_and_bad_command_lines() {
+        let asks = |line: &str| {
+            let args: Vec<_> = line.split(' ').map(OsString::from).collect();
+            asks_for_json(&args)
+        };
+        for line in [
+            "iothub device send -o json x",
+            "iothub device send x -ojson",
+            "iothub device send --output=json --local",
+            "iothub -q device send --no-such-flag -qo json",
+            "iothub device send -o text -o json",
+            "iothub context list --output json --what",
+            "iothub device twin get -o json",
+        ] {
+            assert!(asks(line), "{line}");
+        }
+        for line in [
+            "iothub",
+            "iothub device send x",
+            "iothub device send -o text json",
+            "iothub device send -- -o json",
+            "iothub device send -p output=json x",
+            "iothub nothing",
+        ] {
+            assert!(!asks(line), "{line}");
+        }
     }
 }

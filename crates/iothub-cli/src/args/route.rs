@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use iothub_address::{HubHost, Secret};
+use serde::{Deserialize, Serialize};
 
 use super::Input;
 use super::values::secret;
@@ -12,9 +13,10 @@ use super::values::secret;
 #[derive(Args)]
 #[command(next_help_heading = "The way to the hub")]
 pub(crate) struct Route {
-    /// What carries AMQP: amqp is TLS at port 5671; ws is a WebSocket at port 443, for networks that let nothing else out
-    #[arg(long, value_name = "WHAT", default_value = "amqp")]
-    pub(crate) transport: Carrier,
+    /// What carries AMQP: amqp is TLS at port 5671, as without it; ws is a WebSocket at port 443, for networks that let
+    /// nothing else out
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) transport: Option<Carrier>,
 
     /// Go through this HTTP proxy, http://[USER:PASSWORD@]HOST[:PORT], percent-encoded, or through none for 'none'.
     /// Without it HTTPS_PROXY and NO_PROXY in the environment count, and are the place for a password
@@ -39,7 +41,8 @@ pub(crate) struct Route {
 }
 
 /// What carries AMQP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Carrier {
     /// TLS over TCP
     Amqp,

@@ -79,7 +79,7 @@ fn address(host: HubHost, principal: &Principal, node: NodeName) -> Result<AmqpU
             return AmqpUrl::parse(&url).map_err(|error| Failure::unexpected("the address").because(&error));
         }
         (_, NodeName::Methods | NodeName::Twin) => {
-            return Err(Failure::usage("a policy has no methods or twin of its own").and("give --device"));
+            return Err(Failure::usage("a policy has no methods or twin of its own").hint("give --device"));
         }
     };
     Ok(AmqpUrl::new(host, node))

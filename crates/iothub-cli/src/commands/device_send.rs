@@ -123,7 +123,7 @@ fn farewell(ended: Result<(), CloseError>, io: &mut Io) -> Result<Exit, Failure>
         Ok(()) => Ok(Exit::Done),
         Err(error @ CloseError::TimedOut { .. }) => {
             Err(Failure::from(error)
-                .and("every message was accepted before, so there is nothing to send again"))
+                .hint("every message was accepted before, so there is nothing to send again"))
         }
         Err(error) => {
             io.note(&format!(

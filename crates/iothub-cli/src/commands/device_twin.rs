@@ -103,7 +103,7 @@ fn patch(text: &str, io: &mut Io) -> Result<Value, Failure> {
     if patch.is_object() {
         Ok(patch)
     } else {
-        Err(Failure::usage("the patch is JSON, but not an object").and("write {\"name\": value}"))
+        Err(Failure::usage("the patch is JSON, but not an object").hint("write {\"name\": value}"))
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) fn run(args: Ca, io: &mut Io) -> Result<Exit, Failure> {
     };
     let pem = fs::read_to_string(&file).map_err(|error| {
         let failure = Failure::usage(format!("can't read {}", file.display())).because(&error);
-        failure.and("the first 'iothub emulator run' on a state directory makes it")
+        failure.hint("the first 'iothub emulator run' on a state directory makes it")
     })?;
     io.print(pem.trim_end())?;
     Ok(Exit::Done)

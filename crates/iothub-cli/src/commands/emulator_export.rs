@@ -45,7 +45,7 @@ fn kept(
         Err(StateError::InUse(_)) => Ok(None),
         Err(StateError::Io { file, source }) if source.kind() == ErrorKind::NotFound => {
             let what = format!("there is no {}", file.display());
-            Err(Failure::usage(what).and("no hub was kept there: name its --state-dir"))
+            Err(Failure::usage(what).hint("no hub was kept there: name its --state-dir"))
         }
         Err(error @ StateError::Io { .. }) => Err(Failure::unexpected(chain(&error))),
         Err(error) => Err(Failure::usage(chain(&error))),

@@ -33,7 +33,7 @@ use crate::output::human::OneLine;
 pub(crate) fn run(args: Run, io: &mut Io) -> Result<Exit, Failure> {
     if args.units > 1 && matches!(args.tier, args::emulator::Tier::Off | args::emulator::Tier::F1) {
         let failure = Failure::usage("only a hub of tier S1, S2 or S3 has more than one unit");
-        return Err(failure.and("leave --units away, or choose a tier by --tier"));
+        return Err(failure.hint("leave --units away, or choose a tier by --tier"));
     }
     let registry = Registry::of(&args)?;
     let runtime = super::runtime()?;
@@ -56,15 +56,15 @@ async fn serve(args: Run, registry: Registry, io: &mut Io) -> Result<Exit, Failu
     let (mut printer, lines) = Printer::start(io.take_stdout())?;
     let text = match args.output {
         Format::Json => announced.ready.json(),
-        Format::Text => announced.ready.for_people(args.quiet),
+        Format::Text => announced.ready.for_people(io.manner.quiet),
     };
     // The printer cannot have ended: if it failed, that is seen below.
     let _ = lines.send(text).await;
     let coming = match args.output {
-        Format::Text if on_terminal && !args.quiet => Some(emulator.activity()),
+        Format::Text if on_terminal && !io.manner.quiet => Some(emulator.activity()),
         _ => None,
     };
-    let journal = (!args.quiet).then(|| emulator.journal());
+    let journal = (!io.manner.quiet).then(|| emulator.journal());
     let showing = tokio::spawn(async move {
         let comings = show_comings(coming, lines.clone());
         tokio::join!(show_events(journal, args.output, lines), comings);
@@ -169,7 +169,7 @@ fn not_started(error: StartError, device_authorities: &[PathBuf]) -> Failure {
                 ErrorKind::AddrNotAvailable => "choose an address of this machine by --listen".to_owned(),
                 _ => format!("choose another port by {flag}, or a free one by {flag} 0"),
             };
-            Failure::usage(chain(&error)).and(remedy)
+            Failure::usage(chain(&error)).hint(remedy)
         }
         StartError::Tls(why @ (TlsError::DeviceAuthority { path, .. } | TlsError::File { path, .. }))
             if device_authorities.contains(path) =>
@@ -181,7 +181,7 @@ fn not_started(error: StartError, device_authorities: &[PathBuf]) -> Failure {
         StartError::Seed(SeedError::Line { .. }) => Failure::usage(format!("--seed {}", chain(&error))),
         StartError::Seed(SeedError::Io { .. }) => Failure::usage(format!("--seed: {}", chain(&error))),
         StartError::Device(_) => Failure::usage(chain(&error))
-            .and("give each --device once, and the device of each --module before"),
+            .hint("give each --device once, and the device of each --module before"),
         _ => Failure::unexpected(chain(&error)),
     }
 }

@@ -1,6 +1,7 @@
 //! One file per command.
 
 mod address;
+mod context;
 mod device_listen;
 mod device_methods;
 mod device_run;
@@ -40,6 +41,7 @@ pub(crate) fn run(command: Command, io: &mut Io) -> Result<Exit, Failure> {
         Command::Address(Address::Parse(args)) => address::parse(args, io),
         Command::Address(Address::Explain(args)) => address::explain(args, io),
         Command::Address(Address::Convert(args)) => address::convert(args, io),
+        Command::Context(command) => context::run(command, io),
         Command::Sas(Sas::Sign(args)) => sas::sign(args, io),
         Command::Sas(Sas::Decode(args)) => sas::decode(args, io),
         Command::Sas(Sas::Verify(args)) => sas::verify(args, io),

@@ -40,7 +40,7 @@ impl RunningHub {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let what = format!("no hub runs on {}", directory.display());
-                return Err(Failure::new(Exit::Unreachable, what).and(START_ONE));
+                return Err(Failure::new(Exit::Unreachable, what).hint(START_ONE));
             }
             Err(error) => {
                 return Err(Failure::usage(format!("can't read {}", file.display())).because(&error));
@@ -88,11 +88,11 @@ fn the_one(io: &Io) -> Result<PathBuf, Failure> {
     match (living.pop(), living.len()) {
         (None, _) => Err(
             Failure::new(Exit::Unreachable, "no hub runs without a state directory")
-                .and(format!("{START_ONE}, or name its directory by --state-dir")),
+                .hint(format!("{START_ONE}, or name its directory by --state-dir")),
         ),
         (Some(only), 0) => Ok(only),
         (Some(last), others) => Err(Failure::usage(format!("{} hubs run here", others + 1))
-            .and(format!("say which by --state-dir, such as {}", last.display()))),
+            .hint(format!("say which by --state-dir, such as {}", last.display()))),
     }
 }
 

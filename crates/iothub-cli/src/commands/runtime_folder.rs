@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::io::Io;
+use crate::plan::private::create_folder;
 
 /// Where the folders of runs are.
 pub(super) struct RuntimeFolder(PathBuf);
@@ -26,7 +27,7 @@ impl RuntimeFolder {
         let prefix = format!("{PREFIX}{}-", std::process::id());
         let mut attempts = 0;
         let folder = loop {
-            create_private(&self.0)?;
+            create_folder(&self.0)?;
             attempts += 1;
             match private_builder().prefix(&prefix).tempdir_in(&self.0) {
                 // Another run that ended has just removed the empty folder.
@@ -136,15 +137,6 @@ fn is_dead(run: &Path) -> bool {
         Ok(Ok(())) => true,
         Ok(Err(TryLockError::WouldBlock | TryLockError::Error(_))) | Err(_) => false,
     }
-}
-
-/// Makes a directory that only its owner may enter; one that is there stays as it is.
-pub(super) fn create_private(path: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
 }
 
 #[cfg(unix)]

@@ -8,3 +8,4 @@ pub(crate) mod json;
 pub(crate) mod outcome;
 pub(crate) mod progress;
 pub(crate) mod shell;
+pub(crate) mod table;

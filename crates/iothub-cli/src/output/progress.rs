@@ -15,7 +15,7 @@ pub(crate) struct Progress {
 impl Progress {
     /// Of so many in all, if that is known.
     pub(crate) fn start(total: Option<u64>, io: &Io) -> Self {
-        if !io.stderr_is_terminal {
+        if !io.shows_progress() {
             return Self { bar: None };
         }
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(REDRAWS_A_SECOND));

@@ -4,6 +4,8 @@ use iothub_address::{AmqpUrl, ConnectionString, ConnectionStringKind, Resource, 
 use iothub_amqp::{DeviceClient, DeviceClientBuilder};
 use iothub_sas::{SasToken, SharedKey};
 
+use super::contexts::Role;
+use super::settings::Settings;
 use super::{secrets, token};
 use crate::args::device::{Auth, Credential};
 use crate::failure::{Failure, chain};
@@ -19,7 +21,12 @@ pub(crate) enum Target {
 
 impl Target {
     /// What the flags say, or else the environment.
-    pub(crate) fn of(credential: &Credential, auth: Option<Auth>, io: &mut Io) -> Result<Self, Failure> {
+    pub(crate) fn of(
+        credential: &Credential,
+        auth: Option<Auth>,
+        settings: &mut Settings,
+        io: &mut Io,
+    ) -> Result<Self, Failure> {
         if credential.local {
             return Ok(Self::Local);
         }
@@ -28,12 +35,10 @@ impl Target {
                 Some(Auth::Cbs) => builder.claims_based(),
                 _ => builder,
             })
-        } else if let Some(input) = &credential.connection_string_file {
-            by_connection_string(&secrets::read(input, io)?, &input.to_string(), auth)
-        } else if let Some(text) = secrets::from_environment(VARIABLE, io)? {
-            by_connection_string(&text, VARIABLE, auth)
+        } else if let Some(found) = settings.connection_string(&[Role::Device], io)? {
+            by_connection_string(&found.value, &found.origin.to_string(), auth)
         } else {
-            Err(Failure::usage("no credential").and(WAYS))
+            Err(Failure::usage("no credential").hint(WAYS))
         };
         builder.map(|builder| Self::Hub(Box::new(builder)))
     }
@@ -91,6 +96,5 @@ fn by_connection_string(
     })
 }
 
-const VARIABLE: &str = "IOTHUB_DEVICE_CONNECTION_STRING";
-const WAYS: &str = "give --url-file FILE or --connection-string-file FILE, or set IOTHUB_DEVICE_CONNECTION_STRING, \
-                    or try it without a hub by --local";
+const WAYS: &str = "give --url-file FILE, --connection-string-file FILE or --context NAME, set \
+                    IOTHUB_DEVICE_CONNECTION_STRING, or try it without a hub by --local";

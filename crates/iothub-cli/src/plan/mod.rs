@@ -2,11 +2,15 @@
 
 pub(crate) mod bodies;
 pub(crate) mod connecting;
+pub(crate) mod contexts;
 pub(crate) mod credential;
 pub(crate) mod pace;
+pub(crate) mod private;
 pub(crate) mod roots;
 pub(crate) mod route;
 pub(crate) mod secrets;
 pub(crate) mod sending;
+pub(crate) mod service;
+pub(crate) mod settings;
 pub(crate) mod supply;
 pub(crate) mod token;

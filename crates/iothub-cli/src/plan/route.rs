@@ -1,11 +1,12 @@
 //! By which way a client is to reach its hub.
 
-use iothub_amqp::{ClientCertificate, DeviceClientBuilder, Proxies, Proxy, Transport};
+use iothub_amqp::{ClientCertificate, DeviceClientBuilder};
 
 use super::secrets;
+use super::settings::{self, Settings};
 use crate::args::Input;
 use crate::args::device::Auth;
-use crate::args::route::{Carrier, Route};
+use crate::args::route::Route;
 use crate::failure::Failure;
 use crate::io::Io;
 
@@ -42,7 +43,7 @@ pub(crate) fn refuse_all_but_transport(route: &Route) -> Result<(), Failure> {
         Some((flag, _)) => Err(Failure::usage(format!(
             "--local starts a hub of its own, and {flag} leads elsewhere"
         ))
-        .and("leave one of them out")),
+        .hint("leave one of them out")),
         None => Ok(()),
     }
 }
@@ -52,34 +53,28 @@ pub(crate) fn apply(
     builder: DeviceClientBuilder,
     route: &Route,
     auth: Option<Auth>,
+    settings: &Settings,
     io: &mut Io,
 ) -> Result<DeviceClientBuilder, Failure> {
     let builder = match (certificate(route, io)?, auth) {
         (Some(_), Some(Auth::Plain | Auth::Cbs)) => {
             return Err(
                 Failure::usage("--cert signs in by a certificate, and --auth says otherwise")
-                    .and("leave one of them out"),
+                    .hint("leave one of them out"),
             );
         }
         (Some(certificate), _) => builder.certificate(certificate),
         (None, Some(Auth::X509)) => {
             return Err(Failure::usage("--auth x509 needs a certificate")
-                .and("give it by --cert FILE and --cert-key FILE"));
+                .hint("give it by --cert FILE and --cert-key FILE"));
         }
         (None, _) => builder,
     };
-    let proxies = match &route.proxy {
-        Some(text) if text.expose() == "none" => Proxies::none(),
-        Some(text) => Proxies::all(
-            Proxy::parse(text.expose()).map_err(|error| Failure::usage("--proxy").because(&error))?,
-        ),
-        None => Proxies::from_environment(|name| io.variable(name))
-            .map_err(|error| Failure::usage("the proxy of the environment").because(&error))?,
-    };
-    let mut builder = builder.proxies(proxies).transport(match route.transport {
-        Carrier::Amqp => Transport::Amqp,
-        Carrier::Ws => Transport::WebSocket,
-    });
+    let proxies = settings::proxies(settings.proxy(route.proxy.clone()).as_ref(), io)?;
+    let mut builder = builder.proxies(proxies);
+    if let Some(carrier) = settings.transport(route.transport) {
+        builder = builder.transport(settings::transport(carrier.value));
+    }
     if let Some(gateway) = &route.gateway {
         builder = builder.gateway(gateway.host.clone());
     }

@@ -8,6 +8,7 @@ use rustls_pki_types::CertificateDer;
 use super::bodies::Bodies;
 use super::credential::Target;
 use super::pace::Pace;
+use super::settings::Settings;
 use super::supply::Supply;
 use super::{roots, route, secrets};
 use crate::args::device::{Auth, Send};
@@ -36,7 +37,8 @@ pub(crate) struct Sending {
 }
 
 impl Sending {
-    pub(crate) fn of(args: Send, io: &mut Io) -> Result<Self, Failure> {
+    pub(crate) fn of(mut args: Send, io: &mut Io) -> Result<Self, Failure> {
+        let given = std::mem::take(&mut args.credential.given);
         let credential = &args.credential;
         let is_stdin = |input: &Option<Input>| input == &Some(Input::Stdin);
         let [cert, cert_key] = route::stdin_readers(&args.route);
@@ -45,7 +47,7 @@ impl Sending {
             ("--url-file", is_stdin(&credential.url_file)),
             (
                 "--connection-string-file",
-                is_stdin(&credential.connection_string_file),
+                is_stdin(&given.connection_string_file),
             ),
             ("--ca", is_stdin(&args.ca)),
             ("--jsonl", is_stdin(&args.jsonl)),
@@ -56,22 +58,27 @@ impl Sending {
         ])?;
         if args.bodies.is_empty() && args.jsonl.is_none() {
             return Err(
-                Failure::usage("nothing to send").and("give a BODY, '-' to read one, or --jsonl FILE")
+                Failure::usage("nothing to send").hint("give a BODY, '-' to read one, or --jsonl FILE")
             );
         }
         if args.message_id.is_some() && (args.bodies.len() > 1 || args.jsonl.is_some()) {
             return Err(Failure::usage("--message-id goes with a single BODY")
-                .and("leave it out: each message then has an id of its own"));
+                .hint("leave it out: each message then has an id of its own"));
         }
-        let target = match Target::of(credential, args.auth, io)? {
-            Target::Hub(builder) => {
-                Target::Hub(Box::new(route::apply(*builder, &args.route, args.auth, io)?))
-            }
+        let mut settings = Settings::new(given, io)?;
+        let target = match Target::of(credential, args.auth, &mut settings, io)? {
+            Target::Hub(builder) => Target::Hub(Box::new(route::apply(
+                *builder,
+                &args.route,
+                args.auth,
+                &settings,
+                io,
+            )?)),
             Target::Local if args.auth == Some(Auth::X509) || args.route.cert.is_some() => {
                 return Err(Failure::usage(
                     "--local has a device with a key, and no certificate signs it in",
                 )
-                .and("leave --auth x509 and --cert out"));
+                .hint("leave --auth x509 and --cert out"));
             }
             Target::Local => {
                 route::refuse_all_but_transport(&args.route)?;
@@ -90,12 +97,12 @@ impl Sending {
         let roots = match target {
             // It brings its own authority.
             Target::Local if args.ca.is_none() => Vec::new(),
-            _ => roots::read(args.ca, io)?,
+            _ => roots::read(args.ca, &settings, io)?,
         };
         Ok(Self {
             target,
             auth: args.auth,
-            transport: args.route.transport,
+            transport: args.route.transport.unwrap_or(Carrier::Amqp),
             batching: if args.batch { Batching::On } else { Batching::Off },
             pace,
             total,

@@ -30,7 +30,7 @@ pub(crate) fn host(host: Option<HubHost>, hub: &HubName) -> Result<HubHost, Fail
         None => HubHost::parse(&format!("{hub}.azure-devices.net")).map_err(|error| {
             Failure::usage("--hub makes no host name")
                 .because(&error)
-                .and("give --host too")
+                .hint("give --host too")
         }),
     }
 }

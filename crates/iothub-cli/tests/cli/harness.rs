@@ -44,7 +44,11 @@ pub(crate) fn iothub<'a>(args: impl IntoIterator<Item = &'a str>) -> Cli {
     command.args(args);
     for variable in [
         "IOTHUB_DEVICE_CONNECTION_STRING",
+        "IOTHUB_SERVICE_CONNECTION_STRING",
+        "IOTHUB_EVENTS_CONNECTION_STRING",
+        "IOTHUB_CONTEXT",
         "IOTHUB_CA_FILE",
+        "NO_COLOR",
         "HTTPS_PROXY",
         "https_proxy",
         "NO_PROXY",
@@ -53,6 +57,7 @@ pub(crate) fn iothub<'a>(args: impl IntoIterator<Item = &'a str>) -> Cli {
         command.env_remove(variable);
     }
     command.env("XDG_RUNTIME_DIR", scratch.path());
+    command.env("XDG_CONFIG_HOME", scratch.path());
     Cli {
         command,
         stdin: Vec::new(),
@@ -312,15 +317,23 @@ impl Ran {
         self
     }
 
-    /// It failed with this code, and said why on exactly one line that holds these words.
+    /// It failed with this code, and said why on exactly one line that holds these words; where the output is JSON, in an
+    /// object whose message and hint do.
     #[track_caller]
     pub(crate) fn expect_error(self, code: i32, words: &[&str]) -> Self {
         let ran = self.expect_code(code);
         let lines: Vec<_> = ran.stderr.lines().collect();
         assert_eq!(lines.len(), 1, "{ran:?}");
-        assert!(lines[0].starts_with("error: "), "{ran:?}");
+        let text = match lines[0].strip_prefix("error: ") {
+            Some(text) => text.to_owned(),
+            None => {
+                let line: Value = serde_json::from_str(lines[0]).unwrap_or_else(|_| panic!("{ran:?}"));
+                let part = |name: &str| line["error"][name].as_str().unwrap_or_default();
+                format!("{}: {}", part("message"), part("hint"))
+            }
+        };
         for word in words {
-            assert!(lines[0].contains(word), "no {word:?} in {ran:?}");
+            assert!(text.contains(word), "no {word:?} in {ran:?}");
         }
         ran
     }

@@ -4,6 +4,8 @@
 #[cfg(unix)]
 mod administration;
 mod bad_input;
+#[cfg(unix)]
+mod context;
 mod emulator;
 mod harness;
 #[cfg(unix)]

@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn a_single_message_fails_with_its_own_reason() {
         let (exit, line) = verdict(0, &[("rejected", Exit::Throttled)]).unwrap();
-        assert_eq!((exit, line.as_str()), (Exit::Throttled, "error: message 1: why"));
+        assert_eq!((exit, line.as_str()), (Exit::Throttled, "message 1: why"));
     }
 
     #[test]
@@ -92,7 +92,7 @@ mod tests {
             verdict(0, &[("rejected", Exit::Rejected), ("too-large", Exit::Rejected)]).unwrap();
         assert_eq!(exit, Exit::Rejected);
         assert!(
-            line.starts_with("error: 2 of 2 messages not accepted (1 rejected, 1 too-large)"),
+            line.starts_with("2 of 2 messages not accepted (1 rejected, 1 too-large)"),
             "{line}"
         );
     }
@@ -102,7 +102,7 @@ mod tests {
         let (exit, line) = verdict(2, &[("rejected", Exit::Rejected)]).unwrap();
         assert_eq!(exit, Exit::Partial);
         assert!(
-            line.starts_with("error: 1 of 3 messages not accepted (1 rejected)"),
+            line.starts_with("1 of 3 messages not accepted (1 rejected)"),
             "{line}"
         );
         let (exit, _) = verdict(0, &[("rejected", Exit::Rejected), ("unknown", Exit::TimedOut)]).unwrap();

@@ -213,10 +213,7 @@ mod tests {
     fn a_wrong_key_is_an_error_that_repeats_nothing() {
         for text in ["dev=c2hvcnQ=", "dev=not/base64", "dev=b", "=devb", KEY] {
             let error = read(text).unwrap_err();
-            assert!(
-                error.starts_with("error: --device: no key behind the '='"),
-                "{error}"
-            );
+            assert!(error.starts_with("--device: no key behind the '='"), "{error}");
             for part in ["dev=", "c2hv", "not/", "devb", "AAEC"] {
                 assert!(!error.contains(part), "{error}");
             }
@@ -229,7 +226,7 @@ mod tests {
     fn a_wrong_value_is_told_by_its_number() {
         let values = ["dev", "a/b"].map(Secret::new);
         let error = read_each("--device", &values, device).err().unwrap().to_string();
-        assert!(error.starts_with("error: --device number 2: "), "{error}");
+        assert!(error.starts_with("--device number 2: "), "{error}");
     }
 
     #[test]

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use iothub_emulator::CA_FILE;
 
 use crate::commands::ready::READY_FILE;
-use crate::commands::runtime_folder::{Run, RuntimeFolder, create_private};
+use crate::commands::runtime_folder::{Run, RuntimeFolder};
 use crate::failure::Failure;
 use crate::io::Io;
+use crate::plan::private::create_folder;
 
 /// A hub's state directory.
 pub(super) struct StateDir {
@@ -26,13 +27,13 @@ impl StateDir {
             }),
             None => Self::of_this_run(io).map_err(|error| {
                 let failure = Failure::unexpected("no folder for the hub's state").because(&error);
-                failure.and("give one by --state-dir")
+                failure.hint("give one by --state-dir")
             }),
         }
     }
 
     fn given(path: &Path) -> io::Result<Self> {
-        create_private(path)?;
+        create_folder(path)?;
         Ok(Self {
             path: std::path::absolute(path)?,
             run: None,

@@ -1,0 +1,109 @@
+//! With which credential, and by which way, a command speaks to a hub as a service does.
+#![expect(dead_code, reason = "the commands that do are on their way")]
+
+use std::time::Duration;
+
+use iothub_address::ConnectionString;
+use iothub_amqp::{Proxies, Transport};
+use rustls_pki_types::CertificateDer;
+
+use super::contexts::Role;
+use super::settings::{self, Settings};
+use super::{roots, secrets};
+use crate::args::everywhere::{Everywhere, Way};
+use crate::args::{Input, Output};
+use crate::failure::Failure;
+use crate::io::Io;
+
+/// What a service needs to reach its hub.
+pub(crate) struct Service {
+    pub(crate) string: ConnectionString,
+    /// Where the connection string was found, for messages.
+    pub(crate) place: String,
+    pub(crate) roots: Vec<CertificateDer<'static>>,
+    pub(crate) proxies: Proxies,
+    pub(crate) transport: Transport,
+    pub(crate) timeout: Duration,
+    pub(crate) output: Output,
+}
+
+impl Service {
+    /// Of commands that need a service's connection string. `other` is what else reads standard input.
+    pub(crate) fn of(everywhere: Everywhere, other: (&str, bool), io: &mut Io) -> Result<Self, Failure> {
+        Self::with(everywhere, &[Role::Service], other, io)
+    }
+
+    /// Of commands that read events: an event hub's connection string does too.
+    pub(crate) fn of_events(
+        everywhere: Everywhere,
+        other: (&str, bool),
+        io: &mut Io,
+    ) -> Result<Self, Failure> {
+        Self::with(everywhere, &[Role::Events, Role::Service], other, io)
+    }
+
+    fn with(
+        everywhere: Everywhere,
+        roles: &[Role],
+        other: (&str, bool),
+        io: &mut Io,
+    ) -> Result<Self, Failure> {
+        let Everywhere { given, way, output } = everywhere;
+        let Way {
+            ca,
+            timeout,
+            transport,
+            proxy,
+        } = way;
+        let is_stdin = |input: &Option<Input>| input == &Some(Input::Stdin);
+        secrets::stdin_once(&[
+            (
+                "--connection-string-file",
+                is_stdin(&given.connection_string_file),
+            ),
+            ("--ca", is_stdin(&ca)),
+            other,
+        ])?;
+        let mut settings = Settings::new(given, io)?;
+        let found = settings.connection_string(roles, io)?.ok_or_else(|| {
+            let ways = format!(
+                "give --connection-string-file FILE or --context NAME, set {}, or keep one with 'iothub context add'",
+                roles[0].variable()
+            );
+            Failure::usage("no credential").hint(ways)
+        })?;
+        let string = settings::parse(&found)?;
+        match Role::of(&string) {
+            Some(role) if roles.contains(&role) => {}
+            role => return Err(wrong_kind(role, roles, &found.origin.to_string())),
+        }
+        let roots = roots::read(ca, &settings, io)?;
+        let carrier = settings.transport(transport).map(|found| found.value);
+        Ok(Self {
+            string,
+            place: found.origin.to_string(),
+            roots,
+            proxies: settings::proxies(settings.proxy(proxy).as_ref(), io)?,
+            transport: carrier.map_or(Transport::Amqp, settings::transport),
+            timeout: timeout.0,
+            output,
+        })
+    }
+}
+
+fn wrong_kind(role: Option<Role>, wanted: &[Role], place: &str) -> Failure {
+    let is = match role {
+        Some(Role::Device) => "a device's",
+        Some(Role::Service) => "a service's",
+        Some(Role::Events) => "an event hub's",
+        None => "a provisioning service's",
+    };
+    let needed = if wanted.contains(&Role::Events) {
+        "a service's, with SharedAccessKeyName, or an event hub's, with Endpoint,"
+    } else {
+        "a service's, with SharedAccessKeyName,"
+    };
+    Failure::usage(format!(
+        "the connection string in {place}: it is {is}, and {needed} is needed"
+    ))
+}
