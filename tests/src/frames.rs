@@ -69,6 +69,22 @@ fn length(bytes: &[u8]) -> usize {
     }
 }
 
+/// What is in the data sections (§3.2.6) of an encoded message, or of a batch of them.
+#[must_use]
+pub fn data_sections(message: &[u8]) -> Vec<&[u8]> {
+    let mut data = Vec::new();
+    let mut rest = message;
+    while let [0x00, 0x53, code, value @ ..] = rest {
+        let length = length(value);
+        if *code == 0x75 {
+            let head = if value[0] == 0xa0 { 2 } else { 5 };
+            data.push(&value[head..length]);
+        }
+        rest = &value[length..];
+    }
+    data
+}
+
 /// The value of an encoded uint; 0 for anything else.
 #[must_use]
 pub fn number(value: &[u8]) -> u32 {

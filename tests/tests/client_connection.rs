@@ -273,3 +273,16 @@ async fn a_pool_spreads_devices_evenly() {
         [1, 1, 6]
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_statistics_of_a_client_stay_when_it_has_left() {
+    let cloud = Cloud::start().await;
+    let connection = builder(&cloud).open().await.unwrap();
+    let client = device(&connection, "one").await;
+    client.send(Message::new("x")).await.unwrap();
+    let told = client.clone();
+    within(client.close()).await.unwrap();
+    let statistics = told.statistics();
+    assert_eq!((statistics.accepted, statistics.links), (1, 1), "{statistics:?}");
+    within(connection.close()).await.unwrap();
+}

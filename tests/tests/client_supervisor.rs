@@ -185,7 +185,7 @@ fn a_token_that_nears_its_end_is_replaced_with_its_connection_and_nothing_is_los
     let result = Ok(());
     supervisor.handle(Input::Closed { conn: 1, result }, due);
     assert_eq!(actions(&mut supervisor), [Action::Dial { conn: 2 }]);
-    assert_eq!(supervisor.statistics(SLOT).resent, 0);
+    assert_eq!(supervisor.statistics(SLOT).unwrap_or_default().resent, 0);
 }
 
 #[test]
@@ -395,7 +395,7 @@ fn of_a_link_of_before_an_acceptance_counts_and_nothing_else() {
         later,
     );
     assert_eq!(actions(&mut supervisor), []);
-    assert_eq!(supervisor.statistics(SLOT).duplicates, 1);
+    assert_eq!(supervisor.statistics(SLOT).unwrap_or_default().duplicates, 1);
 }
 
 #[test]

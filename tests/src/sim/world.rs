@@ -161,8 +161,10 @@ impl World {
                 self.supervisor.handle_timeout(self.time());
             }
             self.act();
-            self.checker
-                .step(self.supervisor.out(SLOT), self.supervisor.statistics(SLOT));
+            self.checker.step(
+                self.supervisor.out(SLOT),
+                self.supervisor.statistics(SLOT).expect("its slot stays"),
+            );
             self.check_token();
         }
         self.checker.hold(
@@ -174,7 +176,7 @@ impl World {
         let batched_poison = plan.poison > 0 && self.batching == Batching::On;
         let ordered = [plan.released, plan.busy, plan.throttled, plan.unsettled] == [0; 4] && !batched_poison;
         self.checker.end(
-            self.supervisor.statistics(SLOT),
+            self.supervisor.statistics(SLOT).expect("its slot stays"),
             uncut,
             ordered,
             self.trace.finish(),

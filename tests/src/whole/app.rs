@@ -4,16 +4,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use iothub_address::{HubHost, HubName, Identity};
-use iothub_amqp::{Batching, ConnectError, Connection, DeviceClient, DeviceClientBuilder, Key, Status};
+use iothub_amqp::{
+    Batching, ConnectError, Connection, DeviceClient, DeviceClientBuilder, Key, OPERATION_TIMEOUT, Status,
+};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::net::{Shared, Way};
-use super::plan::{Plan, Shape};
-use super::record::Record;
+use super::plan::{Parting, Plan, Shape};
+use super::record::{Record, SLACK};
 use super::wire::lock;
 use super::world::{device_id, key};
-use super::{commands, methods, telemetry, twin};
+use super::{commands, methods, parting, telemetry, twin};
 use crate::sim::dice::Dice;
 
 /// How long after the last fault everything has to be well.
@@ -54,6 +56,17 @@ impl Device {
     pub(super) fn wrong(&self, what: impl Into<String>) {
         let what = format!("device {}: {}", self.number, what.into());
         self.record(|record| record.wrong.push(what));
+    }
+
+    /// Whatever the client is asked for ends within its time.
+    pub(super) async fn within<T>(&self, limit: Duration, what: &str, doing: impl Future<Output = T>) -> T {
+        let began = self.shared.clock.elapsed();
+        let done = doing.await;
+        let took = self.shared.clock.elapsed() - began;
+        if took > limit + SLACK {
+            self.wrong(format!("{what} took {took:?}"));
+        }
+        done
     }
 
     pub(super) fn note(&self, what: std::fmt::Arguments<'_>) {
@@ -112,16 +125,22 @@ async fn live(mut device: Device, connection: Option<Connection>, seed: u64) {
     let mut dice = Dice::new(seed);
     while device.round < device.plan().rounds {
         let client = loop {
-            let connected = match &connection {
-                Some(connection) => on(&device, connection).await,
-                None => alone(&device, dice.throw()).await,
+            let connecting = async {
+                match &connection {
+                    Some(connection) => on(&device, connection).await,
+                    None => alone(&device, dice.throw()).await,
+                }
             };
+            let connected = device.within(CONNECTING, "connecting", connecting).await;
             match connected {
                 Ok(client) => break client,
                 Err(_) => sleep(Duration::from_secs(10)).await,
             }
         };
-        work(&device, client, &mut dice).await;
+        match device.plan().parting {
+            Parting::Done => work(&device, client, &mut dice).await,
+            parting => parting::before_all_is_done(&device, client, parting, &mut dice).await,
+        }
         device.round += 1;
     }
 }
@@ -183,7 +202,7 @@ async fn work(device: &Device, client: DeviceClient, dice: &mut Dice) {
         device.wrong(format!("its client has ended: {why}"));
     }
     let statistics = client.statistics();
-    let closed = client.close().await;
+    let closed = device.within(OPERATION_TIMEOUT, "closing", client.close()).await;
     device.note(format_args!("closed: {closed:?}"));
     if plan.is_uncut() && (closed.is_err() || statistics.attempts > plan.rounds + plan.renewals()) {
         device.wrong(format!("{closed:?}, {statistics:?}"));
@@ -198,3 +217,10 @@ pub(super) fn has_ended(client: &DeviceClient) -> bool {
 fn host() -> HubHost {
     HubHost::parse("localhost").expect("a host")
 }
+
+/// Each step of a connection has its operation time-out: looking the host up and reaching it, header and SASL, open,
+/// the token, begin, attach. Whoever comes to a connection that is lost waits for the next attempt first.
+const CONNECTING: Duration = Duration::from_secs(8 * 30 + 60);
+
+/// Three operation time-outs.
+pub(super) const SUBSCRIBING: Duration = Duration::from_secs(90);

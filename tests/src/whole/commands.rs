@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use iothub_amqp::DeviceClient;
+use iothub_amqp::{DeviceClient, OPERATION_TIMEOUT};
 use iothub_emulator::CloudMessage;
 use tokio::time::{sleep, timeout};
 
-use super::app::{Device, has_ended};
+use super::app::{Device, SUBSCRIBING, has_ended};
 use crate::sim::dice::Dice;
 
 /// Takes them until none is left at the hub.
 pub(super) async fn take(device: Device, client: DeviceClient, seed: u64) {
     let mut dice = Dice::new(seed);
     let mut commands = loop {
-        match client.commands().await {
+        match device.within(SUBSCRIBING, "listening", client.commands()).await {
             Ok(commands) => break commands,
             Err(error) if has_ended(&client) => {
                 return device.wrong(format!("no commands: {error}"));
@@ -37,7 +37,8 @@ pub(super) async fn take(device: Device, client: DeviceClient, seed: u64) {
         match timeout(Duration::from_secs(1), commands.next()).await {
             Ok(Some(command)) if dice.permille(200) => drop(command),
             Ok(Some(command)) => {
-                let completed = command.complete().await;
+                let completing = command.complete();
+                let completed = device.within(OPERATION_TIMEOUT, "completing", completing).await;
                 device.note(format_args!("command {completed:?}"));
                 device.record(|record| record.completed += u64::from(completed.is_ok()));
             }

@@ -1,9 +1,11 @@
 //! Who watches the frames of a connection: which links there are, and how much of its life the token has left.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::wire::{CLIENT, HUB};
+use super::sends::Sends;
+use super::wire::{CLIENT, HUB, lock};
 use crate::frames::{NULL, TRUE, fields, number, text};
 use crate::memory::Clockwork;
 
@@ -17,6 +19,9 @@ pub(super) struct Observer {
     /// The hub's channels, by the client's.
     channels: BTreeMap<u16, u16>,
     links: Vec<Link>,
+    sends: Arc<Mutex<Sends>>,
+    /// The connection's number.
+    number: u64,
     /// When the last token that was sent ends, by its device.
     tokens: BTreeMap<String, u64>,
     /// How long a token lives.
@@ -36,9 +41,11 @@ struct Link {
 }
 
 impl Observer {
-    pub(super) fn new(clock: Clockwork, life: Duration) -> Self {
+    pub(super) fn new(clock: Clockwork, life: Duration, sends: Arc<Mutex<Sends>>, number: u64) -> Self {
         Self {
             clock,
+            sends,
+            number,
             partial: Default::default(),
             begun: BTreeMap::new(),
             channels: BTreeMap::new(),
@@ -90,7 +97,7 @@ impl Observer {
         if frame[5] != 0 {
             return; // SASL
         }
-        let (list, _) = fields(rest);
+        let (list, payload) = fields(rest);
         let field = |at: usize| list.get(at).copied().unwrap_or(NULL);
         match (side, code) {
             (HUB, 0x11) => {
@@ -106,6 +113,16 @@ impl Observer {
                     if link.name == name && link.client_receives != hub_receives {
                         link.hub_handle = Some(handle);
                     }
+                }
+            }
+            (CLIENT, 0x14) => {
+                let link = (self.number, channel, handle(field(0)));
+                lock(&self.sends).transfer(link, &list, payload);
+            }
+            (HUB, 0x15) => {
+                let clients = self.channels.iter().find(|(_, hubs)| **hubs == channel);
+                if let Some((&channel, _)) = clients {
+                    lock(&self.sends).disposed(self.number, channel, &list);
                 }
             }
             (CLIENT, 0x16) => {
@@ -142,6 +159,8 @@ impl Observer {
             address: text(inner.first().copied().unwrap_or(NULL)),
             client_receives,
         };
+        let address = if client_receives { "" } else { &link.address };
+        lock(&self.sends).attached((self.number, channel, link.handle), address);
         let twin =
             |other: &&Link| (other.client_receives, &other.address) == (link.client_receives, &link.address);
         if let Some(other) = self.links.iter().find(twin) {

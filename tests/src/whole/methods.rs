@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use iothub_amqp::DeviceClient;
+use iothub_amqp::{DeviceClient, OPERATION_TIMEOUT};
 use iothub_emulator::MethodCall;
 use tokio::time::sleep;
 
-use super::app::{Device, has_ended};
+use super::app::{Device, SUBSCRIBING, has_ended};
 use crate::sim::dice::Dice;
 
 /// Answers until the service has called often enough.
 pub(super) async fn answer(device: Device, client: DeviceClient, seed: u64) {
     let mut methods = loop {
-        match client.methods().await {
+        match device.within(SUBSCRIBING, "listening", client.methods()).await {
             Ok(methods) => break methods,
             Err(error) if has_ended(&client) => {
                 return device.wrong(format!("no methods: {error}"));
@@ -34,7 +34,8 @@ pub(super) async fn answer(device: Device, client: DeviceClient, seed: u64) {
                 };
                 let payload = call.payload().to_vec();
                 *came.entry(payload.clone()).or_default() += 1;
-                let said = call.respond(200, payload).await;
+                let saying = call.respond(200, payload);
+                let said = device.within(OPERATION_TIMEOUT, "responding", saying).await;
                 device.note(format_args!("answers a call: {said:?}"));
             }
         }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::links::Observer;
 use super::plan::Plan;
+use super::sends::Sends;
 use super::trace::Trace;
 use super::wire::{Wire, Wires, connect, lock};
 use crate::memory::Clockwork;
@@ -24,6 +25,7 @@ pub(super) struct Shared {
     pub(super) clock: Clockwork,
     pub(super) trace: Arc<Mutex<Trace>>,
     pub(super) ways: Mutex<Ways>,
+    pub(super) sends: Arc<Mutex<Sends>>,
     pub(super) wires: Wires,
     pub(super) spins: Arc<Notify>,
 }
@@ -103,7 +105,12 @@ impl Way {
         } else {
             shared.plan.sound()
         };
-        let observer = Observer::new(shared.clock, shared.plan.token_life);
+        let observer = Observer::new(
+            shared.clock,
+            shared.plan.token_life,
+            Arc::clone(&shared.sends),
+            ways.connections,
+        );
         let trace = Arc::clone(&shared.trace);
         let (ours, theirs, wire) =
             connect(plan, observer, trace, ways.connections, Arc::clone(&shared.spins));

@@ -19,6 +19,17 @@ pub(super) enum Shape {
     Shared(u64),
 }
 
+/// When applications part from their clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parting {
+    /// They close them when all is done.
+    Done,
+    /// They close them while messages are under way.
+    Early,
+    /// They drop them and all that they wait for.
+    Dropped,
+}
+
 /// What goes wrong at the hub's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trouble {
@@ -33,6 +44,7 @@ pub(super) enum Trouble {
 pub(super) struct Plan {
     pub(super) clients: u64,
     pub(super) shape: Shape,
+    pub(super) parting: Parting,
     /// How often each device comes, has its say, and goes.
     pub(super) rounds: u64,
     /// In each round, of each device.
@@ -97,6 +109,7 @@ impl Plan {
             delays: [dice.pick(delays), dice.pick(delays)].map(Duration::from_millis),
             slice: dice.pick(&[1, 7, 100, 1 << 20]),
             room,
+            parting: dice.pick(&[Parting::Done, Parting::Done, Parting::Early, Parting::Dropped]),
         }
     }
 
@@ -105,6 +118,7 @@ impl Plan {
         Self {
             clients: 1,
             shape: Shape::Plain,
+            parting: Parting::Done,
             rounds: 1,
             messages: 0,
             commands: 0,
@@ -172,7 +186,7 @@ impl Plan {
 
     /// No queued message's time is up before all is well again.
     pub(super) fn is_patient(&self) -> bool {
-        self.queue_timeout > self.horizon + super::app::RECOVERY
+        self.parting == Parting::Done && self.queue_timeout > self.horizon + super::app::RECOVERY
     }
 
     /// Of each client.

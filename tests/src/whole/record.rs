@@ -1,13 +1,16 @@
 //! What became of each message, and whether that may be.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use iothub_amqp::{Accepted, SendError, Statistics};
 use iothub_emulator::{Body, Emulator, Event, Notice, Subscription};
 
 use super::Tally;
-use super::plan::Plan;
+use super::plan::{Parting, Plan};
+use super::sends::Sends;
+use crate::memory::Clockwork;
 
 /// A message's device and number.
 pub(super) type Id = (u64, u64);
@@ -15,14 +18,16 @@ pub(super) type Id = (u64, u64);
 /// Of all devices of a world.
 pub(super) struct Record {
     journal: Subscription<Event>,
+    clock: Clockwork,
     messages: BTreeMap<Id, (Means, Fate)>,
+    /// When a message's outcome is to be known at the latest.
+    due: BTreeMap<Id, Duration>,
     arrived: BTreeSet<Id>,
     /// The largest number that has arrived, by device.
     last: BTreeMap<u64, u64>,
     /// By device.
     duplicates: BTreeMap<u64, u64>,
     /// By device, of all clients that it had.
-    links: BTreeMap<u64, u64>,
     resent: BTreeMap<u64, u64>,
     is_uncut: bool,
     keeps_order: bool,
@@ -54,14 +59,15 @@ enum Fate {
 }
 
 impl Record {
-    pub(super) fn new(hub: &Emulator, plan: &Plan) -> Self {
+    pub(super) fn new(hub: &Emulator, plan: &Plan, clock: Clockwork) -> Self {
         Self {
             journal: hub.journal().subscribe_from_start(),
+            clock,
+            due: BTreeMap::new(),
             messages: BTreeMap::new(),
             arrived: BTreeSet::new(),
             last: BTreeMap::new(),
             duplicates: BTreeMap::new(),
-            links: BTreeMap::new(),
             resent: BTreeMap::new(),
             is_uncut: plan.is_uncut(),
             keeps_order: plan.keeps_order(),
@@ -72,8 +78,24 @@ impl Record {
         }
     }
 
-    pub(super) fn sent(&mut self, id: Id, means: Means) {
+    /// A message is given to its client, whose outcome is to be known within a time.
+    pub(super) fn sent(&mut self, id: Id, means: Means, within: Duration) {
         self.messages.insert(id, (means, Fate::Waiting));
+        self.due.insert(id, self.clock.elapsed() + within + SLACK);
+    }
+
+    /// Its client did not take it.
+    pub(super) fn never_given(&mut self, id: Id) {
+        self.messages.remove(&id);
+    }
+
+    /// Nobody waits any more for what a device has sent.
+    pub(super) fn forget(&mut self, device: u64) {
+        for (_, (means, fate)) in self.messages.range_mut((device, 0)..(device + 1, 0)) {
+            if *fate == Fate::Waiting {
+                *means = Means::SentAndDropped;
+            }
+        }
     }
 
     /// How many messages of a device have no outcome that was told.
@@ -85,6 +107,10 @@ impl Record {
     /// The hub is looked at in the same moment.
     pub(super) fn told(&mut self, id: Id, result: &Result<Accepted, SendError>) {
         self.look_at_journal();
+        let now = self.clock.elapsed();
+        if self.due.get(&id).is_none_or(|due| now > *due) {
+            self.wrong.push(format!("{id:?} is told of too late, at {now:?}"));
+        }
         let fate = match result {
             Ok(_) => Fate::Accepted,
             Err(SendError::NotSent(_) | SendError::Rejected(_) | SendError::TooLarge { .. }) => {
@@ -147,12 +173,11 @@ impl Record {
 
     /// A client of the device has come to its end.
     pub(super) fn client_done(&mut self, device: u64, statistics: Statistics) {
-        *self.links.entry(device).or_default() += statistics.links;
         *self.resent.entry(device).or_default() += statistics.resent;
     }
 
     /// Looks at it all when everything has come to rest.
-    pub(super) fn check(&mut self, plan: &Plan) -> Tally {
+    pub(super) fn check(&mut self, plan: &Plan, sends: &Sends) -> Tally {
         self.look_at_journal();
         for (id, (means, fate)) in &self.messages {
             let heard_of = matches!(means, Means::Queued | Means::Sent);
@@ -169,9 +194,25 @@ impl Record {
                 _ => {}
             }
         }
+        for id in self.arrived.iter().filter(|id| !sends.has_seen(**id)) {
+            self.wrong.push(format!("nobody saw {id:?} on its way"));
+        }
+        let copies = self.duplicates.values().sum();
+        if copies > sends.again() {
+            let again = sends.again();
+            self.wrong.push(format!(
+                "{copies} duplicates, and {again} messages have left twice"
+            ));
+        }
         for (device, copies) in &self.duplicates {
-            let links = self.links.get(device).copied().unwrap_or(0);
+            let links = sends.links_of(*device);
             let resent = self.resent.get(device).copied().unwrap_or(0);
+            // Of a client that was dropped nobody hears it.
+            let resent = if plan.parting == Parting::Dropped {
+                *copies
+            } else {
+                resent
+            };
             let window = plan.most_in_window() * links.saturating_sub(1);
             if *copies > resent || *copies > window {
                 self.wrong.push(format!(
@@ -182,7 +223,7 @@ impl Record {
         Tally {
             messages: self.messages.len() as u64,
             at_hub: self.arrived.len() as u64,
-            duplicates: self.duplicates.values().sum(),
+            duplicates: copies,
             commands: self.completed,
             calls: self.answered,
             twins: self.followed,
@@ -198,3 +239,6 @@ fn id_of(event: &Event) -> Option<Id> {
     let mut words = std::str::from_utf8(bytes).ok()?.split(' ');
     Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
 }
+
+/// A clock that is moved by hand goes in steps, and what is due waits for its turn.
+pub(super) const SLACK: Duration = Duration::from_secs(2);

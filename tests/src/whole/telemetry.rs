@@ -1,11 +1,12 @@
 //! What an application sends: it queues, sends, and sometimes does not wait.
 
 use futures_util::FutureExt;
-use iothub_amqp::{DeviceClient, EnqueueError, Message};
+use iothub_amqp::{DeviceClient, EnqueueError, Message, OPERATION_TIMEOUT, Status};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, sleep, timeout};
 
 use super::app::{Device, has_ended};
+use super::plan::Parting;
 use super::record::{Id, Means};
 use crate::sim::dice::Dice;
 
@@ -15,7 +16,11 @@ pub(super) async fn send(device: &Device, client: &DeviceClient, dice: &mut Dice
     let mut doing = JoinSet::new();
     for number in device.round * plan.messages..(device.round + 1) * plan.messages {
         if dice.coin() {
-            device.pause(dice, plan.messages).await;
+            tokio::select! {
+                biased;
+                () = end(client) => break,
+                () = device.pause(dice, plan.messages) => {}
+            }
         }
         let id = (device.number, number);
         let filler = usize::try_from(dice.below(plan.largest)).unwrap_or(0);
@@ -25,11 +30,18 @@ pub(super) async fn send(device: &Device, client: &DeviceClient, dice: &mut Dice
         } else {
             Means::Queued
         };
-        device.record(|record| record.sent(id, means));
+        let within = match means {
+            Means::Queued | Means::QueuedAndForgotten => plan.queue_timeout,
+            Means::Sent | Means::SentAndDropped => OPERATION_TIMEOUT,
+        };
+        device.record(|record| record.sent(id, means, within));
         match means {
             Means::Queued | Means::QueuedAndForgotten => {
                 if let Err(error) = queue(device, client, id, means, message, &mut doing) {
-                    device.wrong(format!("{error} at message {number}"));
+                    device.record(|record| record.never_given(id));
+                    if plan.parting == Parting::Done {
+                        device.wrong(format!("{error} at message {number}"));
+                    }
                     break;
                 }
             }
@@ -46,6 +58,13 @@ pub(super) async fn send(device: &Device, client: &DeviceClient, dice: &mut Dice
     while client.statistics().waiting > 0 && !has_ended(client) {
         sleep(Duration::from_secs(1)).await;
     }
+}
+
+/// Waits for the client's end.
+async fn end(client: &DeviceClient) {
+    let is_end = |status: &Status| matches!(status, Status::Ended { .. });
+    // Who says it no more has ended, too.
+    let _ = client.status().wait_for(is_end).await;
 }
 
 fn queue(

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use iothub_amqp::{DesiredChange, DeviceClient, Twin, TwinError};
+use iothub_amqp::{DesiredChange, DeviceClient, OPERATION_TIMEOUT, Twin, TwinError};
 use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
-use super::app::{Device, has_ended};
+use super::app::{Device, SUBSCRIBING, has_ended};
 use crate::sim::dice::Dice;
 
 /// Follows until the device has what the hub has.
 pub(super) async fn keep(device: Device, client: DeviceClient, seed: u64) {
     let twin = client.twin();
     let mut changes = loop {
-        match twin.desired().await {
+        match device.within(SUBSCRIBING, "listening", twin.desired()).await {
             Ok(changes) => break changes,
             Err(error) if has_ended(&client) => {
                 return device.wrong(format!("no twin: {error}"));
@@ -50,7 +50,7 @@ pub(super) async fn keep(device: Device, client: DeviceClient, seed: u64) {
         device.wrong(format!("it has {key} = {value}, the hub {desired}"));
     }
     loop {
-        match twin.get().await {
+        match device.within(OPERATION_TIMEOUT, "reading", twin.get()).await {
             Ok(state) if state.desired.values == values => {
                 return device.record(|record| record.followed += 1);
             }
@@ -76,7 +76,10 @@ fn take(values: &mut Map<String, Value>, change: DesiredChange) {
 
 /// What the hub says that it has merged, it has.
 async fn report(device: &Device, twin: &Twin, version: i64) {
-    let result = twin.report(&json!({ "seen": version })).await;
+    let patch = json!({ "seen": version });
+    let result = device
+        .within(OPERATION_TIMEOUT, "reporting", twin.report(&patch))
+        .await;
     device.note(format_args!("reports {version}: {result:?}"));
     match result {
         Ok(_) => {

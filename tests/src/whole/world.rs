@@ -15,6 +15,7 @@ use super::impatience::Impatience;
 use super::net::{Shared, Ways};
 use super::plan::{Plan, Trouble};
 use super::record::Record;
+use super::sends::Sends;
 use super::trace::Trace;
 use super::wire::{Wires, lock};
 use crate::memory::Clockwork;
@@ -48,11 +49,12 @@ impl World {
                 cuts: 0,
                 wrong: Vec::new(),
             }),
+            sends: Arc::new(Mutex::new(Sends::new(&plan))),
             plan,
             wires,
             spins: impatience.bell(),
         });
-        let record = Arc::new(Mutex::new(Record::new(&shared.hub, &shared.plan)));
+        let record = Arc::new(Mutex::new(Record::new(&shared.hub, &shared.plan, clock)));
         let mut clients = JoinSet::new();
         for client in 0..shared.plan.clients {
             let devices = Devices::of(&shared.plan, client);
@@ -74,8 +76,13 @@ impl World {
             clients.shutdown().await;
         }
         sleep(IDLE).await;
-        let mut tally = lock(&record).check(&shared.plan);
-        wrong.append(&mut lock(&record).wrong);
+        let mut tally = {
+            let (mut record, mut sends) = (lock(&record), lock(&shared.sends));
+            let tally = record.check(&shared.plan, &sends);
+            wrong.append(&mut record.wrong);
+            wrong.append(&mut sends.wrong());
+            tally
+        };
         ticking.abort();
         let _ = ticking.await;
         let Some(shared) = Arc::into_inner(shared) else {

@@ -349,8 +349,9 @@ impl Owner {
                         member.report(status, error);
                     }
                 }
-                Action::Left(slot, result) => {
+                Action::Left(slot, statistics, result) => {
                     if let Some(mut member) = self.members.remove(&slot) {
+                        member.show(statistics);
                         member.left(&result);
                     }
                 }
@@ -523,13 +524,17 @@ impl Owner {
         let touched = std::mem::take(&mut self.touched);
         if touched.all {
             for (slot, member) in &self.members {
-                member.show(self.supervisor.statistics(*slot));
+                if let Some(statistics) = self.supervisor.statistics(*slot) {
+                    member.show(statistics);
+                }
             }
             return;
         }
         for slot in touched.slots {
-            if let Some(member) = self.members.get(&slot) {
-                member.show(self.supervisor.statistics(slot));
+            if let (Some(member), Some(statistics)) =
+                (self.members.get(&slot), self.supervisor.statistics(slot))
+            {
+                member.show(statistics);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::error::{Accepted, Interruption, SendError, SubscribeError, TwinError};
-use crate::status::Status;
+use crate::status::{Statistics, Status};
 
 use super::{DeliveryId, Epoch, LaneId, Question, RequestId, SlotId, TicketId, TransferId, Verdict};
 
@@ -81,8 +81,8 @@ pub enum Action {
     DeliverDesired { slot: SlotId, version: i64, whole: bool },
     /// How the slot stands now.
     Report(SlotId, Status),
-    /// The slot has left, `Ok` if in good order. Nothing more is heard of it.
-    Left(SlotId, Result<(), Interruption>),
+    /// The slot has left, `Ok` if in good order, and this is all that was done for it. Nothing more is heard of it.
+    Left(SlotId, Statistics, Result<(), Interruption>),
     /// The connection has ended for good; `Ok` if it was closed in good order. The last action.
     Finished(Result<(), Interruption>),
 }

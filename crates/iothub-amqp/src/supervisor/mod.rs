@@ -326,15 +326,13 @@ impl Supervisor {
         .min()
     }
 
-    /// What was done so far for a slot.
+    /// What was done so far for a slot; `None` if it has left.
     #[must_use]
-    pub fn statistics(&self, slot: SlotId) -> Statistics {
-        self.slots
-            .get(&slot)
-            .map_or_else(Statistics::default, |slot| Statistics {
-                attempts: self.core.attempts,
-                ..slot.statistics
-            })
+    pub fn statistics(&self, slot: SlotId) -> Option<Statistics> {
+        self.slots.get(&slot).map(|slot| Statistics {
+            attempts: self.core.attempts,
+            ..slot.statistics
+        })
     }
 
     /// How many transfers of a slot, and bytes of messages, are out on the present link.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::error::{Interruption, Phase};
-use crate::status::Status;
+use crate::status::{Statistics, Status};
 
 use super::line::Line;
 use super::slot::{Access, Leaving, Slot};
@@ -37,11 +37,13 @@ impl Supervisor {
 
     pub(super) fn leave_slot(&mut self, id: SlotId, deadline: Instant, now: Instant) {
         let Some(slot) = self.slots.get_mut(&id) else {
-            return self.core.act(Action::Left(id, Ok(())));
+            let none = Statistics::default();
+            return self.core.act(Action::Left(id, none, Ok(())));
         };
         if let Some(why) = slot.ended.clone() {
+            let done = self.statistics(id).unwrap_or_default();
             self.remove(id);
-            return self.core.act(Action::Left(id, Err(why)));
+            return self.core.act(Action::Left(id, done, Err(why)));
         }
         if self.core.settings.lifetime == Lifetime::OfItsSlots {
             return self.close(deadline, now);
@@ -111,8 +113,9 @@ impl Supervisor {
             slot.access = Access::None; // its session has ended already
             slot.end(core, Interruption::Stopped);
         });
+        let done = self.statistics(id).unwrap_or_default();
         self.remove(id);
-        self.core.act(Action::Left(id, result));
+        self.core.act(Action::Left(id, done, result));
     }
 
     pub(super) fn remove(&mut self, id: SlotId) {
