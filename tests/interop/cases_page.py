@@ -20,6 +20,7 @@ def chromium_shows_who_is_there_what_came_and_a_twin(world):
     device = "thermostat-7"
     for body in (MARKUP, '{"temperature":21.5}', '{"temperature":22.0}'):
         send(world, hub, device, body)
+    report(world, hub, device)
     world.start("listen", [world.iothub, "device", "listen", "-o", "json"], env=environment(hub, device))
     summary = f"1 of {len(DEVICES)} devices connected."
     seen = look(world, hub, device=device, summary=summary)
@@ -34,6 +35,7 @@ def chromium_shows_who_is_there_what_came_and_a_twin(world):
     expect("events", events, [(device, str(2 - place), body) for place, body in enumerate(newest_first)])
     expect("the twin's device", json.loads(seen["twin"])["deviceId"], device)
     expect("whether connections are named", f"is {device}" in seen["connections"], True)
+    expect("whether a report is told", f"{device} reports properties, version 2" in seen["traffic"], True)
     expect("images, which a device's text may not make", seen["images"], 0)
     expect("what the page said on the console", seen["said"], [])
     place = f"https://localhost:{hub.ready['https_port']}/"
@@ -64,6 +66,11 @@ def send(world, hub, device, body):
     sender = world.start("send", [world.iothub, "device", "send", body], env=environment(hub, device))
     expect("exit code of `device send`", sender.exit_code(20), 0)
     hub.process.json_line(10)
+
+
+def report(world, hub, device):
+    command = [world.iothub, "device", "twin", "report", '{"firmware":"1.2"}']
+    expect("exit code of `device twin report`", world.start("report", command, env=environment(hub, device)).exit_code(20), 0)
 
 
 def look(world, hub, device, summary):

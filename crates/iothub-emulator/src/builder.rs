@@ -338,6 +338,8 @@ impl Builder {
             state.as_ref().map(|state| Arc::new(state.archive.clone()) as _),
         );
         let (activity, activities_grow) = Feed::new(activities.clone(), None);
+        let passed = SharedRing::new(ACTIVITY_LIMITS);
+        let (traffic, traffic_grows) = Feed::new(passed.clone(), None);
         let fates = rings::feedback(state.as_mut(), self.clock.now());
         let (feedback, fates_grow) = Feed::new(fates.clone(), None);
         let names = Names::new(names, &hub_name);
@@ -373,6 +375,7 @@ impl Builder {
             },
             events,
             activities,
+            traffic: passed,
             feedback: fates,
             feedback_done: state.as_ref().map_or(0, |state| state.feedback_done),
             now: self.clock.now(),
@@ -398,6 +401,7 @@ impl Builder {
                 events: events_grow,
                 heads: heads.clone(),
                 activities: activities_grow,
+                traffic: traffic_grows,
                 feedback: fates_grow,
             },
             state.take().map(|state| state.writer),
@@ -421,6 +425,7 @@ impl Builder {
             hub: handle.clone(),
             journal,
             activity,
+            traffic,
             feedback,
             stop,
             owner,
@@ -455,6 +460,7 @@ impl Builder {
             parts.hub_name.clone(),
             parts.journal.clone(),
             parts.activity.clone(),
+            parts.traffic.clone(),
         ));
         let site = http::Site::new(
             Rest::new(handle),
@@ -569,5 +575,5 @@ fn hex(bytes: &[u8]) -> String {
 const DEFAULT_TOKEN_GRACE: Duration = Duration::from_secs(300);
 /// What a new hub has unless more are asked for.
 const DEFAULT_PARTITIONS: u16 = 4;
-/// How much of what happened at the door is kept.
+/// How much of what happened at the door is kept, and of what passed to and from devices.
 const ACTIVITY_LIMITS: LogLimits = LogLimits::new(10_000, 16 * 1024 * 1024);

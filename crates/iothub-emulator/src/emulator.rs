@@ -20,7 +20,7 @@ use crate::feed::Feed;
 use crate::guests::Guests;
 use crate::hub::{
     Activity, Authentication, Event, Feedback, Hub, Keys, MailboxError, MethodError, RegistryError, Status,
-    TwinError, entity_of,
+    Traffic, TwinError, entity_of,
 };
 use crate::owner::{HubHandle, NotDone};
 use crate::random::NoRandomness;
@@ -64,6 +64,7 @@ pub(crate) struct Parts {
     pub(crate) hub: HubHandle,
     pub(crate) journal: Feed<Event>,
     pub(crate) activity: Feed<Activity>,
+    pub(crate) traffic: Feed<Traffic>,
     pub(crate) feedback: Feed<Feedback>,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) owner: JoinHandle<()>,
@@ -331,6 +332,12 @@ impl Emulator {
     /// What happened at the hub's door: who came, who was let in, who was refused and why.
     pub fn activity(&self) -> Feed<Activity> {
         self.parts.activity.clone()
+    }
+
+    /// What passed between services and devices beside telemetry: messages to devices and what became of them, methods, and
+    /// changes of twins. The last 10,000 are kept.
+    pub fn traffic(&self) -> Feed<Traffic> {
+        self.parts.traffic.clone()
     }
 
     /// Serves AMQP on a stream that did not come to a port: one end of a [`duplex`](tokio::io::duplex) in a test without

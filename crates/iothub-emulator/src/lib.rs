@@ -47,8 +47,8 @@ pub use feed::{Feed, Notice, Subscription};
 pub use hub::{
     Ack, Activity, AuthFailure, AuthMethod, Authentication, Body, CloudToDevice, ConnectionState, Event,
     ExportKeys, Fate, Feedback, Keys, LogLimits, MailboxError, Message, MessageId, MethodError,
-    MethodResponse, NoThumbprint, Presence, Properties, RegistryError, Rights, Scope, Sender, Source, Status,
-    Thumbprint, Thumbprints, Tier, Twin, TwinError, Value, What,
+    MethodResponse, NoThumbprint, Passed, Presence, Properties, RegistryError, Rights, Scope, Sender, Source,
+    Status, Thumbprint, Thumbprints, Tier, Traffic, Twin, TwinError, Value, What,
 };
 pub use method_call::MethodCall;
 pub use random::NoRandomness;

@@ -24,7 +24,7 @@ use crate::feed::Growth;
 use crate::hub::{
     Activity, Answer, Call, Claim, ClientCertificate, Command, ConnectionId, Credit, Cut, Delivery, Effect,
     Event, Feedback, Heads, Hub, LinkId, LockToken, Message, MethodError, MethodResponse, Outcome, Parcel,
-    Refusal, Reply, Side, Terms, TokenRequest,
+    Refusal, Reply, Side, Terms, TokenRequest, Traffic,
 };
 use crate::impairment::Impairment;
 use crate::keeper::Keeper;
@@ -73,6 +73,7 @@ pub(crate) async fn run(
         logs.heads.show(logs.events.shown());
         logs.events.publish();
         logs.activities.publish();
+        logs.traffic.publish();
         logs.feedback.publish();
     }
     if let Some(keeper) = waiting.keeper {
@@ -85,6 +86,7 @@ pub(crate) struct Logs {
     pub(crate) events: Growth<Event>,
     pub(crate) heads: Heads,
     pub(crate) activities: Growth<Activity>,
+    pub(crate) traffic: Growth<Traffic>,
     pub(crate) feedback: Growth<Feedback>,
 }
 

@@ -3,7 +3,7 @@
 //
 // stdin:  one JSON object {"url", "browser": its program, "profile": a folder of its own, "public_key": the CA's, by its
 //         SHA-256, "device": which to choose, "summary": what to wait for, "picture": a file or null}
-// stdout: one JSON object {"title", "summary", "devices": [[cells]], "events": [[cells]], "twin", "connections", "images": how
+// stdout: one JSON object {"title", "summary", "devices": [[cells]], "events": [[cells]], "twin", "traffic", "connections", "images": how
 //         many, "said": what pages wrote to the console, "asked": the URLs}
 // stderr: nothing.
 
@@ -60,6 +60,7 @@ async function look(page, job) {
       devices: rows('devices'),
       events: rows('events'),
       twin: text('twin'),
+      traffic: text('traffic'),
       connections: text('activity'),
       images: document.images.length,
     };

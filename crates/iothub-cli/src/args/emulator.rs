@@ -30,7 +30,7 @@ pub(crate) enum Emulator {
 /// Run a hub until Ctrl-C or SIGTERM.
 ///
 /// Once it is ready it prints how to reach it, with -o json as one object on one line; then every event that it
-/// receives, and on a terminal who comes and goes, a line each. This output holds the keys, since that is its purpose. If
+/// receives, and on a terminal who comes and goes, messages to devices, methods and changes of twins, a line each. This output holds the keys, since that is its purpose. If
 /// nobody reads it, the hub runs on. A browser on this machine finds the same as a page at the HTTPS port.
 ///
 /// The same object is in the file emulator.json, readable by its owner only, in the state directory, with the token that

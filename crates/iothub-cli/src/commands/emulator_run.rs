@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use iothub_emulator::{
     Activity, Builder, Emulator, Endpoint, Event, Feed, LogLimits, Notice, SeedError, StartError, StateError,
-    Tier, TlsError, What,
+    Tier, TlsError, Traffic, What,
 };
 use tokio::time::timeout;
 
@@ -60,14 +60,14 @@ async fn serve(args: Run, registry: Registry, io: &mut Io) -> Result<Exit, Failu
     };
     // The printer cannot have ended: if it failed, that is seen below.
     let _ = lines.send(text).await;
-    let coming = match args.output {
-        Format::Text if on_terminal && !io.manner.quiet => Some(emulator.activity()),
-        _ => None,
-    };
+    let watched = args.output == Format::Text && on_terminal && !io.manner.quiet;
+    let coming = watched.then(|| emulator.activity());
+    let traffic = watched.then(|| emulator.traffic());
     let journal = (!io.manner.quiet).then(|| emulator.journal());
     let showing = tokio::spawn(async move {
         let comings = show_comings(coming, lines.clone());
-        tokio::join!(show_events(journal, args.output, lines), comings);
+        let traffic = show_traffic(traffic, lines.clone());
+        tokio::join!(show_events(journal, args.output, lines), comings, traffic);
     });
     let logging = tokio::spawn(log_activity(emulator.activity()));
 
@@ -216,6 +216,19 @@ async fn show_comings(activity: Option<Feed<Activity>>, lines: printer::Lines) {
             continue;
         }
         let line = happened.to_string();
+        if lines.send(OneLine(&line).to_string()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The same of messages to devices, methods and twins.
+async fn show_traffic(traffic: Option<Feed<Traffic>>, lines: printer::Lines) {
+    let Some(traffic) = traffic else { return };
+    let mut traffic = traffic.subscribe_from_start();
+    while let Some(notice) = traffic.next().await {
+        let Notice::Entry(passed) = notice else { continue };
+        let line = passed.to_string();
         if lines.send(OneLine(&line).to_string()).await.is_err() {
             return;
         }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::harness::iothub;
 
-/// `emulator run` in a pseudo-terminal that util-linux's `script` makes, until its hub is ready; then a device sends. Gives all
+/// `emulator run` in a pseudo-terminal that util-linux's `script` makes, until its hub is ready; then a device sends and reports. Gives all
 /// that the terminal showed, once Ctrl-C was typed there.
 fn on_a_terminal(more: &str) -> String {
     let state = tempfile::tempdir().unwrap();
@@ -32,11 +32,16 @@ fn on_a_terminal(more: &str) -> String {
     let ready = std::fs::read_to_string(state.path().join("emulator.json")).unwrap();
     let ready: Value = serde_json::from_str(&ready).unwrap();
     let string = ready["devices"]["myFirstDevice"].as_str().unwrap();
-    iothub(["device", "send", "Hello World!"])
-        .env("IOTHUB_CA_FILE", ready["ca"].as_str().unwrap())
-        .env("IOTHUB_DEVICE_CONNECTION_STRING", string)
-        .run()
-        .expect_code(0);
+    for command in [
+        ["device", "send", "Hello World!"].as_slice(),
+        &["device", "twin", "report", "{\"a\":1}"],
+    ] {
+        iothub(command.iter().copied())
+            .env("IOTHUB_CA_FILE", ready["ca"].as_str().unwrap())
+            .env("IOTHUB_DEVICE_CONNECTION_STRING", string)
+            .run()
+            .expect_code(0);
+    }
     let mut keyboard = terminal.stdin.take().unwrap();
     keyboard.write_all(b"\x03").unwrap();
     while output.read_line(&mut shown).unwrap() > 0 {}
@@ -45,12 +50,14 @@ fn on_a_terminal(more: &str) -> String {
 }
 
 #[test]
-fn on_a_terminal_it_shows_who_comes_and_goes_and_when_quiet_nothing() {
+fn on_a_terminal_it_shows_who_comes_and_goes_and_what_flows_and_when_quiet_nothing() {
     let shown = on_a_terminal("");
     let order = [
         "It receives:",
         " is myFirstDevice\r\n",
         "  Hello World!\r\n",
+        " is gone: ",
+        " myFirstDevice reports properties, version 2\r\n",
         " is gone: ",
     ];
     let mut rest = shown.as_str();

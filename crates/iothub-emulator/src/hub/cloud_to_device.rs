@@ -17,6 +17,7 @@ use super::presence::RECEIVER_TAKEN;
 use super::receiver::Receiver;
 use super::record::{KeptMessage, Part};
 use super::refusal::{Condition, Refusal, code};
+use super::traffic::{self, Passed};
 use super::unique::{Unique, guid_text, uuid_text};
 use super::value::Value;
 use crate::clock::Timestamp;
@@ -117,6 +118,7 @@ impl Hub {
                 *id = Some(MessageId::String(uuid_text(bytes)));
             }
         }
+        let message_id = traffic::id_of(&message);
         let mailbox = self
             .cloud_to_device
             .mailboxes
@@ -126,6 +128,7 @@ impl Hub {
             return Err(MailboxError::Full(identity.clone()));
         }
         self.changes.touch(|| Part::Mailbox(identity.clone()));
+        self.passed(identity, Passed::Queued { message_id, size }, now);
         self.deliver(identity, now);
         Ok(())
     }
@@ -280,6 +283,7 @@ impl Hub {
         let mailbox = state.mailboxes.get_mut(identity)?;
         let (sequence_number, waiting) = mailbox.lock(token, until, link, now)?;
         let waiting = waiting.clone();
+        self.passed(identity, delivered(&waiting), now);
         self.schedule_mailbox(identity);
         Some(HandedOut {
             sequence_number,
@@ -301,7 +305,7 @@ impl Hub {
     /// can go.
     fn deliver(&mut self, identity: &Identity, now: Timestamp) {
         let mut done = Vec::new();
-        let mut sent = false;
+        let mut sent = Vec::new();
         let state = &mut self.cloud_to_device;
         let settings = state.settings;
         if let Some(receiver) = state.receivers.get_mut(identity)
@@ -314,7 +318,7 @@ impl Hub {
                     break;
                 };
                 receiver.sent += 1;
-                sent = true;
+                sent.push(delivered(waiting));
                 let delivery = Parcel {
                     tag: Some(token),
                     awaits_outcome: !receiver.presettled,
@@ -335,8 +339,11 @@ impl Hub {
                 }
             }
         }
-        if sent {
+        if !sent.is_empty() {
             self.active(identity, now);
+        }
+        for passed in sent {
+            self.passed(identity, passed, now);
         }
         self.tell_fates(identity, done, now);
         self.schedule_mailbox(identity);
@@ -370,6 +377,8 @@ impl Hub {
         for left in left {
             tracing::debug!(%identity, number = left.sequence_number, "a message has left: {}", left.fate);
             let waiting = left.waiting;
+            let (message_id, fate) = (traffic::id_of(&waiting.message), left.fate);
+            self.passed(identity, Passed::Left { message_id, fate }, now);
             if !waiting.ack.wants(left.fate) {
                 continue;
             }
@@ -400,6 +409,13 @@ impl Hub {
         let text = "The lock of the message was lost.".to_owned();
         self.refusals
             .refuse(Condition::NotFound, code::MESSAGE_LOCK_LOST, text, now)
+    }
+}
+
+fn delivered(waiting: &Waiting) -> Passed {
+    Passed::Delivered {
+        message_id: traffic::id_of(&waiting.message),
+        before: waiting.delivery_count,
     }
 }
 

@@ -71,7 +71,7 @@ impl Hub {
             Some(Grant::CloudToDevice(identity)) => self.receiver_gone(&identity, link, now),
             Some(Grant::MethodCalls(_) | Grant::MethodReplies(_)) => {
                 if let Some(key) = self.leave_pair(link) {
-                    self.methods_gone(&key);
+                    self.methods_gone(&key, now);
                 }
             }
             Some(Grant::TwinRequests(_) | Grant::TwinReplies(_)) => {
@@ -107,7 +107,7 @@ impl Hub {
         self.active(&key.identity, now);
         match key.kind {
             Kind::Twin => self.twin_request(&key, message, now),
-            Kind::Methods => self.method_response(&key, message),
+            Kind::Methods => self.method_response(&key, message, now),
         }
         Ok(())
     }

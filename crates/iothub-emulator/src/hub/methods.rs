@@ -12,6 +12,7 @@ use super::command::{Answer, Effect, Reply};
 use super::limits::{Excess, Operation};
 use super::message::{Body, Message, MessageId, Properties};
 use super::pairs::{Kind, PairKey};
+use super::traffic::Passed;
 use super::unique::Unique;
 use super::value::Value;
 use crate::clock::Timestamp;
@@ -125,12 +126,10 @@ impl Calls {
             .insert(reply);
     }
 
-    fn take(&mut self, reply: Reply) {
-        let Some(waiting) = self.waiting.remove(&reply) else {
-            return;
-        };
-        if let Some((_, id)) = waiting.sent {
-            self.by_id.remove(&id);
+    fn take(&mut self, reply: Reply) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&reply)?;
+        if let Some((_, id)) = &waiting.sent {
+            self.by_id.remove(id);
         }
         if let Some(replies) = self.by_identity.get_mut(&waiting.identity) {
             replies.remove(&reply);
@@ -138,6 +137,7 @@ impl Calls {
                 self.by_identity.remove(&waiting.identity);
             }
         }
+        Some(waiting)
     }
 
     /// The identity's calls of which this holds.
@@ -176,15 +176,17 @@ impl Hub {
             admitted.err().map(MethodError::of)
         });
         if let Some(error) = refused {
-            return self.end_call(reply, Err(error));
+            return self.end_call(reply, Err(error), now);
         }
         let connect_timeout = call.connect_timeout;
+        let method = call.method.clone();
+        self.passed(identity, Passed::Called { method }, now);
         self.calls.put(reply, identity, call);
         if self.send_call(reply, now) {
             return;
         }
         if connect_timeout.is_zero() {
-            return self.end_call(reply, Err(MethodError::NotOnline(identity.clone())));
+            return self.end_call(reply, Err(MethodError::NotOnline(identity.clone())), now);
         }
         self.agenda.set(Due::Call(reply), Some(now + connect_timeout));
     }
@@ -197,15 +199,15 @@ impl Hub {
     }
 
     /// One of the two links is gone: no answer can come any more.
-    pub(super) fn methods_gone(&mut self, key: &PairKey) {
+    pub(super) fn methods_gone(&mut self, key: &PairKey, now: Timestamp) {
         let lost = |waiting: &Waiting| waiting.sent.as_ref().is_some_and(|(sent, _)| sent == key);
         for reply in self.calls.of(&key.identity, lost) {
-            self.end_call(reply, Err(MethodError::Gone(key.identity.clone())));
+            self.end_call(reply, Err(MethodError::Gone(key.identity.clone())), now);
         }
     }
 
     /// A device has answered. What nobody waits for is dropped.
-    pub(super) fn method_response(&mut self, key: &PairKey, response: &Message) {
+    pub(super) fn method_response(&mut self, key: &PairKey, response: &Message, now: Timestamp) {
         let id = match &response.properties.correlation_id {
             Some(MessageId::Uuid(bytes)) => *bytes,
             Some(MessageId::Binary(bytes)) if bytes.len() == 16 => {
@@ -235,11 +237,11 @@ impl Hub {
         } else {
             Ok(MethodResponse { status, payload })
         };
-        self.end_call(reply, answer);
+        self.end_call(reply, answer, now);
     }
 
     /// The device did not come, or did not answer, in time.
-    pub(super) fn expire_call(&mut self, reply: Reply) {
+    pub(super) fn expire_call(&mut self, reply: Reply, now: Timestamp) {
         let Some(waiting) = self.calls.waiting.get(&reply) else {
             return;
         };
@@ -248,7 +250,7 @@ impl Hub {
             None => MethodError::NotOnline(identity),
             Some(_) => MethodError::Timeout(identity),
         };
-        self.end_call(reply, Err(error));
+        self.end_call(reply, Err(error), now);
     }
 
     /// Sends it if the device receives calls.
@@ -281,8 +283,21 @@ impl Hub {
         true
     }
 
-    fn end_call(&mut self, reply: Reply, outcome: Result<MethodResponse, MethodError>) {
-        self.calls.take(reply);
+    fn end_call(&mut self, reply: Reply, outcome: Result<MethodResponse, MethodError>, now: Timestamp) {
+        if let Some(waiting) = self.calls.take(reply) {
+            let method = waiting.call.method;
+            let passed = match &outcome {
+                Ok(MethodResponse { status, .. }) => Passed::Answered {
+                    method,
+                    status: *status,
+                },
+                Err(why) => Passed::Unanswered {
+                    method,
+                    why: why.clone(),
+                },
+            };
+            self.passed(&waiting.identity, passed, now);
+        }
         self.agenda.set(Due::Call(reply), None);
         if self.jobs.awaits(reply) {
             return self.answer_job(reply, outcome);

@@ -45,6 +45,7 @@ mod text;
 mod throttle;
 mod thumbprint;
 mod tokens;
+mod traffic;
 mod twin;
 mod twins;
 mod unique;
@@ -102,6 +103,7 @@ pub(crate) use requests::{NotAdmitted, Right, Who};
 pub use ring::LogLimits;
 pub(crate) use ring::{Read, Ring, SharedRing, Showing};
 pub use thumbprint::{NoThumbprint, Thumbprint, Thumbprints};
+pub use traffic::{Passed, Traffic};
 pub(crate) use twin::Section;
 pub use twin::{Twin, TwinError};
 pub(crate) use twins::{How, TwinChange, Twins};
@@ -134,6 +136,7 @@ pub(crate) struct Setup {
     pub(crate) heads: Heads,
     pub(crate) endpoint: EventEndpoint,
     pub(crate) activities: SharedRing<Activity>,
+    pub(crate) traffic: SharedRing<Traffic>,
     pub(crate) feedback: SharedRing<Feedback>,
     /// Services are done with what stands before this place of it.
     pub(crate) feedback_done: u64,
@@ -159,6 +162,7 @@ pub(crate) struct Hub {
     log: Log,
     endpoint: EventEndpoint,
     activities: SharedRing<Activity>,
+    traffic: SharedRing<Traffic>,
     connections: BTreeMap<ConnectionId, Connection>,
     cloud_to_device: Mailboxes,
     feedback: Outbound,
@@ -190,6 +194,7 @@ impl Hub {
             log: Log::new(setup.partitions, setup.events, setup.heads),
             endpoint: setup.endpoint,
             activities: setup.activities,
+            traffic: setup.traffic,
             connections: BTreeMap::new(),
             cloud_to_device: Mailboxes::new(setup.cloud_to_device, setup.seed),
             feedback: Outbound::new(
@@ -349,7 +354,7 @@ impl Hub {
                         .remove(&reply)
                         .map(|answer| Effect::Answer(reply, answer)),
                 ),
-                Due::Call(reply) => self.expire_call(reply),
+                Due::Call(reply) => self.expire_call(reply, now),
                 Due::Mailbox(identity) => self.expire_mailbox(&identity, now),
                 Due::LogAge => self.expire_events(now),
                 Due::Job(id) => self.run_job(&id, now),

@@ -59,6 +59,7 @@ impl World {
             endpoint: endpoint::of_tests(hosts[0].clone(), heads.clone()),
             heads,
             activities: SharedRing::new(LogLimits::default()),
+            traffic: SharedRing::new(LogLimits::default()),
             feedback: feedback.clone(),
             feedback_done: 0,
             now: Timestamp::from_seconds(1_700_000_000),

@@ -12,6 +12,7 @@ use super::pairs::{Kind, PairKey};
 use super::record::Part;
 use super::refusal::{Condition, Refusal, code};
 use super::registry::RegistryError;
+use super::traffic::Passed;
 use super::twin::{Twin, TwinError};
 use super::value::Value;
 use crate::clock::Timestamp;
@@ -144,6 +145,7 @@ impl Hub {
         version: u64,
         now: Timestamp,
     ) {
+        self.passed(identity, Passed::Desired { version }, now);
         patch.insert("$version".to_owned(), version.into());
         let body = Json::Object(patch).to_string();
         let subscribed: Vec<PairKey> = self
@@ -214,6 +216,7 @@ impl Hub {
                     Ok(version) => {
                         self.changes.touch(|| Part::Twin(key.identity.clone()));
                         self.twin_is_stale(&key.identity);
+                        self.passed(&key.identity, Passed::Reported { version }, now);
                         Answered {
                             status: 200,
                             version: Some(version),

@@ -115,7 +115,13 @@ mod tests {
             .await
             .unwrap();
         let name = "any".parse().unwrap();
-        let view = View::new(hub.handle().clone(), name, hub.journal(), hub.activity());
+        let view = View::new(
+            hub.handle().clone(),
+            name,
+            hub.journal(),
+            hub.activity(),
+            hub.traffic(),
+        );
         let page = Page::new(view);
         let request = Request::get("/page/view")
             .header(HOST, "localhost")

@@ -74,6 +74,12 @@ function activityItem(entry) {
   return made;
 }
 
+function trafficItem(entry) {
+  const made = document.createElement("li");
+  made.textContent = `${entry.time.slice(11, 19)}  ${entry.whose} ${entry.what}`;
+  return made;
+}
+
 function show(view) {
   at("hub").textContent = view.hub;
   document.title = `${view.hub}: IoT Hub emulator`;
@@ -83,6 +89,7 @@ function show(view) {
   at("more").hidden = shown.length >= count;
   at("more").textContent = `and ${count - shown.length} more`;
   at("events").replaceChildren(...view.events.map(eventRow));
+  at("traffic").replaceChildren(...view.traffic.map(trafficItem));
   at("activity").replaceChildren(...view.activity.map(activityItem));
 }
 

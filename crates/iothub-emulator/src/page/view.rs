@@ -8,7 +8,7 @@ use url::form_urlencoded;
 
 use crate::clock::Timestamp;
 use crate::feed::Feed;
-use crate::hub::{Activity, Body, ConnectionState, Event, Known, Value};
+use crate::hub::{Activity, Body, ConnectionState, Event, Known, Traffic, Value};
 use crate::owner::HubHandle;
 
 /// Where it is read. Clones read the same.
@@ -18,6 +18,7 @@ pub(crate) struct View {
     name: HubName,
     events: Feed<Event>,
     activity: Feed<Activity>,
+    traffic: Feed<Traffic>,
 }
 
 impl View {
@@ -26,12 +27,14 @@ impl View {
         name: HubName,
         events: Feed<Event>,
         activity: Feed<Activity>,
+        traffic: Feed<Traffic>,
     ) -> Self {
         Self {
             hub,
             name,
             events,
             activity,
+            traffic,
         }
     }
 
@@ -47,6 +50,7 @@ impl View {
             },
             "events": newest_first(&self.events, event),
             "activity": newest_first(&self.activity, activity),
+            "traffic": newest_first(&self.traffic, traffic),
         }))
     }
 
@@ -112,6 +116,14 @@ fn activity(activity: &Activity) -> Json {
         "time": time(activity.time),
         "connection": activity.connection,
         "what": shortened(&activity.what.to_string()),
+    })
+}
+
+fn traffic(traffic: &Traffic) -> Json {
+    json!({
+        "time": time(traffic.time),
+        "whose": traffic.identity.to_string(),
+        "what": shortened(&traffic.passed.to_string()),
     })
 }
 

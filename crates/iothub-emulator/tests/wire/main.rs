@@ -33,5 +33,6 @@ mod services;
 mod state;
 mod table;
 mod telemetry;
+mod traffic;
 mod twins;
 mod websocket;

@@ -71,6 +71,13 @@ async fn it_shows_who_is_there_what_came_and_twins() {
         .await
         .unwrap();
     let after = view(&hub).await;
+    let traffic = [&after["traffic"][1], &after["traffic"][0]].map(|entry| (&entry["whose"], &entry["what"]));
+    let told = |what: &str| (json!(DEVICE), json!(what));
+    let (sent, desired) = (
+        told("is sent message of 7 bytes"),
+        told("is given desired properties, version 2"),
+    );
+    assert_eq!(traffic, [(&sent.0, &sent.1), (&desired.0, &desired.1)]);
     assert_eq!(after["hub"], "tcontehub");
     assert_eq!(after["devices"]["connected"], 1);
     let shown = &after["devices"]["shown"][0];
