@@ -101,6 +101,8 @@ impl Observer {
         let field = |at: usize| list.get(at).copied().unwrap_or(NULL);
         match (side, code) {
             (HUB, 0x11) => {
+                // A channel is used again when its session has ended.
+                self.channels.retain(|_, hubs| *hubs != channel);
                 if let [0x60, high, low] = *field(0) {
                     self.channels.insert(u16::from_be_bytes([high, low]), channel);
                 }
