@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use iothub_address::{DeviceId, HubHost, HubName, Identity};
 use iothub_amqp::{
-    ByteStream, Clock, Connecting, Connection, DeviceClient, DeviceClientBuilder, Key, Network, Resolving,
+    ByteStream, Clock, Connecting, Connection, ConnectionBuilder, DeviceClient, DeviceClientBuilder, Key,
+    Network, Resolving,
 };
 use iothub_emulator::{Body, Emulator, Fault, Timestamp};
 use iothub_sas::{SharedKey, UnixTime};
@@ -121,14 +122,24 @@ impl Memory {
     /// # Panics
     /// Never: nothing is contacted.
     pub async fn connection(&self) -> Connection {
+        let connection = self.connection_builder().open().await;
+        connection.expect("nothing is contacted")
+    }
+
+    /// The same, to be opened.
+    #[must_use]
+    pub fn connection_builder(&self) -> ConnectionBuilder {
         Connection::builder(host())
             .plain_tcp_to_this_machine()
             .network(self.clone())
             .clock(self.clock)
             .seed(1)
-            .open()
-            .await
-            .expect("nothing is contacted")
+    }
+
+    /// That of each device.
+    #[must_use]
+    pub fn credential(&self) -> Key {
+        Key::new(key())
     }
 
     /// Lets something go wrong at the hub, now.

@@ -1,9 +1,10 @@
 //! Goal: whoever uses the client reads of everything that can be dropped or lost what holds then.
-//! Method: the sources. What the sections say is held by `client_dropped`, `field_failures`, `sim_whole` and others.
+//! Method: the sources. What the sections say is held by tests that are named here, item by item.
 #![allow(clippy::unwrap_used, reason = "a test that fails here fails as it should")]
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The documentation that stands right before this line, and whether it says nothing at all.
 fn docs_before(lines: &[&str], at: usize) -> String {
@@ -21,10 +22,8 @@ fn docs_before(lines: &[&str], at: usize) -> String {
 
 fn sources() -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/iothub-amqp/src");
-    let mut sources: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_file())
+    let mut sources: Vec<_> = files(&folder)
+        .into_iter()
         .map(|path| (path.display().to_string(), fs::read_to_string(&path).unwrap()))
         .collect();
     sources.sort();
@@ -49,6 +48,273 @@ fn every_async_function_says_what_it_means_to_drop_it() {
         }
     }
     assert!(count > 20, "{count}");
+}
+
+/// Whatever says what is delivered, or what it means to drop it, and the tests that hold it to that: all its sentences, by
+/// name.
+const BACKED: [(&str, &[&str]); 38] = [
+    (
+        "Batching",
+        &[
+            IN_BATCHES,
+            "a_batch_that_is_rejected_sinks_the_bad_message_alone",
+            WHOLE,
+        ],
+    ),
+    (
+        "Command",
+        &[
+            COMMAND_ANSWERED,
+            "a_command_whose_link_is_gone_says_that_the_lock_is_lost_and_the_stream_goes_on",
+            ANSWER_DROPPED,
+        ],
+    ),
+    ("Command::abandon", &[ANSWER_DROPPED]),
+    ("Command::complete", &[ANSWER_DROPPED]),
+    ("Command::reject", &[ANSWER_DROPPED]),
+    (
+        "Commands",
+        &[
+            NEXT_DROPPED,
+            "a_dropped_stream_gives_back_what_was_not_taken_and_keeps_what_was",
+            "a_command_whose_link_is_gone_says_that_the_lock_is_lost_and_the_stream_goes_on",
+            WHOLE,
+        ],
+    ),
+    ("Commands::next", &[NEXT_DROPPED]),
+    (
+        "Connection",
+        &[
+            "a_device_that_is_refused_does_not_disturb_the_others",
+            "a_lost_connection_is_made_anew_once_for_all_its_devices",
+            BESIDE_OTHERS,
+            WHOLE,
+        ],
+    ),
+    (
+        "Connection::close",
+        &[
+            BESIDE_OTHERS,
+            "whoever_sends_on_a_closed_connection_is_told_so",
+            WHOLE,
+        ],
+    ),
+    ("Connection::close_within", &[BESIDE_OTHERS]),
+    ("ConnectionBuilder::open", &[BESIDE_OTHERS]),
+    (
+        "Credential::token",
+        &[
+            "a_credential_that_gives_none_is_a_typed_error_in_time",
+            AT_EVERY_POINT,
+        ],
+    ),
+    (
+        "DesiredChanges",
+        &[
+            "desired_changes_come_in_turn_and_a_gap_is_closed_by_reading_all",
+            "after_a_cut_the_twin_is_subscribed_anew_and_what_was_missed_comes",
+            "a_reader_that_falls_behind_gets_the_last_version_all_the_same",
+            NEXT_DROPPED,
+            WHOLE,
+        ],
+    ),
+    ("DesiredChanges::next", &[NEXT_DROPPED]),
+    ("DeviceBuilder::connect", &[BESIDE_OTHERS]),
+    (
+        "DeviceClient",
+        &[
+            AT_EVERY_POINT,
+            "a_cut_after_any_byte_of_a_session_loses_nothing_and_keeps_the_order",
+            "no_more_messages_fly_than_the_window_lets",
+            WHOLE,
+        ],
+    ),
+    (
+        "DeviceClient::close",
+        &[
+            AT_EVERY_POINT,
+            "what_a_link_may_have_handed_over_unheard_is_never_said_to_be_not_sent",
+            WHOLE,
+        ],
+    ),
+    ("DeviceClient::close_within", &[AT_EVERY_POINT]),
+    ("DeviceClient::commands", &[AT_EVERY_POINT]),
+    (
+        "DeviceClient::enqueue",
+        &[
+            AT_EVERY_POINT,
+            "with_no_credit_for_ever_the_queue_is_bounded_and_every_send_ends_in_time",
+            WHOLE,
+        ],
+    ),
+    (
+        "DeviceClient::inputs",
+        &[AT_EVERY_POINT, "a_module_hears_its_inputs"],
+    ),
+    ("DeviceClient::methods", &[AT_EVERY_POINT]),
+    (
+        "DeviceClient::send",
+        &[
+            AT_EVERY_POINT,
+            "a_send_that_is_dropped_after_any_number_of_polls_loses_and_doubles_nothing",
+            WHOLE,
+        ],
+    ),
+    ("DeviceClientBuilder::connect", &[AT_EVERY_POINT]),
+    (
+        "MethodCall",
+        &[
+            "a_method_is_answered_with_its_uuid_and_an_int_for_a_status",
+            CALL_DROPPED,
+            ANSWER_DROPPED,
+        ],
+    ),
+    ("MethodCall::respond", &[ANSWER_DROPPED]),
+    (
+        "Methods",
+        &[
+            "calls_are_answered_in_any_order_or_not_at_all_and_go_on_after_a_cut",
+            NEXT_DROPPED,
+            CALL_DROPPED,
+            WHOLE,
+        ],
+    ),
+    ("Methods::next", &[NEXT_DROPPED]),
+    (
+        "Network",
+        &[
+            "nothing_is_left_of_a_client_that_was_closed_dropped_or_never_connected",
+            "each_fault_at_each_phase_recovers_or_ends_with_its_error",
+            AT_EVERY_POINT,
+        ],
+    ),
+    ("Pool", &["a_pool_spreads_devices_evenly", BESIDE_OTHERS]),
+    ("Pool::close", &[BESIDE_OTHERS]),
+    ("Pool::open", &[BESIDE_OTHERS]),
+    (
+        "SendError",
+        &[
+            "what_a_link_may_have_handed_over_unheard_is_never_said_to_be_not_sent",
+            "a_hub_that_goes_away_is_a_lost_connection_and_a_message_on_its_way_is_unknown",
+            "the_outcomes_are_told_apart_and_the_words_of_the_hub_arrive",
+            WHOLE,
+        ],
+    ),
+    (
+        "Ticket",
+        &[AT_EVERY_POINT, "after_the_end_every_call_says_why_at_once", WHOLE],
+    ),
+    (
+        "Twin",
+        &[
+            "reading_the_twin_survives_a_lost_connection",
+            "a_twin_s_question_ends_by_its_deadline_and_a_patch_that_may_have_arrived_is_unknown",
+            "a_twin_s_patch_that_was_never_offered_is_not_said_to_be_unknown",
+            AT_EVERY_POINT,
+        ],
+    ),
+    ("Twin::desired", &[AT_EVERY_POINT]),
+    ("Twin::get", &[AT_EVERY_POINT]),
+    (
+        "Twin::report",
+        &[
+            "the_twin_is_read_and_reported_as_the_hub_expects",
+            AT_EVERY_POINT,
+            WHOLE,
+        ],
+    ),
+];
+
+const WHOLE: &str = "no_message_is_lost_or_invented_and_nothing_is_left";
+const AT_EVERY_POINT: &str = "every_future_may_be_dropped_at_every_point";
+const NEXT_DROPPED: &str = "a_next_that_is_dropped_loses_no_command_no_call_and_no_change";
+const ANSWER_DROPPED: &str = "an_answer_that_is_polled_once_and_dropped_has_been_given";
+const CALL_DROPPED: &str = "a_call_that_is_dropped_unanswered_is_the_caller_s_time_out_and_no_more";
+const BESIDE_OTHERS: &str = "what_is_dropped_on_a_connection_or_a_pool_disturbs_none_of_its_devices";
+const COMMAND_ANSWERED: &str = "a_command_comes_with_its_properties_and_its_word_reaches_the_hub";
+const IN_BATCHES: &str = "five_thousand_messages_do_not_stall_in_batches_or_without";
+
+/// The types, and the functions with the type that they are of, whose docs have one of these headings.
+fn headed(headings: &[&str]) -> BTreeSet<String> {
+    let mut items = BTreeSet::new();
+    for (_, text) in sources() {
+        let lines: Vec<_> = text.lines().collect();
+        let mut of = String::new();
+        for (at, line) in lines.iter().enumerate() {
+            let mut words = line
+                .split(|c: char| !c.is_alphanumeric() && c != '_')
+                .filter(|word| !word.is_empty());
+            let (first, second) = (words.next(), words.next());
+            let item = match (first, second, words.next()) {
+                (Some("impl"), Some(name), _) => {
+                    of = name.to_owned();
+                    continue;
+                }
+                (Some("pub"), Some("struct" | "enum"), Some(name)) => name.to_owned(),
+                (Some("pub"), Some("trait"), Some(name)) => {
+                    of = name.to_owned();
+                    of.clone()
+                }
+                (Some("pub"), Some("fn"), Some(name)) | (Some("fn"), Some(name), _) => {
+                    format!("{of}::{name}")
+                }
+                (Some("pub"), Some("async"), Some("fn")) => {
+                    format!("{of}::{}", words.next().unwrap_or_default())
+                }
+                _ => continue,
+            };
+            let docs = docs_before(&lines, at);
+            if headings.iter().any(|heading| docs.contains(heading)) {
+                items.insert(item);
+            }
+        }
+    }
+    items
+}
+
+#[test]
+fn what_the_docs_say_of_delivery_and_cancellation_is_held_by_tests_that_exist() {
+    let backed: BTreeSet<_> = BACKED.iter().map(|(item, _)| (*item).to_owned()).collect();
+    assert_eq!(backed, headed(&["# Delivery", "# Cancel safety"]));
+    let tests = tests();
+    for (item, names) in BACKED {
+        assert!(!names.is_empty(), "{item}");
+        for name in names {
+            assert!(tests.contains(*name), "{item}: there is no test {name}");
+        }
+    }
+}
+
+/// The names of all tests of the client, in its own folder and in this one.
+fn tests() -> BTreeSet<String> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = [here.join("tests"), here.join("../crates/iothub-amqp/src")];
+    let mut tests = BTreeSet::new();
+    for path in folders.iter().flat_map(|folder| files(folder)) {
+        let text = fs::read_to_string(path).unwrap();
+        let lines: Vec<_> = text.lines().map(str::trim).collect();
+        for pair in lines.windows(2) {
+            let is_test = pair[0].starts_with("#[test]") || pair[0].starts_with("#[tokio::test");
+            let name = pair[1].trim_start_matches("async ").strip_prefix("fn ");
+            if let Some((name, _)) = name.filter(|_| is_test).and_then(|rest| rest.split_once('(')) {
+                tests.insert(name.to_owned());
+            }
+        }
+    }
+    tests
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(self::files(&path));
+        } else {
+            files.push(path);
+        }
+    }
+    files
 }
 
 /// What messages, commands, methods and the twin go through.

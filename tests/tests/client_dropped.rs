@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::Duration;
 
-use iothub_amqp::{DeviceClient, Message};
-use iothub_emulator::CloudMessage;
+use iothub_amqp::{DeviceClient, Message, Pool};
+use iothub_emulator::{CloudMessage, MethodCall};
 use iothub_tests::memory::{Memory, identity};
 use serde_json::json;
 use tokio::time::{sleep, timeout};
@@ -135,3 +135,144 @@ async fn every_future_may_be_dropped_at_every_point() {
     }
     panic!("connect is not done after {MOST} polls");
 }
+
+/// Polled once, which comes to nothing, and dropped.
+async fn dropped<T>(next: impl Future<Output = T>) {
+    assert!(!polled(next, 1).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_next_that_is_dropped_loses_no_command_no_call_and_no_change() {
+    let memory = Memory::start(1).await;
+    let client = memory.device(0).connect().await.unwrap();
+    let (hub, id) = (memory.hub(), identity(0));
+    let mut commands = client.commands().await.unwrap();
+    let mut methods = client.methods().await.unwrap();
+    let mut changes = client.twin().desired().await.unwrap();
+    changes.next().await.unwrap(); // all of them, at first
+    for number in 0..5 {
+        dropped(commands.next()).await;
+        let message = CloudMessage::new(number.to_string());
+        hub.send_to_device(id.clone(), message).await.unwrap();
+        sleep(SOON).await; // it is here, and nobody asks for it
+        let command = commands.next().await.unwrap();
+        assert_eq!(command.message().body, number.to_string().as_bytes());
+        command.complete().await.unwrap();
+
+        dropped(methods.next()).await;
+        let call = MethodCall::new(number.to_string());
+        let answer = async {
+            sleep(SOON).await;
+            let call = methods.next().await.unwrap();
+            assert_eq!(call.name(), number.to_string());
+            call.respond(200, "null").await.unwrap();
+        };
+        let (response, ()) = tokio::join!(hub.call_method(id.clone(), call), answer);
+        assert_eq!(response.unwrap().status, 200);
+
+        dropped(changes.next()).await;
+        let patch = json!({ "number": number });
+        hub.patch_desired(id.clone(), patch).await.unwrap();
+        sleep(SOON).await;
+        let change = changes.next().await.unwrap();
+        assert_eq!(change.values["number"], number);
+    }
+    dropped(commands.next()).await;
+    dropped(methods.next()).await;
+    dropped(changes.next()).await;
+    client.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_polled_once_and_dropped_has_been_given() {
+    let memory = Memory::start(1).await;
+    let client = memory.device(0).connect().await.unwrap();
+    let (hub, id) = (memory.hub(), identity(0));
+    let mut commands = client.commands().await.unwrap();
+    for _ in 0..3 {
+        let message = CloudMessage::new("x");
+        hub.send_to_device(id.clone(), message).await.unwrap();
+    }
+    polled(commands.next().await.unwrap().complete(), 1).await;
+    polled(commands.next().await.unwrap().reject(), 1).await;
+    sleep(SOON).await;
+    assert_eq!(hub.waiting_messages(id.clone()).await.unwrap(), 1);
+    let first = commands.next().await.unwrap();
+    let before = first.message().delivery_count;
+    polled(first.abandon(), 1).await;
+    let again = commands.next().await.unwrap();
+    assert!(again.message().delivery_count > before);
+    again.complete().await.unwrap();
+
+    let mut methods = client.methods().await.unwrap();
+    let call = MethodCall::new("x");
+    let answer = async { polled(methods.next().await.unwrap().respond(201, "null"), 1).await };
+    let (response, _) = tokio::join!(hub.call_method(id, call), answer);
+    assert_eq!(response.unwrap().status, 201);
+    client.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_unanswered_is_the_caller_s_time_out_and_no_more() {
+    let memory = Memory::start(1).await;
+    let client = memory.device(0).connect().await.unwrap();
+    let mut methods = client.methods().await.unwrap();
+    let call = |name| memory.hub().call_method(identity(0), MethodCall::new(name));
+    let (response, ()) = tokio::join!(call("dropped"), async {
+        drop(methods.next().await.unwrap());
+    });
+    response.unwrap_err();
+    let (response, ()) = tokio::join!(call("next"), async {
+        // The one before does not come again.
+        let call = methods.next().await.unwrap();
+        assert_eq!(call.name(), "next");
+        call.respond(200, "null").await.unwrap();
+    });
+    assert_eq!(response.unwrap().status, 200);
+    client.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_dropped_on_a_connection_or_a_pool_disturbs_none_of_its_devices() {
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let memory = Memory::start(2).await;
+    let at_rest = tasks();
+    let connection = memory.connection().await;
+    let connecting = |device: usize| connection.device(identity(device), memory.credential()).connect();
+    let stays = connecting(0).await.unwrap();
+    let mut last = None;
+    for polls in 0..MOST {
+        last = Some(polls);
+        let done = polled(connecting(1), polls).await;
+        stays.send(Message::new(format!("beside {polls}"))).await.unwrap();
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(connection.devices(), 1, "after {polls} polls");
+        if done {
+            break;
+        }
+    }
+    assert!(last.is_some_and(|polls| polls > 0 && polls < MOST - 1));
+    assert_eq!(stays.statistics().attempts, 1);
+    let all = memory.bodies();
+    let expected: Vec<_> = (0..=last.unwrap())
+        .map(|polls| format!("beside {polls}"))
+        .collect();
+    assert_eq!(all, expected);
+    assert!(!polled(connection.close(), 1).await);
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!((memory.open(), tasks()), (0, at_rest));
+
+    let pool = Pool::open(memory.connection_builder(), 2).await.unwrap();
+    let device = pool
+        .device(identity(0), memory.credential())
+        .connect()
+        .await
+        .unwrap();
+    device.send(Message::new("by the pool")).await.unwrap();
+    assert!(!polled(pool.close(), 1).await);
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!((memory.open(), tasks()), (0, at_rest));
+}
+
+/// What is on its way through the memory is there.
+const SOON: Duration = Duration::from_millis(10);
