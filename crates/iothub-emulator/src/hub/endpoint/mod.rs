@@ -189,11 +189,11 @@ impl Hub {
             epoch,
             ..
         } = reader;
-        for gone in self.endpoint.readers.sit(group, *partition, *epoch, link) {
-            let epoch = epoch.unwrap_or_default();
+        for (gone, had) in self.endpoint.readers.sit(group, *partition, *epoch, link) {
+            let (epoch, had) = (epoch.unwrap_or_default(), had.unwrap_or_default());
             let text = format!(
-                "New receiver with higher epoch of '{epoch}' is created hence current receiver is getting disconnected. If \
-                 you are recreating the receiver, make sure a higher epoch is used."
+                "New receiver 'nil' with higher epoch of '{epoch}' is created hence current receiver 'nil' with epoch '{had}' \
+                 is getting disconnected. If you are recreating the receiver, make sure a higher epoch is used."
             );
             let refusal = self.stolen(text, now);
             self.effects.push_back(Effect::Detach(gone, refusal));
@@ -248,18 +248,30 @@ impl Hub {
         let position =
             position.map_err(|why| self.invalid_argument(format!("The filter is not valid: {why}."), now))?;
         let next = self.log.next(partition);
-        let (what, asked, last) = match position {
-            Position::Offset(bound) => ("offset", bound.value(), next.offset()),
-            Position::SequenceNumber(bound) => ("sequence number", bound.value(), next.sequence_number()),
+        let head = self.endpoint.heads.of(partition).and_then(|reached| reached.head);
+        let last = |of: fn(&Head) -> u64| {
+            head.as_ref()
+                .map_or_else(|| "-1".to_owned(), |head| of(head).to_string())
+        };
+        let (what, asked, next, last) = match position {
+            Position::Offset(bound) => ("offset", bound.value(), next.offset(), last(|head| head.offset)),
+            Position::SequenceNumber(bound) => (
+                "sequence number",
+                bound.value(),
+                next.sequence_number(),
+                last(|head| head.sequence_number),
+            ),
             _ => return Ok(position),
         };
         // What comes next may be asked for before it is there; what cannot be there yet is another log's, mostly one of a
         // hub that has been started anew.
-        if asked > i64::try_from(last).unwrap_or(i64::MAX) {
+        // In the words of traces in azure-event-hubs-python issue 13, azure-sdk-for-java issue 10215 and azure-firewall-mon
+        // issue 21.
+        if asked > i64::try_from(next).unwrap_or(i64::MAX) {
             let text = format!(
-                "The supplied {what} '{asked}' is invalid. The next {what} in the partition is '{last}'."
+                "The supplied {what} '{asked}' is invalid. The last {what} in the system is '{last}'"
             );
-            return Err(self.out_of_range(text, now));
+            return Err(self.invalid_argument(text, now));
         }
         Ok(position)
     }
@@ -280,11 +292,12 @@ impl Hub {
         Ok(number)
     }
 
-    /// In words like the real endpoint's; no trace of them stands in the protocol reference.
+    /// In the real endpoint's words (traces in Azure/azure-sdk-for-java issues 12483 and 26583, azure-docs issue 24985 and
+    /// iothub-explorer issue 57). It calls those who have told no name `nil`.
     fn no_seat(&mut self, why: NoSeat, epoch: Option<u64>, now: Timestamp) -> Refusal {
         let text = match why {
             NoSeat::HigherEpoch(there) => format!(
-                "Receiver with a higher epoch of '{there}' already exists. Receiver with epoch {} cannot be created. Make \
+                "Receiver 'nil' with a higher epoch '{there}' already exists. Receiver 'nil' with epoch {} cannot be created. Make \
                  sure you are creating receiver with increasing epoch value to ensure connectivity, or ensure all old \
                  epoch receivers are closed or disconnected.",
                 epoch.unwrap_or_default()
@@ -297,7 +310,8 @@ impl Hub {
             NoSeat::TooMany => {
                 let text = format!(
                     "Exceeded the maximum number of allowed receivers per partition in a consumer group which is \
-                     {MAX_SHARED}."
+                     {MAX_SHARED}. List of connected receivers - {}.",
+                    ["nil"; MAX_SHARED].join(", ")
                 );
                 return self.refusals.refuse(
                     Condition::ResourceLimitExceeded,

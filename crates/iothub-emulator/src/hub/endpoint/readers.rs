@@ -50,22 +50,27 @@ impl Readers {
         }
     }
 
-    /// Takes the seat that [`check`](Self::check) has found; gives those who must go for it.
+    /// Takes the seat that [`check`](Self::check) has found; gives those who must go for it, and their epochs.
     pub(crate) fn sit(
         &mut self,
         group: &ConsumerGroup,
         partition: u16,
         epoch: Option<u64>,
         link: LinkId,
-    ) -> Vec<LinkId> {
+    ) -> Vec<(LinkId, Option<u64>)> {
         let seats = self.seats.entry((group.clone(), partition)).or_default();
         let Some(epoch) = epoch else {
             seats.shared.push(link);
             return Vec::new();
         };
-        let mut gone = std::mem::take(&mut seats.shared);
-        gone.extend(seats.exclusive.replace((epoch, link)).map(|(_, link)| link));
-        gone
+        let shared = std::mem::take(&mut seats.shared);
+        let exclusive = seats.exclusive.replace((epoch, link));
+        let exclusive = exclusive.map(|(epoch, link)| (link, Some(epoch)));
+        shared
+            .into_iter()
+            .map(|link| (link, None))
+            .chain(exclusive)
+            .collect()
     }
 
     /// The link reads no more. Of one that had to go nothing is there any more.
@@ -97,11 +102,11 @@ mod tests {
     fn an_epoch_that_is_not_lower_takes_over_and_a_lower_one_is_refused() {
         let mut readers = Readers::default();
         let own = group("$Default");
-        assert_eq!(readers.sit(&own, 0, Some(3), 1), [0; 0]);
+        assert_eq!(readers.sit(&own, 0, Some(3), 1), []);
         assert_eq!(readers.check(&own, 0, Some(2)), Err(NoSeat::HigherEpoch(3)));
         assert_eq!(readers.check(&own, 0, Some(3)), Ok(()));
-        assert_eq!(readers.sit(&own, 0, Some(3), 2), [1]);
-        assert_eq!(readers.sit(&own, 0, Some(4), 3), [2]);
+        assert_eq!(readers.sit(&own, 0, Some(3), 2), [(1, Some(3))]);
+        assert_eq!(readers.sit(&own, 0, Some(4), 3), [(2, Some(3))]);
         // Who had to go takes no one's seat with it.
         readers.leave(&own, 0, 1);
         readers.leave(&own, 0, 2);
@@ -117,14 +122,17 @@ mod tests {
         let own = group("$Default");
         for link in 1..=5 {
             assert_eq!(readers.check(&own, 0, None), Ok(()));
-            assert_eq!(readers.sit(&own, 0, None, link), [0; 0]);
+            assert_eq!(readers.sit(&own, 0, None, link), []);
         }
         assert_eq!(readers.check(&own, 0, None), Err(NoSeat::TooMany));
         // Another partition, and another group, have seats of their own; a group's name has no case.
         assert_eq!(readers.check(&own, 1, None), Ok(()));
         assert_eq!(readers.check(&group("other"), 0, None), Ok(()));
         assert_eq!(readers.check(&group("$DEFAULT"), 0, None), Err(NoSeat::TooMany));
-        assert_eq!(readers.sit(&own, 0, Some(0), 6), [1, 2, 3, 4, 5]);
+        assert_eq!(
+            readers.sit(&own, 0, Some(0), 6),
+            [1, 2, 3, 4, 5].map(|link| (link, None))
+        );
         assert_eq!(readers.check(&own, 0, None), Err(NoSeat::Exclusive(0)));
     }
 }

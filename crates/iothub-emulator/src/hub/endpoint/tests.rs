@@ -348,12 +348,12 @@ fn what_cannot_be_read_is_refused_with_what_is_wrong() {
         (
             PARTITION,
             selector("amqp.annotation.x-opt-sequence-number > '1'"),
-            "com.microsoft:argument-out-of-range",
+            "com.microsoft:argument-error",
         ),
         (
             PARTITION,
             selector("amqp.annotation.x-opt-offset > '1'"),
-            "com.microsoft:argument-out-of-range",
+            "com.microsoft:argument-error",
         ),
         (PARTITION, epoch(Value::Long(-1)), "com.microsoft:argument-error"),
         (PARTITION, epoch("three".into()), "com.microsoft:argument-error"),
