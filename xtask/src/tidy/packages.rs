@@ -9,16 +9,23 @@ use super::Finding;
 
 /// What each crate may depend on, of ours: down only, and client and emulator share nothing but the frame guard, so
 /// that one finds the other's mistakes.
-const ARROWS: [(&str, &[&str]); 6] = [
+const ARROWS: [(&str, &[&str]); 7] = [
     (
         "iothub-cli",
-        &["iothub-address", "iothub-sas", "iothub-amqp", "iothub-emulator"],
+        &[
+            "iothub-address",
+            "iothub-sas",
+            "iothub-amqp",
+            "iothub-registry",
+            "iothub-emulator",
+        ],
     ),
     ("iothub-amqp", &["iothub-address", "iothub-sas", "iothub-frame"]),
     (
         "iothub-emulator",
         &["iothub-address", "iothub-sas", "iothub-frame"],
     ),
+    ("iothub-registry", &["iothub-address", "iothub-sas"]),
     ("iothub-address", &[]),
     ("iothub-sas", &[]),
     ("iothub-frame", &[]),
