@@ -1,4 +1,4 @@
-//! Goal: whoever uses the client reads of everything that can be dropped or lost what holds then.
+//! Goal: whoever uses the client reads of everything that can be dropped or lost what holds then, and finds the test for it.
 //! Method: the sources. What the sections say is held by tests that are named here, item by item.
 #![allow(clippy::unwrap_used, reason = "a test that fails here fails as it should")]
 
@@ -285,12 +285,124 @@ fn what_the_docs_say_of_delivery_and_cancellation_is_held_by_tests_that_exist() 
     }
 }
 
-/// The names of all tests of the client, in its own folder and in this one.
+/// What the engine does that a client has to be kept from, by the symptom, and the tests that show it is.
+const ENGINE: [(&str, &[&str]); 16] = [
+    (
+        "a pending send never resolves when the connection dies",
+        &[
+            "a_message_that_flew_when_the_connection_was_cut_is_sent_again_before_newer_ones",
+            "a_hub_that_goes_away_is_a_lost_connection_and_a_message_on_its_way_is_unknown",
+        ],
+    ),
+    (
+        "nor may an attach or a begin",
+        &["an_attach_that_the_engine_forgets_ends_with_its_connection_and_not_by_its_time_out"],
+    ),
+    (
+        "a blocked write freezes reads and timers",
+        &[
+            "a_hub_that_stops_reading_freezes_no_deadline",
+            "the_peer_stops_reading",
+            "a_peer_that_stops_reading_blocks_no_write_and_no_read_and_ends_after_the_stall_time",
+        ],
+    ),
+    (
+        "one write a frame",
+        &["frames_that_wait_for_the_writer_leave_together"],
+    ),
+    (
+        "a closed session window buffers without bound",
+        &["a_session_window_of_0_lets_nothing_pile_up_and_nothing_be_lost"],
+    ),
+    (
+        "an open of over 504 bytes is corrupted",
+        &["the_longest_open_stays_below_what_the_engine_corrupts"],
+    ),
+    (
+        "a SASL frame of over 512 bytes is an I/O error",
+        &[
+            "a_token_too_long_for_a_sasl_frame_is_refused_before_anything_is_dialled",
+            "the_longest_token_that_is_let_through_goes_through_the_engine",
+        ],
+    ),
+    (
+        "a frame shorter than its header panics",
+        &[
+            "sizes_below_a_frame_header_are_refused",
+            "every_hostile_sequence_ends_the_connection_with_a_typed_error_before_open_and_after",
+            "hostile_bytes_during_sasl_are_caught_too",
+        ],
+    ),
+    (
+        "nested values overflow the stack",
+        &[
+            "the_nested_attach_that_overflows_a_recursive_decoder_is_refused",
+            "a_message_that_would_overflow_a_decoder_s_stack_is_stopped_however_it_is_cut",
+        ],
+    ),
+    (
+        "a message without end is gathered without bound",
+        &["a_message_that_never_ends_is_stopped_at_a_bound"],
+    ),
+    (
+        "a disposition of any width is walked id by id",
+        &[
+            "dispositions_wider_than_any_window_are_refused",
+            "a_wide_disposition_is_seen_in_each_of_its_encodings",
+        ],
+    ),
+    (
+        "it spins in end and close towards a silent peer",
+        &[
+            "a_hub_that_falls_silent_times_out_in_the_phase_it_fell_silent_in",
+            "each_fault_at_each_phase_recovers_or_ends_with_its_error",
+        ],
+    ),
+    (
+        "an idle time-out is kept to the last moment",
+        &["the_peer_hears_of_this_side_twice_within_its_idle_time_out"],
+    ),
+    (
+        "a silent peer is an error without a reason",
+        &[
+            "a_connection_that_is_gone_without_a_word_is_found_out_by_silence",
+            "an_idle_time_out_while_something_is_begun_or_attached_is_told_as_what_it_is",
+        ],
+    ),
+    (
+        "a refused attach looks like one that was taken",
+        &["a_link_that_is_refused_after_it_was_attached_tells_why_and_nothing_was_sent"],
+    ),
+    (
+        "a link's name and node are taken until its detach is answered",
+        &[
+            "a_session_begun_anew_attaches_nothing_beside_the_links_of_the_one_before",
+            WHOLE,
+        ],
+    ),
+];
+
+#[test]
+fn each_way_in_which_the_engine_bites_has_its_tests() {
+    let tests = tests();
+    for (bite, names) in ENGINE {
+        for name in names {
+            assert!(tests.contains(*name), "{bite}: there is no test {name}");
+        }
+    }
+}
+
+/// The names of all tests of the client and of the stream that it stands on.
 fn tests() -> BTreeSet<String> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folders = [here.join("tests"), here.join("../crates/iothub-amqp/src")];
+    let crates = ["iothub-amqp/src", "iothub-frame/src", "iothub-frame/tests"];
+    let crates = crates.map(|folder| here.join("../crates").join(folder));
+    let folders = [&[here.join("tests")][..], &crates].concat();
     let mut tests = BTreeSet::new();
     for path in folders.iter().flat_map(|folder| files(folder)) {
+        if path.extension().is_none_or(|extension| extension != "rs") {
+            continue;
+        }
         let text = fs::read_to_string(path).unwrap();
         let lines: Vec<_> = text.lines().map(str::trim).collect();
         for pair in lines.windows(2) {

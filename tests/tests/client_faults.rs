@@ -80,7 +80,7 @@ async fn a_cut_after_any_byte_of_a_session_loses_nothing_and_keeps_the_order() {
     let (mut never_made, mut recovered) = (0, 0);
     for byte in 0..length {
         let (mut hub, pipes) = hub([Some((Place::Byte(byte), Fault::Reset))]);
-        let limit = Duration::from_secs(600);
+        let (limit, begun) = (Duration::from_secs(600), tokio::time::Instant::now());
         let ended = tokio::time::timeout(limit, session(&pipes)).await;
         match ended.unwrap_or_else(|_| panic!("cut after byte {byte}: hangs")) {
             Ok(()) => {
@@ -91,6 +91,11 @@ async fn a_cut_after_any_byte_of_a_session_loses_nothing_and_keeps_the_order() {
                     "cut after byte {byte}: {bodies:?}"
                 );
                 recovered += usize::from(pipes.attempts() > 1);
+                assert!(
+                    begun.elapsed() < Duration::from_secs(12),
+                    "cut after byte {byte}: {:?}",
+                    begun.elapsed()
+                );
             }
             // It ends as a first connection does: at once, with what may pass.
             Err(error) => {
@@ -100,6 +105,11 @@ async fn a_cut_after_any_byte_of_a_session_loses_nothing_and_keeps_the_order() {
                     "byte {byte}: {error}"
                 );
                 assert_eq!(pipes.attempts(), 1, "byte {byte}");
+                // A reset is heard of at once, whatever was being made.
+                assert!(
+                    matches!(error, ConnectError::Lost { .. }),
+                    "byte {byte}: {error:?}"
+                );
                 never_made += 1;
             }
         }

@@ -4,10 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails here fails as it should")]
 
 use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use iothub_frame::{Blown, Fuse, Guarded, Limits, Violation};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::time::{Instant, timeout};
 
 const HEADER: &[u8] = b"AMQP\x00\x01\x00\x00";
@@ -209,4 +213,55 @@ async fn shutting_down_ends_when_everything_has_left() {
         stream.write(b"late").await.unwrap_err().kind(),
         io::ErrorKind::BrokenPipe
     );
+}
+
+/// Counts the writes that come to it.
+struct Counting {
+    inner: DuplexStream,
+    writes: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Counting {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, out)
+    }
+}
+
+impl AsyncWrite for Counting {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn frames_that_wait_for_the_writer_leave_together() {
+    const FRAMES: usize = 100;
+    let (inner, mut peer) = duplex(64 * 1024);
+    let writes = Arc::new(AtomicUsize::new(0));
+    let counting = Counting {
+        inner,
+        writes: Arc::clone(&writes),
+    };
+    let (mut stream, _fuse) = Guarded::new(counting, Limits::default());
+    // As the engine does it: a write and a flush for each.
+    for _ in 0..FRAMES {
+        stream.write_all(HEARTBEAT).await.unwrap();
+        stream.flush().await.unwrap();
+    }
+    peer.read_exact(&mut [0; 8 * FRAMES]).await.unwrap();
+    let writes = writes.load(Ordering::Relaxed);
+    assert!(writes <= FRAMES / 10, "{writes} writes");
 }

@@ -84,4 +84,4 @@ pub(crate) struct MethodAnswer {
 }
 
 /// How long what has ended may take to say so in its own words.
-const REASON_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const REASON_TIMEOUT: Duration = Duration::from_secs(1);

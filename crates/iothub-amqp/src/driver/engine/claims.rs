@@ -14,9 +14,9 @@ use iothub_address::Node;
 use iothub_frame::Blown;
 use iothub_sas::SasToken;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 
 use super::connection::Channel;
+use super::rumour::made;
 use crate::driver::names::Names;
 use crate::error::{ConnectError, Lost, Phase};
 use crate::recovery::token_condition;
@@ -34,10 +34,7 @@ impl Claims {
     /// Attaches the pair, each link within `limit`.
     pub(crate) async fn attach(mut channel: Channel, limit: Duration) -> Result<Self, ConnectError> {
         let address = Node::Cbs.to_string();
-        let late = |_| ConnectError::TimedOut {
-            phase: Phase::Token,
-            after: limit,
-        };
+        let step = (Phase::Token, limit);
         let fuse = channel.fuse.clone();
         let failed = |error: String| {
             tracing::debug!(error, "no $cbs link");
@@ -51,9 +48,8 @@ impl Claims {
             .verify_incoming_source(false)
             .verify_incoming_target(false)
             .attach(&mut channel.session);
-        let receiver = timeout(limit, receiving)
-            .await
-            .map_err(late)?
+        let receiver = made(receiving, step, &fuse)
+            .await?
             .map_err(|error| failed(error.to_string()))?;
         let sending = Sender::builder()
             .name(channel.names.unique("cbs-sender"))
@@ -62,9 +58,8 @@ impl Claims {
             .verify_incoming_source(false)
             .verify_incoming_target(false)
             .attach(&mut channel.session);
-        let sender = timeout(limit, sending)
-            .await
-            .map_err(late)?
+        let sender = made(sending, step, &fuse)
+            .await?
             .map_err(|error| failed(error.to_string()))?;
         Ok(Self {
             sender,

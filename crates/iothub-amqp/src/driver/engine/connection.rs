@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::conditions::{condition, connection_ended, connection_stopped, lost};
 use super::inward::Inward;
+use super::rumour::made;
 use crate::driver::names::Names;
 use crate::error::{ConnectError, Interruption, Lost, Phase};
 
@@ -133,12 +134,10 @@ pub(crate) struct Line {
 impl Line {
     /// Begins a session within `limit`.
     pub(crate) async fn begin(&mut self, limit: Duration) -> Result<Channel, ConnectError> {
-        let session = timeout(limit, Session::begin(&mut self.connection))
-            .await
-            .map_err(|_| ConnectError::TimedOut {
-                phase: Phase::Begin,
-                after: limit,
-            })?
+        let fuse = self.fuse().clone();
+        let beginning = Session::begin(&mut self.connection);
+        let session = made(beginning, (Phase::Begin, limit), &fuse)
+            .await?
             .map_err(|error| begin_failed(error, self.fuse()))?;
         Ok(Channel {
             session,

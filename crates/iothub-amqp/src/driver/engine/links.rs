@@ -8,11 +8,11 @@ use fe2o3_amqp_types::definitions::{Fields, ReceiverSettleMode, SenderSettleMode
 use fe2o3_amqp_types::messaging::{Source, Target};
 use fe2o3_amqp_types::primitives::{Symbol, Value};
 use iothub_address::Node;
-use tokio::time::timeout;
 
 use super::conditions::{receiver_not_attached, sender_not_attached};
 use super::connection::Channel;
 use super::receiver::Inlet;
+use super::rumour::made;
 use super::sender::Link;
 use crate::error::{ConnectError, Phase};
 
@@ -71,9 +71,8 @@ impl Channel {
             .verify_incoming_source(false)
             .verify_incoming_target(false)
             .attach(&mut self.session);
-        let sender = timeout(limit, attaching)
-            .await
-            .map_err(|_| late(limit))?
+        let sender = made(attaching, (Phase::Attach, limit), &self.fuse)
+            .await?
             .map_err(|error| {
                 ConnectError::interrupted(Phase::Attach, sender_not_attached(error, &self.fuse))
             })?;
@@ -97,21 +96,13 @@ impl Channel {
             .verify_incoming_source(false)
             .verify_incoming_target(false)
             .attach(&mut self.session);
-        let receiver = timeout(limit, attaching)
-            .await
-            .map_err(|_| late(limit))?
+        let receiver = made(attaching, (Phase::Attach, limit), &self.fuse)
+            .await?
             .map_err(|error| {
                 ConnectError::interrupted(Phase::Attach, receiver_not_attached(error, &self.fuse))
             })?;
         tracing::debug!(node = %plan.node, "link attached");
         Ok(Inlet::new(receiver, self.fuse.clone()))
-    }
-}
-
-fn late(after: Duration) -> ConnectError {
-    ConnectError::TimedOut {
-        phase: Phase::Attach,
-        after,
     }
 }
 

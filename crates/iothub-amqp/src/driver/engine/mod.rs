@@ -8,6 +8,7 @@ pub(crate) mod incoming;
 mod inward;
 mod links;
 mod receiver;
+mod rumour;
 mod sender;
 
 pub(crate) use claims::{Claims, Put};
