@@ -1,6 +1,32 @@
 //! What to do about an error, in a few words, where there is something to do.
 
+use iothub_registry::{ErrorCode, NotSent, RegistryError};
+
 use iothub_amqp::{Condition, ConnectError, Interruption, Lost, ProxyFailure, SendError, TlsFailure};
+
+pub(crate) fn on_asking(error: &RegistryError) -> Option<&'static str> {
+    Some(match error {
+        RegistryError::Refused(refusal) => match (&refusal.code, refusal.status) {
+            (_, 401) => "check the key, and that the policy has the right to do this",
+            (ErrorCode::PreconditionFailed | ErrorCode::IotHubPreconditionFailed, _) => {
+                "another has changed it since: look at it, and give its ETag of now"
+            }
+            (ErrorCode::DeviceNotOnline, _) => "wait for it with --connect-timeout",
+            (_, 429) => "ask again later",
+            _ => return None,
+        },
+        RegistryError::Unknown(_) => "look whether it was done before you ask again",
+        RegistryError::NotSent(NotSent::Resolve { .. }) => "check the host's name and the network",
+        RegistryError::NotSent(NotSent::Connect { .. }) => {
+            "check the host, and --https-port, and that no firewall is between"
+        }
+        RegistryError::NotSent(NotSent::ProxyUnauthorized { .. }) => {
+            "give its name and password in HTTPS_PROXY or --proxy"
+        }
+        RegistryError::NotSent(NotSent::Certificate { .. }) => "name the CA to trust by --ca FILE",
+        _ => return None,
+    })
+}
 
 pub(crate) fn on_connecting(error: &ConnectError) -> Option<&'static str> {
     Some(match error {

@@ -6,6 +6,7 @@ use iothub_amqp::{
     Blown, CloseError, Condition, ConnectError, Interruption, Lost, ProxyFailure, SendError, SubscribeError,
     TlsFailure, TwinError,
 };
+use iothub_registry::{NotSent, RegistryError};
 
 /// What the process exits with. The numbers are a contract: scripts branch on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -157,6 +158,31 @@ impl From<&TwinError> for Exit {
             },
             TwinError::NotAnswered(why) | TwinError::Unknown(why) => why.into(),
             TwinError::NotAnObject => Self::Usage,
+            _ => Self::Unexpected,
+        }
+    }
+}
+
+impl From<&RegistryError> for Exit {
+    fn from(error: &RegistryError) -> Self {
+        match error {
+            RegistryError::Refused(refusal) => match (refusal.status, refusal.code.number()) {
+                (401, _) => Self::Unauthorised,
+                // Quotas: messages, jobs, what waits for a device.
+                (403, Some(403_002..=403_004)) | (429, _) => Self::Throttled,
+                (403, _) => Self::Unauthorised,
+                (404, _) => Self::NotFound,
+                (408 | 504, _) => Self::TimedOut,
+                _ => Self::Rejected,
+            },
+            RegistryError::Credential(_) => Self::Unauthorised,
+            RegistryError::NotSent(NotSent::ProxyUnauthorized { .. }) => Self::Unauthorised,
+            RegistryError::NotSent(NotSent::TimedOut { .. })
+            | RegistryError::Unknown(iothub_registry::Interruption::TimedOut { .. }) => Self::TimedOut,
+            RegistryError::NotSent(_) | RegistryError::Unknown(_) | RegistryError::BadReply(_) => {
+                Self::Unreachable
+            }
+            RegistryError::Unfit(_) => Self::Usage,
             _ => Self::Unexpected,
         }
     }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use iothub_amqp::{CloseError, ConnectError};
+use iothub_registry::RegistryError;
 
 use serde::Serialize;
 
@@ -75,13 +76,11 @@ impl Failure {
         self
     }
 
-    #[expect(dead_code, reason = "the commands that get one are on their way")]
     pub(crate) fn tracking_id(mut self, id: impl Into<String>) -> Self {
         self.tracking_id = Some(id.into());
         self
     }
 
-    #[expect(dead_code, reason = "the commands that know are on their way")]
     /// Whether the same may come to a better end later, where the exit code does not tell.
     pub(crate) const fn retryable(mut self, is: bool) -> Self {
         self.retryable = Some(is);
@@ -131,6 +130,26 @@ impl From<ConnectError> for Failure {
             failure = failure.condition(condition.name.as_str());
         }
         match advice::on_connecting(&error) {
+            Some(advice) => failure.hint(advice),
+            None => failure,
+        }
+    }
+}
+
+impl From<RegistryError> for Failure {
+    fn from(error: RegistryError) -> Self {
+        let mut failure = Self::new(Exit::from(&error), chain(&error));
+        if let Some(refusal) = error.refusal() {
+            failure = failure.condition(refusal.code.to_string());
+            if let Some(id) = &refusal.tracking_id {
+                failure = failure.tracking_id(id.as_str());
+            }
+        }
+        // What may have been done is looked at, not repeated.
+        if matches!(error, RegistryError::Unknown(_)) {
+            failure = failure.retryable(false);
+        }
+        match advice::on_asking(&error) {
             Some(advice) => failure.hint(advice),
             None => failure,
         }

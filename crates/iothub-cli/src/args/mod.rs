@@ -8,9 +8,12 @@ pub(crate) mod device_live;
 pub(crate) mod emulator;
 pub(crate) mod everywhere;
 pub(crate) mod given;
+pub(crate) mod registry;
+pub(crate) mod rest;
 pub(crate) mod route;
 pub(crate) mod sas;
 pub(crate) mod surroundings;
+pub(crate) mod twin;
 mod values;
 
 use std::ffi::OsString;
@@ -53,6 +56,21 @@ pub(crate) enum Command {
     /// Run a hub on this machine
     #[command(subcommand)]
     Emulator(emulator::Emulator),
+    /// Keep the devices that a hub knows
+    #[command(subcommand)]
+    Registry(registry::Registry),
+    /// Keep the modules of a device
+    #[command(subcommand)]
+    Module(registry::Module),
+    /// Read and change twins, as a service
+    #[command(subcommand)]
+    Twin(twin::Twin),
+    /// Call direct methods
+    #[command(subcommand)]
+    Method(twin::Method),
+    /// Deal with messages to devices
+    #[command(subcommand)]
+    C2d(twin::C2d),
     /// Keep credentials and how to reach a hub, under a name
     #[command(subcommand)]
     Context(context::Context),

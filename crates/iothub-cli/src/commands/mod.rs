@@ -1,6 +1,8 @@
 //! One file per command.
 
 mod address;
+mod asking;
+mod c2d;
 mod context;
 mod device_listen;
 mod device_methods;
@@ -14,11 +16,17 @@ mod emulator_export;
 mod emulator_fault;
 mod emulator_run;
 mod live;
+mod method;
+mod module;
 mod ready;
+mod registry;
+mod registry_keys;
+mod registry_transfer;
 mod reply;
 mod running;
 mod runtime_folder;
 mod sas;
+mod twin;
 
 use crate::args::Command;
 use crate::args::address::Address;
@@ -41,6 +49,11 @@ pub(crate) fn run(command: Command, io: &mut Io) -> Result<Exit, Failure> {
         Command::Address(Address::Parse(args)) => address::parse(args, io),
         Command::Address(Address::Explain(args)) => address::explain(args, io),
         Command::Address(Address::Convert(args)) => address::convert(args, io),
+        Command::Registry(args) => registry::run(args, io),
+        Command::Module(args) => module::run(args, io),
+        Command::Twin(args) => twin::run(args, io),
+        Command::Method(args) => method::run(args, io),
+        Command::C2d(args) => c2d::run(args, io),
         Command::Context(command) => context::run(command, io),
         Command::Sas(Sas::Sign(args)) => sas::sign(args, io),
         Command::Sas(Sas::Decode(args)) => sas::decode(args, io),

@@ -15,15 +15,20 @@ pub(crate) struct Progress {
 impl Progress {
     /// Of so many in all, if that is known.
     pub(crate) fn start(total: Option<u64>, io: &Io) -> Self {
+        Self::counting("messages", total, io)
+    }
+
+    /// The same of other things.
+    pub(crate) fn counting(what: &str, total: Option<u64>, io: &Io) -> Self {
         if !io.shows_progress() {
             return Self { bar: None };
         }
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(REDRAWS_A_SECOND));
         let template = match total {
-            Some(_) => "{bar:30} {pos}/{len} messages  {per_sec}  {eta} left",
-            None => "{spinner} {pos} messages  {per_sec}",
+            Some(_) => format!("{{bar:30}} {{pos}}/{{len}} {what}  {{per_sec}}  {{eta}} left"),
+            None => format!("{{spinner}} {{pos}} {what}  {{per_sec}}"),
         };
-        if let Ok(style) = ProgressStyle::with_template(template) {
+        if let Ok(style) = ProgressStyle::with_template(&template) {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(500));

@@ -6,6 +6,7 @@ pub(crate) mod contexts;
 pub(crate) mod credential;
 pub(crate) mod pace;
 pub(crate) mod private;
+pub(crate) mod rest;
 pub(crate) mod roots;
 pub(crate) mod route;
 pub(crate) mod secrets;

@@ -1,9 +1,9 @@
 //! With which credential, and by which way, a command speaks to a hub as a service does.
-#![expect(dead_code, reason = "the commands that do are on their way")]
+#![allow(dead_code, reason = "the commands of events are on their way")]
 
 use std::time::Duration;
 
-use iothub_address::ConnectionString;
+use iothub_address::{ConnectionString, Secret};
 use iothub_amqp::{Proxies, Transport};
 use rustls_pki_types::CertificateDer;
 
@@ -22,6 +22,8 @@ pub(crate) struct Service {
     pub(crate) place: String,
     pub(crate) roots: Vec<CertificateDer<'static>>,
     pub(crate) proxies: Proxies,
+    /// Its address, wherever it stands, for clients that read it themselves. Whether it counts for a host, `proxies` knows.
+    pub(crate) proxy: Option<Secret>,
     pub(crate) transport: Transport,
     pub(crate) timeout: Duration,
     pub(crate) output: Output,
@@ -79,11 +81,14 @@ impl Service {
         }
         let roots = roots::read(ca, &settings, io)?;
         let carrier = settings.transport(transport).map(|found| found.value);
+        let found_proxy = settings.proxy(proxy);
+        let proxy = found_proxy.as_ref().map(|found| found.value.clone());
         Ok(Self {
             string,
             place: found.origin.to_string(),
             roots,
-            proxies: settings::proxies(settings.proxy(proxy).as_ref(), io)?,
+            proxies: settings::proxies(found_proxy.as_ref(), io)?,
+            proxy: proxy.or_else(|| settings::proxy_of_environment(io)),
             transport: carrier.map_or(Transport::Amqp, settings::transport),
             timeout: timeout.0,
             output,

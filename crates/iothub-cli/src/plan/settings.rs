@@ -237,6 +237,14 @@ pub(crate) fn proxies(found: Option<&Found<Secret>>, io: &Io) -> Result<Proxies,
     }
 }
 
+/// The text of the environment's proxy, once [`proxies`] has read it.
+pub(crate) fn proxy_of_environment(io: &Io) -> Option<Secret> {
+    let text = ["HTTPS_PROXY", "https_proxy"]
+        .into_iter()
+        .find_map(|name| io.variable(name))?;
+    text.into_string().ok().map(Secret::new)
+}
+
 pub(crate) const fn transport(carrier: Carrier) -> Transport {
     match carrier {
         Carrier::Amqp => Transport::Amqp,

@@ -11,6 +11,7 @@ mod harness;
 #[cfg(unix)]
 mod live;
 mod offline;
+mod operators;
 mod secrets;
 mod send;
 #[cfg(unix)]

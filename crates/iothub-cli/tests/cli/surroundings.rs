@@ -91,7 +91,7 @@ fn each_shell_gets_its_own_commands() {
         ),
     ] {
         let lines = lines(shell);
-        assert_eq!(lines.len(), 7, "{lines:?}");
+        assert_eq!(lines.len(), 8, "{lines:?}");
         assert!(
             lines[0].starts_with(begins) && lines[0].ends_with(ends),
             "{lines:?}"

@@ -1,0 +1,54 @@
+//! `iothub method call`
+
+use iothub_registry::MethodCall;
+use serde_json::json;
+
+use super::asking::{ask, failed};
+use super::twin::{parse, text, whose};
+use crate::args::Output;
+use crate::args::twin::{Call, Method};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::io::Io;
+use crate::output::{identity, rows};
+use crate::plan::rest::Hub;
+
+pub(crate) fn run(Method::Call(args): Method, io: &mut Io) -> Result<Exit, Failure> {
+    let whose = whose(&args.of);
+    let Call {
+        of,
+        name,
+        payload,
+        connect_timeout,
+    } = args;
+    let is_stdin = payload.as_deref() == Some("-");
+    let hub = Hub::of(of.rest, ("PAYLOAD '-'", is_stdin), io)?;
+    let payload = match payload {
+        Some(given) => parse(&text(given, io)?, "the payload")?,
+        None => serde_json::Value::Null,
+    };
+    let mut call = MethodCall::new(&name)
+        .payload(payload)
+        .response_timeout(hub.timeout);
+    if let Some(time) = connect_timeout {
+        call = call.connect_timeout(time.0);
+    }
+    let output = hub.output;
+    ask(hub, async |registry| {
+        let response = failed(registry.call_method(&whose, &call).await)?;
+        if output == Output::Text {
+            io.note(&format!("status {}", response.status));
+            io.print(&format!("{:#}", response.payload))?;
+            return Ok(Exit::Done);
+        }
+        let shown = identity::object(json!({
+            "device": whose.device().as_str(),
+            "module": whose.module().map(|module| module.as_str()),
+            "method": name,
+            "status": response.status,
+            "payload": response.payload,
+        }));
+        rows::print_one(&shown, output, io)?;
+        Ok(Exit::Done)
+    })
+}

@@ -1,0 +1,80 @@
+//! A client of the hub's REST API, as flags, environment and contexts have it.
+
+use std::time::Duration;
+
+use iothub_address::HubHost;
+use iothub_registry::{BuildError, HTTPS_PORT, Proxy, Registry, RegistryBuilder};
+
+use super::service::Service;
+use crate::args::Output;
+use crate::args::rest::Rest;
+use crate::failure::Failure;
+use crate::io::Io;
+
+/// The hub, and how to write what it says.
+pub(crate) struct Hub {
+    pub(crate) host: HubHost,
+    pub(crate) port: Option<u16>,
+    pub(crate) timeout: Duration,
+    pub(crate) output: Output,
+    builder: RegistryBuilder,
+}
+
+impl Hub {
+    /// `other` is what else reads standard input.
+    pub(crate) fn of(rest: Rest, other: (&str, bool), io: &mut Io) -> Result<Self, Failure> {
+        let Rest {
+            everywhere,
+            https_port,
+        } = rest;
+        let port = match https_port {
+            Some(port) => port,
+            None => port_of_environment(io)?,
+        };
+        let service = Service::of(everywhere, other, io)?;
+        let failed = |error: &BuildError| {
+            Failure::usage(format!("the connection string in {}", service.place)).because(error)
+        };
+        let string = &service.string;
+        let mut builder = Registry::from_connection_string(string)
+            .map_err(|error| failed(&error))?
+            .port(port)
+            .deadline(service.timeout);
+        for root in service.roots {
+            builder = builder.root(root);
+        }
+        let goes_through = service.proxies.of(string.host(), port).is_some();
+        if let Some(text) = service.proxy.filter(|_| goes_through) {
+            let proxy = Proxy::parse(text.expose());
+            builder = builder.proxy(proxy.map_err(|error| Failure::usage("the proxy").because(&error))?);
+        }
+        Ok(Self {
+            host: string.host().clone(),
+            port: string.port(),
+            timeout: service.timeout,
+            output: service.output,
+            builder,
+        })
+    }
+
+    pub(crate) async fn registry(self) -> Result<Registry, Failure> {
+        self.builder
+            .build()
+            .await
+            .map_err(|error| Failure::usage("can't reach the hub so").because(&error))
+    }
+}
+
+fn port_of_environment(io: &Io) -> Result<u16, Failure> {
+    let Some(text) = io.variable(PORT_VARIABLE) else {
+        return Ok(HTTPS_PORT);
+    };
+    let port = text.to_str().and_then(|text| text.parse().ok());
+    port.filter(|port| *port != 0).ok_or_else(|| {
+        Failure::usage(format!(
+            "the environment variable {PORT_VARIABLE} is no port: a number from 1 to 65535 is"
+        ))
+    })
+}
+
+pub(crate) const PORT_VARIABLE: &str = "IOTHUB_HTTPS_PORT";
