@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use iothub_address::{ConnectionString, DeviceId, HubHost, Identity, Resource};
 use iothub_amqp::supervisor::{
-    Action, Epoch, Input, LaneId, LaneKind, Lifetime, Settings, SignIn, SlotId, SlotSettings, Supervisor,
+    Action, Epoch, Input, LaneId, LaneKind, Lifetime, Principal, Settings, SignIn, SlotId, SlotSettings, Supervisor,
     TokenLife,
 };
 use iothub_amqp::{
@@ -244,6 +244,7 @@ fn an_answer_to_a_token_of_before_is_not_taken_for_the_present_one_s() {
     };
     let mut supervisor = Supervisor::new(settings, now);
     let settings = SlotSettings {
+        principal: Principal::Device,
         settle_timeout: Duration::from_secs(30),
         window: 16,
         batching: Batching::Off,

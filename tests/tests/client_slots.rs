@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use iothub_amqp::recovery::{Operation, Recovery};
 use iothub_amqp::supervisor::{
     Action, Cause, Epoch, Input, LaneId, LaneKind, Lifetime, MAX_PUTS, Outcome, Question, RequestId,
-    Settings, SignIn, SlotId, SlotSettings, Supervisor, TicketId, TokenLife,
+    Principal, Settings, SignIn, SlotId, SlotSettings, Supervisor, TicketId, TokenLife,
 };
 use iothub_amqp::{Batching, Condition, Interruption, Lost, Schedule, SendError, Status};
 
@@ -30,6 +30,7 @@ fn supervisor(sign_in: SignIn, lifetime: Lifetime, seed: u64, now: Instant) -> S
 }
 
 const SLOT_SETTINGS: SlotSettings = SlotSettings {
+    principal: Principal::Device,
     settle_timeout: LIMIT,
     window: 16,
     batching: Batching::Off,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use iothub_amqp::recovery::Operation;
 use iothub_amqp::supervisor::{
-    Action, Cause, Epoch, Input, LaneId, LaneKind, Lifetime, Outcome, Settings, SignIn, SlotId, SlotSettings,
+    Action, Cause, Epoch, Input, LaneId, LaneKind, Lifetime, Outcome, Principal, Settings, SignIn, SlotId, SlotSettings,
     Supervisor, TicketId, TokenLife, TransferId,
 };
 use iothub_amqp::{Batching, Condition, Interruption, Lost, Schedule, SendError};
@@ -43,6 +43,7 @@ fn supervisor_that(now: Instant, life: TokenLife, batching: Batching) -> Supervi
     };
     let mut supervisor = Supervisor::new(settings, now);
     let settings = SlotSettings {
+        principal: Principal::Device,
         settle_timeout: Duration::from_secs(30),
         window: 16,
         batching,

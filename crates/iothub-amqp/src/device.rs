@@ -57,13 +57,13 @@ use crate::{ClientCertificate, Commands, Credential, Message, Methods, Statistic
 #[derive(Clone)]
 pub struct DeviceClient {
     shared: Arc<Shared>,
+    identity: Arc<Identity>,
 }
 
 /// What the clones of a client and its streams share. When the last is gone, so is the client.
 pub(crate) struct Shared {
     pub(crate) commands: mpsc::UnboundedSender<Command>,
     pub(crate) slot: SlotId,
-    pub(crate) identity: Identity,
     counters: Arc<Counters>,
     room: Room,
     pub(crate) ended: Ended,
@@ -104,7 +104,6 @@ impl Counters {
 pub(crate) struct Parts {
     pub(crate) commands: mpsc::UnboundedSender<Command>,
     pub(crate) slot: SlotId,
-    pub(crate) identity: Identity,
     pub(crate) counters: Arc<Counters>,
     pub(crate) ended: Ended,
     pub(crate) limit: Duration,
@@ -115,6 +114,41 @@ pub(crate) struct Parts {
 }
 
 impl Shared {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            commands: parts.commands,
+            slot: parts.slot,
+            counters: parts.counters,
+            room: Room::new(),
+            ended: parts.ended,
+            limit: parts.limit,
+            queue_timeout: parts.queue_timeout,
+            status: parts.status,
+            statistics: parts.statistics,
+            token_ends: parts.token_ends,
+        }
+    }
+
+    pub(crate) fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    /// Sends what waits, then ends, all within this time.
+    pub(crate) async fn leave(&self, limit: Duration) -> Result<(), CloseError> {
+        let (reply, closed) = oneshot::channel();
+        let leave = Command::Leave {
+            slot: self.slot,
+            limit,
+            reply: Some(reply),
+        };
+        if self.commands.send(leave).is_err() {
+            return Err(CloseError::Ended(self.why_ended()));
+        }
+        closed
+            .await
+            .unwrap_or_else(|_| Err(CloseError::Ended(self.why_ended())))
+    }
+
     pub(crate) fn why_ended(&self) -> Interruption {
         why_ended(&self.ended)
     }
@@ -174,28 +208,15 @@ impl DeviceClient {
         DeviceClientBuilder::with(connection)
     }
 
-    pub(crate) fn new(parts: Parts) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                commands: parts.commands,
-                slot: parts.slot,
-                identity: parts.identity,
-                counters: parts.counters,
-                room: Room::new(),
-                ended: parts.ended,
-                limit: parts.limit,
-                queue_timeout: parts.queue_timeout,
-                status: parts.status,
-                statistics: parts.statistics,
-                token_ends: parts.token_ends,
-            }),
-        }
+    pub(crate) fn new(shared: Arc<Shared>, identity: Identity) -> Self {
+        let identity = Arc::new(identity);
+        Self { shared, identity }
     }
 
     /// Whose client this is.
     #[must_use]
     pub fn identity(&self) -> &Identity {
-        &self.shared.identity
+        &self.identity
     }
 
     /// Listens to cloud-to-device messages, and returns when the first can come.
@@ -309,7 +330,7 @@ impl DeviceClient {
     /// How the client stands, now and whenever that changes.
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Status> {
-        self.shared.status.clone()
+        self.shared.status()
     }
 
     /// What the client has done so far.
@@ -352,19 +373,7 @@ impl DeviceClient {
     /// # Cancel safety
     /// As [`close`](Self::close).
     pub async fn close_within(self, limit: Duration) -> Result<(), CloseError> {
-        let (reply, closed) = oneshot::channel();
-        let shared = &self.shared;
-        let leave = Command::Leave {
-            slot: shared.slot,
-            limit,
-            reply: Some(reply),
-        };
-        if shared.commands.send(leave).is_err() {
-            return Err(CloseError::Ended(shared.why_ended()));
-        }
-        closed
-            .await
-            .unwrap_or_else(|_| Err(CloseError::Ended(shared.why_ended())))
+        self.shared.leave(limit).await
     }
 
     fn give(
@@ -402,7 +411,7 @@ fn why_ended(ended: &Ended) -> Interruption {
 impl fmt::Debug for DeviceClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeviceClient")
-            .field("identity", &self.shared.identity)
+            .field("identity", &self.identity)
             .field("ended", &self.shared.ended.get())
             .finish_non_exhaustive()
     }

@@ -1,5 +1,6 @@
 //! What can go wrong, one enum an operation.
 
+mod events;
 mod feature;
 
 use std::fmt;
@@ -7,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use events::EventsError;
 pub use feature::{SettleError, SubscribeError, TwinError};
 
 use iothub_frame::{Blown, Violation};
@@ -25,6 +27,8 @@ pub struct Condition {
     pub name: String,
     /// The peer's own words.
     pub description: Option<String>,
+    /// Where what was asked for is to be had instead: the address, with `amqp:link:redirect`.
+    pub redirect: Option<String>,
 }
 
 impl Condition {
@@ -34,6 +38,7 @@ impl Condition {
         Self {
             name: name.into(),
             description,
+            redirect: None,
         }
     }
 }
@@ -123,6 +128,12 @@ pub enum ConnectError {
     /// The connection string is not one of a device or module with its key or token.
     #[error("the connection string is not one of a device or module with a key or a token")]
     NotADevicesConnection,
+    /// The connection string is not one of a service, with a policy and its key or token, or of an event hub
+    /// (`Endpoint=sb://…`) with its `EntityPath`.
+    #[error(
+        "the connection string is not one of a service, or of an event hub, with a policy and its key or token"
+    )]
+    NotAServicesConnection,
     /// The connection string's key is no base64 of a key.
     #[error("the connection string's key can't be read")]
     BadKey(#[source] KeyError),

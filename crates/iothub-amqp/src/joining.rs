@@ -6,13 +6,14 @@ use std::time::Duration;
 use iothub_address::{Identity, Resource};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::device::{Counters, Parts};
+use crate::device::{Counters, Parts, Shared};
 use crate::driver::command::Command;
 use crate::driver::connection::Plan;
-use crate::driver::member::{Ended, Joining, Place};
+use crate::driver::member::{Ended, Joining};
 use crate::driver::owner::{self, run};
+use crate::driver::place::Place;
 use crate::error::{ConnectError, Lost, Phase};
-use crate::supervisor::{Settings, SlotId, SlotSettings, Supervisor};
+use crate::supervisor::{Principal, Settings, SlotId, SlotSettings, Supervisor};
 use crate::{Batching, Credential, DeviceClient, Statistics, Status};
 
 /// Starts the task that owns a connection.
@@ -50,16 +51,58 @@ impl Device {
         commands: mpsc::UnboundedSender<Command>,
         counters: Arc<Counters>,
     ) -> Result<DeviceClient, ConnectError> {
+        let newcomer = Newcomer {
+            place: Place::Device {
+                identity: self.identity.clone(),
+                model: self.model,
+            },
+            resource: self.resource,
+            user: self.user,
+            credential: self.credential,
+            settings: SlotSettings {
+                principal: Principal::Device,
+                settle_timeout: self.operation_timeout,
+                window: self.window,
+                batching: self.batching,
+            },
+            operation_timeout: self.operation_timeout,
+            queue_timeout: self.queue_timeout,
+        };
+        let shared = newcomer.join(slot, commands, counters).await?;
+        Ok(DeviceClient::new(shared, self.identity))
+    }
+}
+
+/// A principal that is to come to a connection.
+pub(crate) struct Newcomer {
+    pub(crate) place: Place,
+    /// What its tokens are for.
+    pub(crate) resource: Resource,
+    /// The SASL user.
+    pub(crate) user: String,
+    pub(crate) credential: Option<Arc<dyn Credential>>,
+    pub(crate) settings: SlotSettings,
+    pub(crate) operation_timeout: Duration,
+    pub(crate) queue_timeout: Duration,
+}
+
+impl Newcomer {
+    /// Joins, and waits until it is connected.
+    pub(crate) async fn join(
+        self,
+        slot: SlotId,
+        commands: mpsc::UnboundedSender<Command>,
+        counters: Arc<Counters>,
+    ) -> Result<Arc<Shared>, ConnectError> {
         let (first, connected) = oneshot::channel();
         let (status_in, status) = watch::channel(Status::Connecting);
         let (statistics_in, statistics) = watch::channel(Statistics::default());
         let (token_ends_in, token_ends) = watch::channel(None);
         let ended = Ended::default();
-        // From here on whoever drops this has the device leave.
-        let client = DeviceClient::new(Parts {
+        // From here on whoever drops this has it leave.
+        let shared = Arc::new(Shared::new(Parts {
             commands: commands.clone(),
             slot,
-            identity: self.identity.clone(),
             counters,
             ended: Ended::clone(&ended),
             limit: self.operation_timeout,
@@ -67,17 +110,9 @@ impl Device {
             status,
             statistics,
             token_ends,
-        });
-        let settings = SlotSettings {
-            settle_timeout: self.operation_timeout,
-            window: self.window,
-            batching: self.batching,
-        };
+        }));
         let joining = Box::new(Joining {
-            place: Arc::new(Place {
-                identity: self.identity,
-                model: self.model,
-            }),
+            place: Arc::new(self.place),
             resource: self.resource,
             user: self.user,
             credential: self.credential,
@@ -93,12 +128,12 @@ impl Device {
         };
         let join = Command::Join {
             slot,
-            settings,
+            settings: self.settings,
             joining,
         };
         commands.send(join).map_err(|_| gone())?;
         // An owner that dies takes this with it.
         connected.await.unwrap_or_else(|_| Err(gone()))?;
-        Ok(client)
+        Ok(shared)
     }
 }

@@ -7,9 +7,11 @@ mod commands;
 mod config;
 mod connection;
 mod credential;
+mod cursor;
 mod device;
 mod driver;
 mod error;
+mod event;
 mod joining;
 mod listening;
 mod machine;
@@ -40,11 +42,13 @@ pub use crate::config::{
 };
 pub use crate::connection::{Connection, ConnectionBuilder, DeviceBuilder};
 pub use crate::credential::{Credential, CredentialError, Key, TOKEN_LIFE, TokenFuture};
+pub use crate::cursor::Position;
 pub use crate::device::{DeviceClient, Ticket};
 pub use crate::error::{
-    Accepted, CloseError, Condition, ConnectError, EnqueueError, Interruption, Lost, Phase, ProxyFailure,
+    Accepted, CloseError, Condition, ConnectError, EnqueueError, EventsError, Interruption, Lost, Phase, ProxyFailure,
     SendError, SettleError, SubscribeError, TlsFailure, TwinError, WebSocketFailure,
 };
+pub use crate::event::{Event, EventValue};
 pub use crate::machine::{Clock, SystemClock};
 pub use crate::message::Message;
 pub use crate::methods::{METHOD_LIMIT, MethodCall, Methods};

@@ -150,6 +150,7 @@ pub fn classify_connect(error: &ConnectError) -> Recovery {
         | ConnectError::OneDeviceOnly
         | ConnectError::NotADevice(_)
         | ConnectError::NotADevicesConnection
+        | ConnectError::NotAServicesConnection
         | ConnectError::BadKey(_)
         | ConnectError::TokenTooLong { .. }
         | ConnectError::NotLoopback(_)
@@ -183,6 +184,9 @@ pub fn token_condition(status: i32, description: Option<String>) -> Condition {
 
 /// The condition of a link that another client took over (AMQP 1.0 §2.8.17).
 pub(crate) const STOLEN: &str = "amqp:link:stolen";
+
+/// The condition of a link that is to be had elsewhere (AMQP 1.0 §2.8.17).
+pub(crate) const REDIRECT: &str = "amqp:link:redirect";
 
 /// The condition of who is not let in, or not any more.
 pub(crate) const UNAUTHORIZED: &str = "amqp:unauthorized-access";
@@ -229,7 +233,7 @@ const TABLE: [(&str, Nature); 39] = [
     ("amqp:connection:redirect", Nature::OfConnection),
     // §2.8.17, link-error.
     ("amqp:link:detach-forced", Nature::OfLink),
-    ("amqp:link:redirect", Nature::OfLink),
+    (REDIRECT, Nature::OfLink),
     // C# and Java go on for ever, two clients of one id taking the link from each other. The caller of this table has
     // to count: three times within a minute is final.
     (STOLEN, Nature::OfLink),

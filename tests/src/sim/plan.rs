@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use iothub_amqp::supervisor::backoff::Schedule;
-use iothub_amqp::supervisor::{Lifetime, Settings, SignIn, SlotSettings};
+use iothub_amqp::supervisor::{Lifetime, Principal, Settings, SignIn, SlotSettings};
 use iothub_amqp::{Batching, OPERATION_TIMEOUT};
 
 use super::dice::Dice;
@@ -75,6 +75,7 @@ impl Plan {
             seed: dice.throw(),
         };
         let slot = SlotSettings {
+            principal: Principal::Device,
             settle_timeout: OPERATION_TIMEOUT,
             window: dice.pick(&[1, 2, 16, 256]),
             batching: dice.pick(&[Batching::Off, Batching::On]),

@@ -64,6 +64,8 @@ pub(crate) enum Command {
         limit: Duration,
         asking: Asking,
     },
+    /// So many events of this lane were taken.
+    Took(LaneId, u32),
     /// A desired change was taken.
     Taken(SlotId),
     /// Send what waits of all, then close, all within this time.
@@ -125,7 +127,7 @@ impl Command {
             Self::Request { asking, .. } => {
                 let _ = asking.reply.send(Err(TwinError::NotAnswered(why.clone())));
             }
-            Self::Withdraw { .. } | Self::Unsubscribe(..) | Self::Taken(_) => {}
+            Self::Withdraw { .. } | Self::Unsubscribe(..) | Self::Took(..) | Self::Taken(_) => {}
         }
         None
     }

@@ -8,9 +8,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
-use super::engine::{Claims, Line, Login, Opening, Put, Sasl, open};
-use super::member::Place;
+use super::engine::{Claims, Line, Login, Opening, Put, Reading, Sasl, open};
 use super::names::Names;
+use super::place::Place;
 use super::route::Route;
 use super::session;
 use super::{Fact, Facts, LaneOrder, REASON_TIMEOUT, tell};
@@ -40,6 +40,7 @@ pub(crate) enum Order {
         lane: LaneId,
         epoch: Epoch,
         place: Arc<Place>,
+        reading: Option<Reading>,
         orders: mpsc::UnboundedReceiver<LaneOrder>,
     },
     /// Let the slot's lanes end, and then its session.
@@ -129,8 +130,8 @@ impl Connection {
                 order = orders.recv() => match order {
                     None => return Finish::Stopped,
                     Some(Order::Close(limit)) => return Finish::Close(limit),
-                    Some(Order::OpenLane { lane, epoch, place, orders }) => {
-                        let opening = session::Opening { lane, epoch, orders };
+                    Some(Order::OpenLane { lane, epoch, place, reading, orders }) => {
+                        let opening = session::Opening { lane, epoch, reading, orders };
                         if let Some(finish) = self.open_lane(opening, place).await {
                             return finish;
                         }

@@ -1,32 +1,29 @@
-//! What the owner holds of each device or module on its connection.
+//! What the owner holds of each principal on its connection.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use iothub_address::{Identity, Resource};
+use iothub_address::Resource;
 use iothub_sas::{SasToken, UnixTime};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::engine::Reading;
+use super::place::Place;
+use super::tray::Tray;
 use super::{Carried, LaneOrder};
 use crate::Credential;
 use crate::error::{CloseError, ConnectError, Interruption, Phase, SubscribeError};
+use crate::event::Event;
 use crate::received::ReceivedMessage;
 use crate::status::{Statistics, Status};
 use crate::supervisor::{DeliveryId, Epoch, LaneId, LaneKind};
 use crate::twin::DesiredChange;
 
-/// Where its links are.
-pub(crate) struct Place {
-    pub(crate) identity: Identity,
-    /// The id of its digital-twin model, if it has one.
-    pub(crate) model: Option<String>,
-}
-
 /// Why a client has ended; set before whoever waits for it is told.
 pub(crate) type Ended = Arc<OnceLock<Interruption>>;
 
-/// A device or module that comes to a connection.
+/// A principal that comes to a connection.
 pub(crate) struct Joining {
     pub(crate) place: Arc<Place>,
     /// What its tokens are for.
@@ -34,7 +31,7 @@ pub(crate) struct Joining {
     /// The SASL user.
     pub(crate) user: String,
     pub(crate) credential: Option<Arc<dyn Credential>>,
-    /// Told once: that the telemetry link is attached, or why that will never be.
+    /// Told once: that it is connected, or why that will never be.
     pub(crate) first: oneshot::Sender<Result<(), ConnectError>>,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) statistics: watch::Sender<Statistics>,
@@ -94,7 +91,7 @@ impl Member {
 
     /// How it stands now. `error` is why the connection could not be made.
     pub(super) fn report(&mut self, status: Status, error: Option<&ConnectError>) {
-        tracing::debug!(identity = %self.place.identity, ?status, "status");
+        tracing::debug!(who = %self.place, ?status, "status");
         // Before who waits is told, so that they find it so.
         self.status.send_replace(status.clone());
         match &status {
@@ -120,6 +117,39 @@ impl Member {
     /// Answers who waits for its end.
     pub(super) fn left(&mut self, result: &Result<(), Interruption>) {
         answer_closers(&mut self.closers, result, self.close_limit);
+    }
+
+    /// From where the link of a lane that opens is to read, if it reads events; it is told how many it may bring.
+    pub(super) fn reading(&self, lane: LaneId, epoch: Epoch) -> Option<Reading> {
+        let Items::Events(tray) = &self.streams.get(&lane.kind)?.items else {
+            return None;
+        };
+        self.order(lane, epoch, LaneOrder::Room(tray.free()));
+        Some(tray.reading())
+    }
+
+    /// Gives events to who reads them.
+    pub(super) fn put(&mut self, lane: LaneId, epoch: Epoch, events: Vec<Event>) {
+        if let Some(stream) = self.streams.get_mut(&lane.kind)
+            && let Items::Events(tray) = &mut stream.items
+        {
+            let room = tray.put(events);
+            if room > 0 {
+                self.order(lane, epoch, LaneOrder::Room(room));
+            }
+        }
+    }
+
+    /// The reader has taken so many.
+    pub(super) fn took(&mut self, lane: LaneId, events: u32) {
+        if let Some(stream) = self.streams.get_mut(&lane.kind)
+            && let Items::Events(tray) = &mut stream.items
+        {
+            tray.took(events);
+            if let Some((epoch, _)) = self.lanes.get(&lane.kind) {
+                self.order(lane, *epoch, LaneOrder::Room(events));
+            }
+        }
     }
 
     pub(super) fn order(&self, lane: LaneId, epoch: Epoch, order: LaneOrder) {
@@ -160,11 +190,22 @@ pub(crate) struct Subscription {
     pub(crate) ended: Ended,
 }
 
+impl Subscription {
+    /// Nothing comes any more, for this reason.
+    pub(super) fn end(&self, why: Interruption) {
+        let _ = self.ended.set(why.clone());
+        if let Items::Events(tray) = &self.items {
+            tray.end(why);
+        }
+    }
+}
+
 /// Where the items go. Their number is bounded by the lane's places.
 pub(crate) enum Items {
     Messages(mpsc::UnboundedSender<Delivered<ReceivedMessage>>),
     Calls(mpsc::UnboundedSender<Delivered<(String, Vec<u8>)>>),
     Changes(mpsc::UnboundedSender<DesiredChange>),
+    Events(Tray),
 }
 
 /// Something that came in, and by what the word on it is known.

@@ -12,15 +12,19 @@ pub(crate) mod member;
 pub(crate) mod names;
 pub(crate) mod owner;
 mod pair;
+pub(crate) mod place;
 mod race;
+mod reading;
 pub(crate) mod route;
 mod session;
 pub(crate) mod tls;
+pub(crate) mod tray;
 mod tunnel;
 mod websocket;
 
 use crate::CredentialError;
 use crate::error::ConnectError;
+use crate::event::Event;
 use crate::received::ReceivedMessage;
 use crate::supervisor::{DeliveryId, Input, Question, RequestId, SlotId, TransferId, Verdict};
 use std::time::Duration;
@@ -56,6 +60,7 @@ pub(crate) enum Carried {
     Call { name: String, payload: Vec<u8> },
     Answer { version: Option<i64>, body: Vec<u8> },
     Change(Vec<u8>),
+    Events(Vec<Event>),
 }
 
 /// Where facts go. Unbounded, but not without bound: two facts for each transfer that is out and for each place that
@@ -73,6 +78,8 @@ pub(crate) enum LaneOrder {
     TakeBack(TransferId),
     Dispose(DeliveryId, Verdict, Option<MethodAnswer>),
     Ask(RequestId, Question, Option<Vec<u8>>),
+    /// Let so many more come.
+    Room(u32),
     /// Let nothing more come.
     Quiet,
 }

@@ -298,7 +298,7 @@ impl Owner {
                     if let Some(member) = self.members.get_mut(&lane.slot)
                         && let Some(stream) = member.streams.remove(&lane.kind)
                     {
-                        let _ = stream.ended.set(why);
+                        stream.end(why);
                     }
                 }
                 Action::Deliver {
@@ -422,10 +422,12 @@ impl Owner {
         };
         member.lanes.insert(lane.kind, (epoch, orders));
         let place = Arc::clone(&member.place);
+        let reading = member.reading(lane, epoch);
         self.order(Order::OpenLane {
             lane,
             epoch,
             place,
+            reading,
             orders: queue,
         });
     }
@@ -446,12 +448,13 @@ impl Owner {
     }
 
     fn deliver(&mut self, lane: LaneId, epoch: Epoch, delivery: DeliveryId) {
-        let stream = self
-            .members
-            .get(&lane.slot)
-            .and_then(|member| member.streams.get(&lane.kind));
-        let taken = match (stream, self.carried.take()) {
-            (Some(stream), Some(carried)) => stream.items.deliver(epoch, delivery, carried),
+        let member = self.members.get_mut(&lane.slot);
+        let taken = match (member, self.carried.take()) {
+            (Some(member), Some(Carried::Events(events))) => return member.put(lane, epoch, events),
+            (Some(member), Some(carried)) => {
+                let stream = member.streams.get(&lane.kind);
+                stream.is_some_and(|stream| stream.items.deliver(epoch, delivery, carried))
+            }
             _ => false,
         };
         if !taken {

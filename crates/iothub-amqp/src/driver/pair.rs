@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tokio::sync::mpsc;
 
+use super::engine::events;
 use super::engine::incoming::{self, Correlation, FromTwin};
 use super::engine::{Encoded, End, HandError, Inlet, Link, Outgoing};
 use super::inlet::Places;
@@ -15,12 +16,14 @@ use crate::twin;
 pub(super) async fn run(
     (mut outlet, mut inlet): (Link, Inlet),
     (lane, epoch): (LaneId, Epoch),
+    entity: Option<String>,
     mut orders: mpsc::UnboundedReceiver<LaneOrder>,
     facts: Facts,
 ) -> Option<End> {
     let mut pair = Pair {
         lane,
         epoch,
+        entity,
         facts,
         queue: VecDeque::new(),
         calls: BTreeMap::new(),
@@ -81,6 +84,8 @@ pub(super) async fn run(
 struct Pair {
     lane: LaneId,
     epoch: Epoch,
+    /// The event hub that is asked about, if it is one.
+    entity: Option<String>,
     facts: Facts,
     /// To be sent, in order.
     queue: VecDeque<(Sent, Outgoing)>,
@@ -107,10 +112,17 @@ impl Pair {
                 self.calls.remove(&delivery);
             }
             LaneOrder::Ask(request, question, patch) => {
-                let message = incoming::twin_question(request, self.epoch.lane, question, patch);
+                let of = self.epoch.lane;
+                let message = match &self.entity {
+                    Some(entity) => {
+                        let partition = patch.as_deref().and_then(|text| std::str::from_utf8(text).ok());
+                        events::question(request, of, entity, partition)
+                    }
+                    None => incoming::twin_question(request, of, question, patch),
+                };
                 self.send(Sent::Question(request), message);
             }
-            LaneOrder::Transfer(..) | LaneOrder::TakeBack(_) | LaneOrder::Quiet => {}
+            LaneOrder::Transfer(..) | LaneOrder::TakeBack(_) | LaneOrder::Room(_) | LaneOrder::Quiet => {}
         }
     }
 
@@ -153,6 +165,18 @@ impl Pair {
                 },
                 Carried::Call { name, payload },
             )
+        } else if self.entity.is_some() {
+            let Some((request, status, body)) = events::answer(message, epoch.lane) else {
+                return;
+            };
+            let input = Input::Answered {
+                lane,
+                epoch,
+                request,
+                status,
+                desired: None,
+            };
+            (input, Carried::Answer { version: None, body })
         } else {
             match incoming::from_twin(message, epoch.lane) {
                 None => return,

@@ -1,17 +1,16 @@
-//! A session's task: it attaches the links of one device or module, one after the other, and ends with them.
+//! A session's task: it attaches the links of one principal, one after the other, and ends with them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iothub_address::Node;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
-use super::engine::{Channel, End, Inlet, Link, LinkPlan};
-use super::member::Place;
-use super::{Fact, Facts, LaneOrder, inlet, lane, pair, tell};
+use super::engine::{Channel, End, Inlet, Link, LinkPlan, REPLY_TO, Reading};
+use super::place::Place;
+use super::{Fact, Facts, LaneOrder, inlet, lane, pair, reading, tell};
 use crate::error::{ConnectError, Interruption, Lost, Phase};
 use crate::recovery::{Operation, Recovery};
 use crate::supervisor::{Cause, Epoch, Input, LaneId, LaneKind, SlotId};
@@ -20,6 +19,8 @@ use crate::supervisor::{Cause, Epoch, Input, LaneId, LaneKind, SlotId};
 pub(super) struct Opening {
     pub(super) lane: LaneId,
     pub(super) epoch: Epoch,
+    /// From where a partition is read.
+    pub(super) reading: Option<Reading>,
     pub(super) orders: mpsc::UnboundedReceiver<LaneOrder>,
 }
 
@@ -133,7 +134,12 @@ impl Session {
 
     /// The largest message of the lane.
     async fn attach(&mut self, opening: Opening) -> Result<u64, ConnectError> {
-        let Opening { lane, epoch, orders } = opening;
+        let Opening {
+            lane,
+            epoch,
+            reading,
+            orders,
+        } = opening;
         let (id, facts) = ((lane, epoch), self.facts.clone());
         let limit = match lane.kind {
             LaneKind::Telemetry => {
@@ -143,16 +149,23 @@ impl Session {
                     .spawn(async move { (lane, epoch, lane::run(link, id, orders, facts).await) });
                 limit
             }
-            LaneKind::Commands | LaneKind::Inputs => {
+            LaneKind::Partition(_) => {
+                let link = self.reader(lane.kind, reading).await?;
+                self.lanes
+                    .spawn(async move { (lane, epoch, reading::run(link, id, orders, facts).await) });
+                0
+            }
+            LaneKind::Commands | LaneKind::Inputs | LaneKind::Redirect => {
                 let link = self.inlet(lane.kind).await?;
                 self.lanes
                     .spawn(async move { (lane, epoch, inlet::run(link, id, orders, facts).await) });
                 0
             }
-            LaneKind::Methods | LaneKind::Twin => {
+            LaneKind::Methods | LaneKind::Twin | LaneKind::Management => {
                 let links = self.pair(lane.kind).await?;
+                let entity = self.place.entity();
                 self.lanes
-                    .spawn(async move { (lane, epoch, pair::run(links, id, orders, facts).await) });
+                    .spawn(async move { (lane, epoch, pair::run(links, id, entity, orders, facts).await) });
                 0
             }
         };
@@ -173,52 +186,49 @@ impl Session {
 
     async fn telemetry(&mut self) -> Result<Link, ConnectError> {
         let plan = LinkPlan {
-            name: "telemetry",
-            node: &Node::Events(self.place.identity.clone()),
-            correlation: None,
-            model: self.place.model.as_deref(),
-            settled: false,
+            model: self.place.model(),
+            ..LinkPlan::to("telemetry", self.place.node(LaneKind::Telemetry)?)
         };
         self.channel.sender(&plan, self.limit).await
     }
 
     async fn inlet(&mut self, kind: LaneKind) -> Result<Inlet, ConnectError> {
-        let identity = self.place.identity.clone();
-        let (name, node) = match kind {
-            LaneKind::Inputs => ("inputs", Node::Events(identity)),
-            _ => ("commands", Node::Commands(identity)),
+        let name = match kind {
+            LaneKind::Inputs => "inputs",
+            LaneKind::Redirect => "redirect",
+            _ => "commands",
         };
+        let plan = LinkPlan::to(name, self.place.node(kind)?);
+        self.channel.receiver(&plan, self.limit).await
+    }
+
+    /// A link by which a partition is read.
+    async fn reader(&mut self, kind: LaneKind, reading: Option<Reading>) -> Result<Inlet, ConnectError> {
         let plan = LinkPlan {
-            name,
-            node: &node,
-            correlation: None,
-            model: None,
-            settled: false,
+            settled: true,
+            reading,
+            ..LinkPlan::to("events", self.place.node(kind)?)
         };
         self.channel.receiver(&plan, self.limit).await
     }
 
     /// Two links that the hub knows for a pair by one id.
     async fn pair(&mut self, kind: LaneKind) -> Result<(Link, Inlet), ConnectError> {
-        let identity = self.place.identity.clone();
-        let (name, node) = match kind {
-            LaneKind::Methods => ("methods", Node::Methods(identity)),
-            _ => ("twin", Node::Twin(identity)),
+        let name = match kind {
+            LaneKind::Methods => "methods",
+            LaneKind::Management => "management",
+            _ => "twin",
         };
-        let correlation = self.channel.names.unique(name).replacen('-', ":", 1);
-        let plan = |name| LinkPlan {
-            name,
-            node: &node,
-            correlation: Some(&correlation),
-            model: None,
+        let id = self.channel.names.unique(name);
+        let node = self.place.node(kind)?;
+        let plan = |side: &str| LinkPlan {
             settled: true,
+            correlation: (kind != LaneKind::Management).then(|| id.replacen('-', ":", 1)),
+            reply_to: (kind == LaneKind::Management).then_some(REPLY_TO),
+            ..LinkPlan::to(&format!("{name}-{side}"), node.clone())
         };
-        let (sender, receiver) = match kind {
-            LaneKind::Methods => ("methods-sender", "methods-receiver"),
-            _ => ("twin-sender", "twin-receiver"),
-        };
-        let inlet = self.channel.receiver(&plan(receiver), self.limit).await?;
-        let outlet = self.channel.sender(&plan(sender), self.limit).await?;
+        let inlet = self.channel.receiver(&plan("receiver"), self.limit).await?;
+        let outlet = self.channel.sender(&plan("sender"), self.limit).await?;
         Ok((outlet, inlet))
     }
 

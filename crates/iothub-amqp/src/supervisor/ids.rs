@@ -1,13 +1,13 @@
 //! What things are called between the application, the supervisor and the driver.
 
-/// A device or module on a connection, by the order in which it joined. Never used again.
+/// A device, module or service on a connection, by the order in which it joined. Never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotId(pub u32);
 
 /// What a link, or a pair of links, is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LaneKind {
-    /// Device-to-cloud messages; always there, since a hub calls a device without it offline.
+    /// Messages out. A device always has it, since a hub calls a device without it offline; a service once it sends.
     Telemetry,
     /// Cloud-to-device messages.
     Commands,
@@ -17,9 +17,27 @@ pub enum LaneKind {
     Methods,
     /// The twin: requests out, answers and changes in.
     Twin,
+    /// Where a hub tells a service where its events are.
+    Redirect,
+    /// The events of one partition.
+    Partition(u32),
+    /// The management of an event hub: questions out, answers in.
+    Management,
 }
 
-/// One lane of one device or module. There is never more than one of a kind.
+impl LaneKind {
+    /// Whether it carries questions and their answers.
+    pub(super) fn asks(self) -> bool {
+        matches!(self, Self::Twin | Self::Management)
+    }
+
+    /// Whether it reads a log, which wants no word on what it gives.
+    pub(super) fn reads_a_log(self) -> bool {
+        matches!(self, Self::Partition(_))
+    }
+}
+
+/// One lane of one principal. There is never more than one of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LaneId {
     pub slot: SlotId,

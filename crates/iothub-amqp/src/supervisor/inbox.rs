@@ -49,10 +49,11 @@ impl Inbox {
     }
 
     pub(super) fn arrived(&mut self, core: &mut Core, epoch: Epoch, delivery: DeliveryId) {
-        if !self.lane.is_present(epoch) || !self.held.insert(delivery) {
+        let lane = self.lane.id;
+        let holds = !lane.kind.reads_a_log();
+        if !self.lane.is_present(epoch) || holds && !self.held.insert(delivery) {
             return;
         }
-        let lane = self.lane.id;
         if self.stopping {
             self.answer(core, epoch, delivery, Verdict::Abandon);
         } else {

@@ -4,7 +4,7 @@
 //! to do ([`Action`]). It opens nothing, sleeps never, reads no clock, and its dice are seeded: the same inputs give
 //! the same actions. Payloads stay outside; it sees tickets and sizes.
 //!
-//! The connection is one, and each device or module on it has a slot of its own: its token, its session, its lanes, its
+//! The connection is one, and each device or module on it, or the service that has it, has a slot of its own: its token, its session, its lanes, its
 //! messages, its back-off. What one slot meets ends that slot at the most, unless it is the connection's own fault.
 //!
 //! Connection, session and link carry counters ([`Epoch`]), so that what is heard of one that is gone is known for
@@ -21,6 +21,7 @@ mod lane;
 mod ledger;
 mod line;
 mod ordered;
+mod principal;
 mod roster;
 mod slot;
 mod telemetry;
@@ -46,6 +47,7 @@ pub use ids::{DeliveryId, Epoch, LaneId, LaneKind, RequestId, SlotId, TicketId, 
 use inbox::Opening;
 pub use input::{Cause, Input, NotHanded, Outcome, Question, TokenLife, Verdict};
 use line::Line;
+pub use principal::Principal;
 use slot::{Leaving, Slot};
 pub use twin::{MAX_REQUESTS, MAX_UNTAKEN};
 
@@ -88,6 +90,7 @@ pub struct Settings {
 /// What a slot goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlotSettings {
+    pub principal: Principal,
     /// How long a transfer may fly before the link counts as dead.
     pub settle_timeout: Duration,
     /// The most transfers that fly at once.

@@ -1,4 +1,4 @@
-//! A device or module on the connection: its way in, its lanes, and its end, which is nobody else's.
+//! A principal on the connection: its way in, its lanes, and its end, which is nobody else's.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use super::ledger::Certainty;
 use super::telemetry::Telemetry;
 use super::token::Token;
 use super::twin::Twin;
-use super::{Action, Cause, Epoch, LaneId, LaneKind, SignIn, SlotId, SlotSettings};
+use super::{Action, Cause, Epoch, LaneId, LaneKind, Principal, SignIn, SlotId, SlotSettings};
 
 #[derive(Debug, Clone)]
 pub(super) struct Slot {
@@ -29,7 +29,7 @@ pub(super) struct Slot {
     pub(super) twin: Option<Twin>,
     /// For what is smaller than the connection.
     pub(super) backoff: Backoff,
-    /// Its telemetry link has been up once: from now on losses are recovered from.
+    /// It has been there once: from now on losses are recovered from.
     pub(super) ever_up: bool,
     /// The first time has to come by then.
     join_by: Instant,
@@ -82,7 +82,7 @@ impl Slot {
             access: Access::None,
             token: Token::default(),
             session: 0,
-            telemetry: Telemetry::new(telemetry),
+            telemetry: Telemetry::new(telemetry, settings.principal == Principal::Device),
             inboxes: BTreeMap::new(),
             twin: None,
             backoff: Backoff::new(core.settings.schedule, seed),
@@ -170,7 +170,7 @@ impl Slot {
 
     fn lanes_due(&self) -> Option<Instant> {
         let telemetry = self.telemetry.due(self.settings.settle_timeout);
-        if !self.telemetry.lane.is_up() {
+        if !self.is_there() {
             return telemetry; // the others come after it
         }
         let inboxes = self.inboxes.values().filter_map(Inbox::due);
@@ -194,7 +194,7 @@ impl Slot {
         let mut watched = self.telemetry.lane.advance(core, self.session, now);
         self.statistics.links += u64::from(self.telemetry.lane.epoch != before);
         self.advance_feed(core, now);
-        if self.telemetry.lane.is_up() {
+        if self.is_there() {
             for inbox in self.inboxes.values_mut() {
                 let seen = inbox.lane.advance(core, self.session, now);
                 watched = worse(watched, seen);
@@ -232,17 +232,8 @@ impl Slot {
     /// The connection is open.
     pub(super) fn line_up(&mut self, core: &mut Core, now: Instant) {
         match core.settings.sign_in {
-            SignIn::Plain | SignIn::Certificate => self.granted(now),
+            SignIn::Plain | SignIn::Certificate => self.granted(core, now),
             SignIn::Claims => self.access = Access::Down { until: now },
-        }
-    }
-
-    /// Links may be attached from now on.
-    pub(super) fn granted(&mut self, now: Instant) {
-        self.access = Access::Granted;
-        self.telemetry.renewed();
-        for lane in self.lanes_mut() {
-            lane.state = LaneState::Down { until: now };
         }
     }
 
@@ -275,8 +266,9 @@ impl Slot {
         }
     }
 
-    fn lanes_mut(&mut self) -> impl Iterator<Item = &mut Lane> {
-        let telemetry = std::iter::once(&mut self.telemetry.lane);
+    pub(super) fn lanes_mut(&mut self) -> impl Iterator<Item = &mut Lane> {
+        let wanted = self.telemetry.wanted;
+        let telemetry = std::iter::once(&mut self.telemetry.lane).filter(move |_| wanted);
         let inboxes = self.inboxes.values_mut().map(|inbox| &mut inbox.lane);
         let twin = self.twin.iter_mut().map(|twin| &mut twin.lane);
         telemetry.chain(inboxes).chain(twin)
@@ -301,12 +293,15 @@ impl Slot {
         lane.state = LaneState::Up { limit };
         match kind {
             LaneKind::Telemetry => self.telemetry_up(core, epoch, now),
-            LaneKind::Twin => {}
+            LaneKind::Twin | LaneKind::Management => {}
             _ => {
                 if let Some(inbox) = self.inboxes.get_mut(&kind) {
                     inbox.up(core);
                 }
             }
+        }
+        if self.is_service() {
+            self.report_connected(core);
         }
     }
 
@@ -325,7 +320,7 @@ impl Slot {
         lane.state = LaneState::Absent;
         match kind {
             LaneKind::Telemetry => self.requeue_all(core, Certainty::AllIsHeard),
-            LaneKind::Twin => {
+            LaneKind::Twin | LaneKind::Management => {
                 if let Some(twin) = &mut self.twin {
                     twin.lost(core, &cause.why, now);
                 }
@@ -345,11 +340,15 @@ impl Slot {
             return; // it goes with its connection
         }
         let Cause { why, recovery } = self.mend(cause, now);
+        if self.is_last_word(&why) {
+            return self.end_stream(core, kind, why);
+        }
         if self.stolen_too_often(&why, now) {
             return self.give_up(core, Interruption::Stolen);
         }
         if recovery == Recovery::GiveUp || !core.settings.recover || !self.ever_up {
             return match kind {
+                LaneKind::Telemetry if self.is_service() => self.refuse_sending(core, &why),
                 LaneKind::Telemetry => self.give_up(core, why),
                 _ => self.end_stream(core, kind, why),
             };
@@ -359,7 +358,7 @@ impl Slot {
         }
         let healthy = core.settings.schedule.healthy;
         // A session's end is told by whichever of its lanes hears of it first.
-        let lost = if recovery == Recovery::Resession {
+        let lost = if recovery == Recovery::Resession && !self.is_service() {
             LaneKind::Telemetry
         } else {
             kind
@@ -377,7 +376,7 @@ impl Slot {
         } else if let Some(lane) = self.lane_mut(kind) {
             lane.state = LaneState::Down { until };
         }
-        if kind == LaneKind::Telemetry || recovery == Recovery::Resession {
+        if kind == LaneKind::Telemetry || recovery == Recovery::Resession || self.is_service() {
             self.relinking(core, why, recovery, until);
         }
     }
@@ -456,7 +455,7 @@ impl Slot {
         }
         let granted = self.access == Access::Granted;
         let kind = lane.kind;
-        if kind == LaneKind::Twin {
+        if kind.asks() {
             self.twin(now).subscribe(opening, now);
         } else {
             let mut inbox = Inbox::new(lane, opening);
@@ -471,7 +470,7 @@ impl Slot {
     }
 
     pub(super) fn unsubscribe(&mut self, core: &mut Core, kind: LaneKind) {
-        if kind == LaneKind::Twin {
+        if kind.asks() {
             if let Some(twin) = &mut self.twin {
                 twin.unsubscribe();
             }
@@ -482,11 +481,17 @@ impl Slot {
         }
     }
 
-    /// The twin's links are attached when they are first needed, and stay.
+    /// What answers questions: the twin, or an event hub's management. Its links are attached when they are first needed,
+    /// and stay.
     pub(super) fn twin(&mut self, now: Instant) -> &mut Twin {
         let (id, granted) = (self.id, self.access == Access::Granted);
+        let service = self.is_service();
         self.twin.get_or_insert_with(|| {
-            let kind = LaneKind::Twin;
+            let kind = if service {
+                LaneKind::Management
+            } else {
+                LaneKind::Twin
+            };
             let mut twin = Twin::new(LaneId { slot: id, kind }, now);
             if !granted {
                 twin.lane.state = LaneState::Absent;
@@ -497,7 +502,7 @@ impl Slot {
 
     /// Nothing more comes of this lane; the others go on.
     fn end_stream(&mut self, core: &mut Core, kind: LaneKind, why: Interruption) {
-        if kind == LaneKind::Twin {
+        if kind.asks() {
             if let Some(twin) = self.twin.take() {
                 twin.end(core, &why);
             }

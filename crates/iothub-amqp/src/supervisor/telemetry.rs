@@ -18,6 +18,8 @@ use super::{Action, Epoch, LaneId, NotHanded, Outcome, TicketId, TransferId};
 #[derive(Debug, Clone)]
 pub(super) struct Telemetry {
     pub(super) lane: Lane,
+    /// Whether there is to be such a link.
+    pub(super) wanted: bool,
     pub(super) ledger: Ledger,
     feed: Feed,
     /// Messages that came back in a row.
@@ -45,9 +47,10 @@ enum Feed {
 }
 
 impl Telemetry {
-    pub(super) fn new(id: LaneId) -> Self {
+    pub(super) fn new(id: LaneId, wanted: bool) -> Self {
         Self {
             lane: Lane::new(id),
+            wanted,
             ledger: Ledger::default(),
             feed: Feed::Open,
             refusals: 0,

@@ -182,7 +182,7 @@ impl Slot {
                 self.statistics.tokens_put += 1;
                 self.token.failures = 0;
                 if self.access == Access::Putting {
-                    self.granted(now);
+                    self.granted(core, now);
                 }
             }
             Err(cause) if cause.recovery == Recovery::GiveUp => self.give_up(core, cause.why),

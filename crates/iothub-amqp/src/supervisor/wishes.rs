@@ -22,7 +22,10 @@ impl Supervisor {
             let why = match &slot.ended {
                 Some(why) => why.clone(),
                 None if closing || slot.leaving.is_some() => Interruption::Stopped,
-                None => return slot.telemetry.ledger.enter(ticket, size, deadline, limit),
+                None => {
+                    slot.want_telemetry(now);
+                    return slot.telemetry.ledger.enter(ticket, size, deadline, limit);
+                }
             };
             slot.told(core, ticket, Err(SendError::NotSent(why)));
         });

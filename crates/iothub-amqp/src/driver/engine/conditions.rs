@@ -6,7 +6,7 @@ use fe2o3_amqp::link::{
     SessionStopReason,
 };
 use fe2o3_amqp_types::definitions::{self, ErrorCondition};
-use fe2o3_amqp_types::primitives::Symbol;
+use fe2o3_amqp_types::primitives::{Symbol, Value};
 use iothub_frame::Fuse;
 
 use crate::error::{Condition, Interruption, Lost};
@@ -28,7 +28,14 @@ pub(super) fn condition(error: definitions::Error) -> Condition {
         ErrorCondition::LinkError(condition) => condition.into(),
         ErrorCondition::Custom(symbol) => symbol.clone(),
     };
-    Condition::new(name.as_str(), error.description)
+    let address = error.info.as_ref().and_then(|info| info.get("address"));
+    Condition {
+        redirect: match address {
+            Some(Value::String(address)) => Some(address.clone()),
+            _ => None,
+        },
+        ..Condition::new(name.as_str(), error.description)
+    }
 }
 
 /// Why the connection ended. The engine flattens what the stream knows, so the fuse has the first word.

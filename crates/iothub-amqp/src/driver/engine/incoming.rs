@@ -111,7 +111,7 @@ pub(crate) fn from_twin(wire: Incoming, lane: u32) -> Option<FromTwin> {
     let correlation = wire.properties.and_then(|properties| properties.correlation_id);
     match correlation {
         Some(id) => Some(FromTwin::Answer {
-            request: twin_request(&id_text(id), lane)?,
+            request: request(&id_text(id), lane)?,
             // The Node SDK takes an answer without a status for a good one.
             status: annotation("status")
                 .map_or(Some(200), whole)
@@ -147,7 +147,7 @@ pub(crate) fn twin_question(
         set("resource", Value::String(resource.to_owned()));
     }
     let properties = Properties {
-        correlation_id: Some(MessageId::String(twin_request_id(request, lane))),
+        correlation_id: Some(MessageId::String(request_id(request, lane))),
         ..Properties::default()
     };
     // An empty body is a space.
@@ -162,11 +162,11 @@ pub(crate) fn twin_question(
 }
 
 /// How a question is named on the wire; what answers it on a link of before is then none of its answers.
-fn twin_request_id(request: RequestId, lane: u32) -> String {
+pub(super) fn request_id(request: RequestId, lane: u32) -> String {
     format!("{}-{lane}", request.0)
 }
 
-fn twin_request(id: &str, lane: u32) -> Option<RequestId> {
+pub(super) fn request(id: &str, lane: u32) -> Option<RequestId> {
     let (request, of) = id.split_once('-')?;
     (of.parse() == Ok(lane)).then(|| request.parse().ok().map(RequestId))?
 }
@@ -175,7 +175,7 @@ fn annotation<'a>(annotations: Option<&'a MessageAnnotations>, name: &str) -> Op
     annotations?.0.get(&OwnedKey::from(Symbol::from(name)))
 }
 
-fn body(body: Body<Value>) -> Vec<u8> {
+pub(super) fn body(body: Body<Value>) -> Vec<u8> {
     match body {
         Body::Data(sections) => {
             let mut sections = sections.into_iter().map(|Data(bytes)| bytes.into_vec());
@@ -192,7 +192,7 @@ fn body(body: Body<Value>) -> Vec<u8> {
     }
 }
 
-fn id_text(id: MessageId) -> String {
+pub(super) fn id_text(id: MessageId) -> String {
     match id {
         MessageId::Ulong(number) => number.to_string(),
         MessageId::Uuid(uuid) => uuid_text(&uuid),
@@ -201,12 +201,12 @@ fn id_text(id: MessageId) -> String {
     }
 }
 
-fn uuid_text(uuid: &Uuid) -> String {
+pub(super) fn uuid_text(uuid: &Uuid) -> String {
     let hex: String = uuid.as_inner().iter().map(|byte| format!("{byte:02x}")).collect();
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
-fn text(value: &Value) -> Option<String> {
+pub(super) fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) | Value::Symbol(Symbol(text)) => Some(text.clone()),
         _ => None,
@@ -214,7 +214,7 @@ fn text(value: &Value) -> Option<String> {
 }
 
 /// A whole number of any width.
-fn whole(value: &Value) -> Option<i64> {
+pub(super) fn whole(value: &Value) -> Option<i64> {
     match value {
         Value::Ubyte(number) => Some(i64::from(*number)),
         Value::Ushort(number) => Some(i64::from(*number)),
@@ -238,7 +238,7 @@ fn simple_text(value: SimpleValue) -> String {
     }
 }
 
-fn time(at: Timestamp) -> SystemTime {
+pub(super) fn time(at: Timestamp) -> SystemTime {
     let milliseconds = u64::try_from(at.milliseconds()).unwrap_or(0);
     SystemTime::UNIX_EPOCH
         .checked_add(Duration::from_millis(milliseconds))

@@ -3,6 +3,7 @@
 mod claims;
 mod conditions;
 mod connection;
+pub(crate) mod events;
 mod heartbeat;
 pub(crate) mod incoming;
 mod inward;
@@ -14,6 +15,6 @@ mod sender;
 pub(crate) use claims::{Claims, Put};
 pub(crate) use conditions::End;
 pub(crate) use connection::{Channel, Line, Login, Opening, Sasl, open};
-pub(crate) use links::LinkPlan;
+pub(crate) use links::{LinkPlan, REPLY_TO, Reading};
 pub(crate) use receiver::{Inlet, Key};
 pub(crate) use sender::{Delivery, Encoded, HandError, Link, Outgoing};

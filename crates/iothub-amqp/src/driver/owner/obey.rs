@@ -130,6 +130,12 @@ impl Owner {
                     limit,
                 }
             }
+            Command::Took(lane, events) => {
+                if let Some(member) = self.members.get_mut(&lane.slot) {
+                    member.took(lane, events);
+                }
+                return;
+            }
             Command::Taken(slot) => Input::Taken(slot),
             Command::Close { limit, reply } => {
                 self.closers.push(reply);

@@ -1,0 +1,93 @@
+//! An event, as readers of a hub's event endpoint see it.
+
+use std::time::SystemTime;
+
+/// A message that a hub took, with what the hub adds to it.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Event {
+    /// The device that sent it, or that it is about; `None` if something else than a device sent it.
+    pub device: Option<String>,
+    /// The module, if one did.
+    pub module: Option<String>,
+    /// The partition, from 0.
+    pub partition: u32,
+    /// Its place in the partition, counted without gaps.
+    pub sequence_number: i64,
+    /// Its place in the partition, as the endpoint writes it: to be given back to it, not to be reckoned with.
+    pub offset: String,
+    /// When the hub took it.
+    pub enqueued_at: SystemTime,
+    /// What kind of event it is, such as `Telemetry` or `twinChangeEvents`.
+    pub source: Option<String>,
+    /// The body: the bytes of its data sections, or of the one string or binary that it is.
+    pub body: Vec<u8>,
+    /// The content type, such as `application/json`.
+    pub content_type: Option<String>,
+    /// What the sender's application set, in the order in which it came.
+    pub properties: Vec<(String, EventValue)>,
+    /// The system properties: those of the message by AMQP's names for them, such as `message-id`, and the hub's
+    /// annotations, such as `iothub-connection-auth-method`, those included that have a field of their own here.
+    pub system: Vec<(String, EventValue)>,
+    /// The sequence number that the partition had come to.
+    pub(crate) last_enqueued: Option<i64>,
+}
+
+impl Event {
+    /// The application property of this name.
+    #[must_use]
+    pub fn property(&self, name: &str) -> Option<&EventValue> {
+        find(&self.properties, name)
+    }
+
+    /// The system property of this name.
+    #[must_use]
+    pub fn system_property(&self, name: &str) -> Option<&EventValue> {
+        find(&self.system, name)
+    }
+}
+
+impl Default for Event {
+    fn default() -> Self {
+        Self {
+            device: None,
+            module: None,
+            partition: 0,
+            sequence_number: 0,
+            offset: String::new(),
+            enqueued_at: SystemTime::UNIX_EPOCH,
+            source: None,
+            body: Vec::new(),
+            content_type: None,
+            properties: Vec::new(),
+            system: Vec::new(),
+            last_enqueued: None,
+        }
+    }
+}
+
+fn find<'a>(all: &'a [(String, EventValue)], name: &str) -> Option<&'a EventValue> {
+    all.iter()
+        .find(|(known, _)| known == name)
+        .map(|(_, value)| value)
+}
+
+/// A property's value.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum EventValue {
+    /// A string, a symbol, a UUID or a character.
+    Text(String),
+    /// A whole number of any width.
+    Whole(i64),
+    /// A number with a fraction.
+    Real(f64),
+    /// True or false.
+    Flag(bool),
+    /// A moment.
+    Time(SystemTime),
+    /// Bytes.
+    Bytes(Vec<u8>),
+    /// Something that no hub writes into a property: a map, a list, a number out of range, or nothing.
+    Other,
+}
