@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use iothub_address::{DeviceId, HubHost, HubName, Identity};
 use iothub_amqp::{
-    ByteStream, Clock, Connecting, Connection, ConnectionBuilder, DeviceClient, DeviceClientBuilder, Key,
-    Network, Resolving,
+    ByteStream, Clock, Connecting, Connection, ConnectionBuilder, DeviceClient, DeviceClientBuilder,
+    EventsClient, EventsClientBuilder, Key, Network, Resolving,
 };
-use iothub_emulator::{Body, Emulator, Fault, Timestamp};
+use iothub_emulator::{Body, Builder, Emulator, Fault, Timestamp};
 use iothub_sas::{SharedKey, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::sync::watch;
@@ -84,8 +84,16 @@ impl Memory {
     /// # Panics
     /// When there is no free port, although nobody comes by it.
     pub async fn start(devices: usize) -> Self {
+        Self::start_with(devices, |builder| builder).await
+    }
+
+    /// Starts one with settings of its own.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn start_with(devices: usize, settings: impl FnOnce(Builder) -> Builder) -> Self {
         let clock = Clockwork::new();
-        let mut builder = Emulator::builder().clock(clock).https_port(None);
+        let mut builder = settings(Emulator::builder().clock(clock).https_port(None));
         for device in 0..devices {
             builder = builder.device_key(id(device), key());
         }
@@ -115,6 +123,21 @@ impl Memory {
             .network(self.clone())
             .clock(self.clock)
             .seed(device as u64)
+    }
+
+    /// A client of the hub's events, from a service's connection string.
+    ///
+    /// # Panics
+    /// When the hub has stopped.
+    pub async fn events(&self) -> EventsClientBuilder {
+        let policy = "service".parse().expect("a policy's name");
+        let string = self.hub.policy_connection_string(&policy).await;
+        EventsClient::with(&string.expect("the hub has it"))
+            .expect("it is a service's")
+            .plain_tcp_to_this_machine()
+            .network(self.clone())
+            .clock(self.clock)
+            .seed(1_000)
     }
 
     /// A connection for many devices.

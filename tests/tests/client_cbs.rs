@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use iothub_address::{ConnectionString, DeviceId, HubHost, Identity, Resource};
 use iothub_amqp::supervisor::{
-    Action, Epoch, Input, LaneId, LaneKind, Lifetime, Principal, Settings, SignIn, SlotId, SlotSettings, Supervisor,
-    TokenLife,
+    Action, Epoch, Input, LaneId, LaneKind, Lifetime, Principal, Settings, SignIn, SlotId, SlotSettings,
+    Supervisor, TokenLife,
 };
 use iothub_amqp::{
     Batching, ConnectError, Credential, CredentialError, DeviceClient, DeviceClientBuilder, Key, Message,

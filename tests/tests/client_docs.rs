@@ -52,7 +52,7 @@ fn every_async_function_says_what_it_means_to_drop_it() {
 
 /// Whatever says what is delivered, or what it means to drop it, and the tests that hold it to that: all its sentences, by
 /// name.
-const BACKED: [(&str, &[&str]); 38] = [
+const BACKED: [(&str, &[&str]); 46] = [
     (
         "Batching",
         &[
@@ -223,6 +223,24 @@ const BACKED: [(&str, &[&str]); 38] = [
             WHOLE,
         ],
     ),
+    (
+        "Events",
+        &[
+            EVENTS_CUT,
+            EVENTS_DROPPED,
+            "what_the_hub_has_dropped_is_told_and_nothing_else_is",
+        ],
+    ),
+    ("Events::next", &[EVENTS_DROPPED]),
+    ("EventsClient", &[EVENTS_CUT, EVENTS_DROPPED]),
+    (
+        "EventsClient::close",
+        &[EVENTS_DROPPED, "a_client_that_closes_or_may_not_read_says_so"],
+    ),
+    ("EventsClient::close_within", &[EVENTS_DROPPED]),
+    ("EventsClient::partition", &[EVENTS_DROPPED]),
+    ("EventsClientBuilder::connect", &[EVENTS_DROPPED]),
+    ("Reading::open", &[EVENTS_DROPPED]),
 ];
 
 const WHOLE: &str = "no_message_is_lost_or_invented_and_nothing_is_left";
@@ -232,6 +250,8 @@ const ANSWER_DROPPED: &str = "an_answer_that_is_polled_once_and_dropped_has_been
 const CALL_DROPPED: &str = "a_call_that_is_dropped_unanswered_is_the_caller_s_time_out_and_no_more";
 const BESIDE_OTHERS: &str = "what_is_dropped_on_a_connection_or_a_pool_disturbs_none_of_its_devices";
 const COMMAND_ANSWERED: &str = "a_command_comes_with_its_properties_and_its_word_reaches_the_hub";
+const EVENTS_CUT: &str = "cuts_while_events_are_read_lose_none_and_give_none_twice";
+const EVENTS_DROPPED: &str = "what_is_dropped_of_a_reader_loses_no_event_and_leaves_nothing_behind";
 const IN_BATCHES: &str = "five_thousand_messages_do_not_stall_in_batches_or_without";
 
 /// The types, and the functions with the type that they are of, whose docs have one of these headings.
@@ -430,12 +450,14 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// What messages, commands, methods and the twin go through.
-const CARRIERS: [&str; 11] = [
+const CARRIERS: [&str; 13] = [
     "DeviceClient",
     "Connection",
     "Pool",
     "Commands",
     "Command",
+    "EventsClient",
+    "Events",
     "Methods",
     "MethodCall",
     "Twin",

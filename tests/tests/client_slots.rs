@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use iothub_amqp::recovery::{Operation, Recovery};
 use iothub_amqp::supervisor::{
-    Action, Cause, Epoch, Input, LaneId, LaneKind, Lifetime, MAX_PUTS, Outcome, Question, RequestId,
-    Principal, Settings, SignIn, SlotId, SlotSettings, Supervisor, TicketId, TokenLife,
+    Action, Cause, Epoch, Input, LaneId, LaneKind, Lifetime, MAX_PUTS, Outcome, Principal, Question,
+    RequestId, Settings, SignIn, SlotId, SlotSettings, Supervisor, TicketId, TokenLife,
 };
 use iothub_amqp::{Batching, Condition, Interruption, Lost, Schedule, SendError, Status};
 

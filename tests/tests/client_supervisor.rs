@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use iothub_amqp::recovery::Operation;
 use iothub_amqp::supervisor::{
-    Action, Cause, Epoch, Input, LaneId, LaneKind, Lifetime, Outcome, Principal, Settings, SignIn, SlotId, SlotSettings,
-    Supervisor, TicketId, TokenLife, TransferId,
+    Action, Cause, Epoch, Input, LaneId, LaneKind, Lifetime, Outcome, Principal, Settings, SignIn, SlotId,
+    SlotSettings, Supervisor, TicketId, TokenLife, TransferId,
 };
 use iothub_amqp::{Batching, Condition, Interruption, Lost, Schedule, SendError};
 

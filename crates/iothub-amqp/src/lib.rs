@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod access;
 mod builder;
 mod certificate;
 mod commands;
@@ -12,7 +13,9 @@ mod device;
 mod driver;
 mod error;
 mod event;
+mod events;
 mod joining;
+mod lag;
 mod listening;
 mod machine;
 mod message;
@@ -45,10 +48,15 @@ pub use crate::credential::{Credential, CredentialError, Key, TOKEN_LIFE, TokenF
 pub use crate::cursor::Position;
 pub use crate::device::{DeviceClient, Ticket};
 pub use crate::error::{
-    Accepted, CloseError, Condition, ConnectError, EnqueueError, EventsError, Interruption, Lost, Phase, ProxyFailure,
-    SendError, SettleError, SubscribeError, TlsFailure, TwinError, WebSocketFailure,
+    Accepted, CloseError, Condition, ConnectError, EnqueueError, EventsError, Interruption, Lost, Phase,
+    ProxyFailure, SendError, SettleError, SubscribeError, TlsFailure, TwinError, WebSocketFailure,
 };
 pub use crate::event::{Event, EventValue};
+pub use crate::events::{
+    BUFFER, Duplicate, Ended, Events, EventsClient, EventsClientBuilder, Gap, MAX_BUFFER, PartitionState,
+    Read, Reading,
+};
+pub use crate::lag::Progress;
 pub use crate::machine::{Clock, SystemClock};
 pub use crate::message::Message;
 pub use crate::methods::{METHOD_LIMIT, MethodCall, Methods};

@@ -103,6 +103,11 @@ impl Listening {
         let _ = self.shared.commands.send(Command::Taken(self.lane.slot));
     }
 
+    /// The application has taken so many events.
+    pub(crate) fn took(&self, events: u32) {
+        let _ = self.shared.commands.send(Command::Took(self.lane, events));
+    }
+
     /// Nothing more is wanted of this stream.
     pub(crate) fn stop(&self) {
         let _ = self
