@@ -100,6 +100,8 @@ impl Dial {
             .body(Empty::<Bytes>::new())
             .map_err(|error| failed(error.to_string()))?;
         let shaken = http1::Builder::new()
+            // Some proxies know names of headers in their usual spelling alone.
+            .title_case_headers(true)
             .max_buf_size(MAX_HEAD)
             .handshake(TokioIo::new(tcp))
             .await;

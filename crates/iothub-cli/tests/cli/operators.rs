@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 
 use iothub_address::{Identity, PolicyName};
 use iothub_emulator::{CloudMessage, Emulator};
+use iothub_sas::{SharedKey, Signer, UnixTime};
+use iothub_tests::proxy::TestProxy;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -383,5 +385,104 @@ fn a_registry_goes_from_one_hub_to_another() {
     assert_eq!(
         query.run().expect_code(0).stdout,
         "deviceId,number\ndev103,103\ndev104,104\n"
+    );
+}
+
+#[test]
+fn the_way_leads_through_a_proxy_whose_password_is_never_shown() {
+    let hub = Hub::start();
+    // "Aladdin" with "open sesame", of RFC 7617 §2.
+    let proxy = TestProxy::start(Some("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="));
+    let proxy = hub.runtime.block_on(proxy);
+    let url = |password: &str| format!("http://Aladdin:{password}@{}", proxy.address);
+    let through = hub
+        .run("-vvv registry list -o csv --proxy")
+        .arg(url("open%20sesame"))
+        .run();
+    let right = through.expect_code(0);
+    let port = hub.emulator.https_address().unwrap().port();
+    assert!(
+        proxy.asked()[0].starts_with(&format!("CONNECT localhost:{port} ")),
+        "{:?}",
+        proxy.asked()
+    );
+    let wrong = hub.run("registry list --proxy").arg(url("canary")).run();
+    let wrong = wrong.expect_error(4, &["wants credentials", "HTTPS_PROXY or --proxy"]);
+    let down = hub.run("registry list --proxy http://u:canary@127.0.0.1:1").run();
+    let down = down.expect_error(3, &["can't connect to 127.0.0.1:1"]);
+    for ran in [right, wrong, down] {
+        let all = format!("{}{}", ran.stdout, ran.stderr);
+        for secret in ["sesame", "canary", "QWxhZGRpbj"] {
+            assert!(!all.contains(secret), "{all}");
+        }
+    }
+}
+
+#[test]
+fn tokens_policies_and_kinds_that_do_not_fit_are_told_without_secrets() {
+    let hub = Hub::start();
+    let expired = Signer::new(SharedKey::from_base64(KEY).unwrap())
+        .policy("iothubowner")
+        .sign("localhost", UnixTime::from_secs(1_000_000_000));
+    let reader: PolicyName = "registryRead".parse().unwrap();
+    let reader = hub
+        .runtime
+        .block_on(hub.emulator.policy_connection_string(&reader))
+        .unwrap()
+        .expose();
+    let device = format!("HostName=localhost;DeviceId=dev1;SharedAccessKey={KEY}");
+    let old = format!("HostName=localhost;SharedAccessSignature={}", expired.expose());
+    for (string, code, words) in [
+        (old, 4, "IotHubUnauthorizedAccess"),
+        (reader, 4, "IotHubUnauthorizedAccess"),
+        (device, 2, "a service's, with SharedAccessKeyName"),
+    ] {
+        let ran = hub
+            .run("registry create dev1 --connection-string-file -")
+            .stdin(string.clone())
+            .run()
+            .expect_error(code, &[words]);
+        for secret in [
+            KEY,
+            "sig=",
+            string.split("SharedAccessKey=").nth(1).unwrap_or("sig="),
+        ] {
+            assert!(!ran.stderr.contains(secret), "{ran:?}");
+        }
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_import_shows_how_far_it_is_on_a_terminal_alone() {
+    let hub = Hub::start();
+    let lines: Vec<_> = (0..120)
+        .map(|number| format!("{{\"id\":\"dev{number}\"}}"))
+        .collect();
+    let file = hub.file("devices.jsonl");
+    std::fs::write(&file, lines.join("\n")).unwrap();
+    let on_a_terminal = |command: &str| {
+        let line = format!("{} registry {command} >/dev/null", env!("CARGO_BIN_EXE_iothub"));
+        let shown = std::process::Command::new("script")
+            .args(["-qec", &line, "/dev/null"])
+            .env("IOTHUB_SERVICE_CONNECTION_STRING", &hub.service)
+            .env("IOTHUB_CA_FILE", hub.file("ca.pem"))
+            .env(
+                "IOTHUB_HTTPS_PORT",
+                hub.emulator.https_address().unwrap().port().to_string(),
+            )
+            .env("TERM", "xterm")
+            .output()
+            .unwrap();
+        assert!(shown.status.success(), "{shown:?}");
+        String::from_utf8_lossy(&shown.stdout).into_owned()
+    };
+    let shown = on_a_terminal(&format!("import {file}"));
+    assert!(shown.contains("/120 identities"), "{shown:?}");
+    let shown = on_a_terminal("export -");
+    assert!(shown.contains("/120 identities"), "{shown:?}");
+    assert_eq!(
+        hub.run("registry export -").run().stderr,
+        "120 identities exported, with their keys\n"
     );
 }
