@@ -320,7 +320,8 @@ fn a_silent_link_is_its_own_device_s_matter_while_others_are_heard_and_the_conne
                 match action {
                     Action::Blow { .. } => blown = true,
                     Action::OpenLane(lane, epoch) => {
-                        restarted |= epoch.session > 0 && lane == telemetry(0);
+                        // The session is begun anew first in any case; what is looked for is the device that goes on alone.
+                        restarted |= epoch.session > 1 && lane == telemetry(0);
                         supervisor.handle(
                             Input::LaneUp {
                                 lane,

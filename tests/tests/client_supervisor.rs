@@ -334,7 +334,11 @@ fn of_a_link_of_before_an_acceptance_counts_and_nothing_else() {
     );
     let later = now + Duration::from_secs(30);
     supervisor.handle_timeout(later);
+    assert_eq!(supervisor.poll_timeout(), Some(later));
+    supervisor.handle_timeout(later);
+    // By a session of its own: on that of before the engine may still hold the transfer, and send it by the new link.
     let second = Epoch {
+        session: 1,
         lane: 2,
         ..FIRST_LINK
     };

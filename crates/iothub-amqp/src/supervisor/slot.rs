@@ -381,7 +381,7 @@ impl Slot {
         }
     }
 
-    fn resession(&mut self, core: &mut Core, why: &Interruption, until: Instant, now: Instant) {
+    pub(super) fn resession(&mut self, core: &mut Core, why: &Interruption, until: Instant, now: Instant) {
         self.session += 1;
         self.lanes_lost(core, why, Certainty::FactsMayFollow, now);
         for lane in self.lanes_mut() {

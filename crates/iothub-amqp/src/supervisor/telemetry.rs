@@ -305,7 +305,7 @@ impl Slot {
         oldest.is_some_and(|handed| now >= handed + self.settings.settle_timeout)
     }
 
-    /// The hub says nothing of a message that it has: first the link is suspected, then the connection.
+    /// The hub says nothing of a message that it has: first the session is suspected, then the connection.
     pub(super) fn settle_timed_out(&mut self, core: &mut Core, now: Instant) {
         let why = Interruption::TimedOut {
             phase: Phase::Settle,
@@ -319,11 +319,10 @@ impl Slot {
         if std::mem::replace(&mut self.telemetry.settle_timed_out, true) {
             return self.suspect(core, why, since, now);
         }
-        self.telemetry.lane.reopen(core, now);
-        self.requeue_all(core, Certainty::FactsMayFollow);
-        self.relinking(core, why, Recovery::Relink, now);
-        self.statistics.links += 1;
-        self.telemetry.lane.advance(core, self.session, now);
+        // By another link of the same session the engine would send what a closed window has held back of this one, and take
+        // what the hub says of it for the word on the new link's transfers.
+        self.resession(core, &why, now, now);
+        self.relinking(core, why, Recovery::Resession, now);
     }
 
     fn refuse_too_large(&mut self, core: &mut Core, ticket: TicketId, size: u64, limit: u64) {
