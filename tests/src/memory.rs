@@ -107,6 +107,12 @@ impl Memory {
         }
     }
 
+    /// The time in it.
+    #[must_use]
+    pub fn clock(&self) -> Clockwork {
+        self.clock
+    }
+
     /// The hub.
     #[must_use]
     pub fn hub(&self) -> &Emulator {

@@ -52,7 +52,7 @@ fn every_async_function_says_what_it_means_to_drop_it() {
 
 /// Whatever says what is delivered, or what it means to drop it, and the tests that hold it to that: all its sentences, by
 /// name.
-const BACKED: [(&str, &[&str]); 46] = [
+const BACKED: [(&str, &[&str]); 52] = [
     (
         "Batching",
         &[
@@ -241,6 +241,27 @@ const BACKED: [(&str, &[&str]); 46] = [
     ("EventsClient::partition", &[EVENTS_DROPPED]),
     ("EventsClientBuilder::connect", &[EVENTS_DROPPED]),
     ("Reading::open", &[EVENTS_DROPPED]),
+    (
+        "DispatchError",
+        &["what_the_hub_refuses_is_told_by_what_is_wrong", SERVICE_DROPPED],
+    ),
+    (
+        "ServiceClient",
+        &[
+            "messages_that_are_sent_through_cuts_reach_their_device",
+            SERVICE_DROPPED,
+        ],
+    ),
+    ("ServiceClient::close", &[SERVICE_DROPPED]),
+    ("ServiceClient::close_within", &[SERVICE_DROPPED]),
+    (
+        "ServiceClient::send",
+        &[
+            "a_message_reaches_its_device_with_all_that_was_said_of_it",
+            SERVICE_DROPPED,
+        ],
+    ),
+    ("ServiceClientBuilder::connect", &[SERVICE_DROPPED]),
 ];
 
 const WHOLE: &str = "no_message_is_lost_or_invented_and_nothing_is_left";
@@ -252,6 +273,7 @@ const BESIDE_OTHERS: &str = "what_is_dropped_on_a_connection_or_a_pool_disturbs_
 const COMMAND_ANSWERED: &str = "a_command_comes_with_its_properties_and_its_word_reaches_the_hub";
 const EVENTS_CUT: &str = "cuts_while_events_are_read_lose_none_and_give_none_twice";
 const EVENTS_DROPPED: &str = "what_is_dropped_of_a_reader_loses_no_event_and_leaves_nothing_behind";
+const SERVICE_DROPPED: &str = "what_is_dropped_of_a_service_is_withdrawn_or_flies_on";
 const IN_BATCHES: &str = "five_thousand_messages_do_not_stall_in_batches_or_without";
 
 /// The types, and the functions with the type that they are of, whose docs have one of these headings.

@@ -129,6 +129,61 @@ impl Shared {
         }
     }
 
+    /// Sends a message and waits for its outcome.
+    pub(crate) async fn send(&self, message: Message) -> SendResult {
+        let shared = self;
+        let deadline = Instant::now() + shared.limit;
+        let weight = message.weight();
+        let Ok(Some(room)) = timeout_at(deadline, shared.room.wait(weight)).await else {
+            return Err(SendError::NotSent(Interruption::TimedOut {
+                phase: Phase::Credit,
+                after: shared.limit,
+            }));
+        };
+        let (ticket, outcome) = shared
+            .give(message, room, deadline, shared.limit)
+            .map_err(SendError::NotSent)?;
+        let mut withdrawal = Withdrawal {
+            ticket: Some(ticket),
+            shared,
+        };
+        // The owner answers everything it took by a deadline, unless its task died.
+        let result = outcome.await;
+        withdrawal.ticket = None;
+        result.unwrap_or_else(|_| Err(SendError::Unknown(shared.why_ended())))
+    }
+
+    fn give(
+        &self,
+        message: Message,
+        room: [OwnedSemaphorePermit; 2],
+        deadline: Instant,
+        limit: Duration,
+    ) -> Result<(TicketId, oneshot::Receiver<SendResult>), Interruption> {
+        let (reply, outcome) = oneshot::channel();
+        let shared = self;
+        let ticket = TicketId(shared.counters.tickets.fetch_add(1, Ordering::Relaxed));
+        let command = Command::Send {
+            slot: shared.slot,
+            ticket,
+            payload: Payload {
+                message: Encoded::from(message),
+                reply,
+                _room: room,
+            },
+            deadline,
+            limit,
+        };
+        match shared.commands.send(command) {
+            Ok(()) => Ok((ticket, outcome)),
+            Err(_) => Err(shared.why_ended()),
+        }
+    }
+
+    pub(crate) fn statistics(&self) -> Statistics {
+        *self.statistics.borrow()
+    }
+
     pub(crate) fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
     }
@@ -276,26 +331,7 @@ impl DeviceClient {
     /// A message that was not handed over when the future is dropped is withdrawn; one that was, flies on, and nobody
     /// hears of its outcome.
     pub async fn send(&self, message: Message) -> Result<Accepted, SendError> {
-        let shared = &self.shared;
-        let deadline = Instant::now() + shared.limit;
-        let weight = message.weight();
-        let Ok(Some(room)) = timeout_at(deadline, shared.room.wait(weight)).await else {
-            return Err(SendError::NotSent(Interruption::TimedOut {
-                phase: Phase::Credit,
-                after: shared.limit,
-            }));
-        };
-        let (ticket, outcome) = self
-            .give(message, room, deadline, shared.limit)
-            .map_err(SendError::NotSent)?;
-        let mut withdrawal = Withdrawal {
-            ticket: Some(ticket),
-            shared: &self.shared,
-        };
-        // The owner answers everything it took by a deadline, unless its task died.
-        let result = outcome.await;
-        withdrawal.ticket = None;
-        result.unwrap_or_else(|_| Err(SendError::Unknown(shared.why_ended())))
+        self.shared.send(message).await
     }
 
     /// Queues a message, behind those queued before, and gives what awaits its outcome.
@@ -318,7 +354,7 @@ impl DeviceClient {
             None => EnqueueError::QueueFull,
         })?;
         let deadline = Instant::now() + shared.queue_timeout;
-        let (_, outcome) = self
+        let (_, outcome) = shared
             .give(message, room, deadline, shared.queue_timeout)
             .map_err(EnqueueError::Ended)?;
         Ok(Ticket {
@@ -336,7 +372,7 @@ impl DeviceClient {
     /// What the client has done so far.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        *self.shared.statistics.borrow()
+        self.shared.statistics()
     }
 
     /// When the token in use comes to its end; `None` for a device that signs in by a certificate.
@@ -374,33 +410,6 @@ impl DeviceClient {
     /// As [`close`](Self::close).
     pub async fn close_within(self, limit: Duration) -> Result<(), CloseError> {
         self.shared.leave(limit).await
-    }
-
-    fn give(
-        &self,
-        message: Message,
-        room: [OwnedSemaphorePermit; 2],
-        deadline: Instant,
-        limit: Duration,
-    ) -> Result<(TicketId, oneshot::Receiver<SendResult>), Interruption> {
-        let (reply, outcome) = oneshot::channel();
-        let shared = &self.shared;
-        let ticket = TicketId(shared.counters.tickets.fetch_add(1, Ordering::Relaxed));
-        let command = Command::Send {
-            slot: shared.slot,
-            ticket,
-            payload: Payload {
-                message: Encoded::from(message),
-                reply,
-                _room: room,
-            },
-            deadline,
-            limit,
-        };
-        match shared.commands.send(command) {
-            Ok(()) => Ok((ticket, outcome)),
-            Err(_) => Err(shared.why_ended()),
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What can go wrong, one enum an operation.
 
+mod dispatch;
 mod events;
 mod feature;
 
@@ -8,6 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use dispatch::DispatchError;
 pub use events::EventsError;
 pub use feature::{SettleError, SubscribeError, TwinError};
 

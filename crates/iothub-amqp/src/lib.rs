@@ -25,6 +25,7 @@ mod pool;
 mod proxy;
 mod received;
 pub mod recovery;
+mod service;
 mod status;
 #[doc(hidden)]
 #[allow(
@@ -48,8 +49,9 @@ pub use crate::credential::{Credential, CredentialError, Key, TOKEN_LIFE, TokenF
 pub use crate::cursor::Position;
 pub use crate::device::{DeviceClient, Ticket};
 pub use crate::error::{
-    Accepted, CloseError, Condition, ConnectError, EnqueueError, EventsError, Interruption, Lost, Phase,
-    ProxyFailure, SendError, SettleError, SubscribeError, TlsFailure, TwinError, WebSocketFailure,
+    Accepted, CloseError, Condition, ConnectError, DispatchError, EnqueueError, EventsError, Interruption,
+    Lost, Phase, ProxyFailure, SendError, SettleError, SubscribeError, TlsFailure, TwinError,
+    WebSocketFailure,
 };
 pub use crate::event::{Event, EventValue};
 pub use crate::events::{
@@ -64,6 +66,7 @@ pub use crate::network::{ByteStream, Connecting, Network, Resolving, SystemNetwo
 pub use crate::pool::Pool;
 pub use crate::proxy::{Proxies, Proxy, ProxyError};
 pub use crate::received::ReceivedMessage;
+pub use crate::service::{Ack, ServiceClient, ServiceClientBuilder};
 pub use crate::status::{Statistics, Status};
 pub use crate::supervisor::Batching;
 pub use crate::supervisor::backoff::Schedule;

@@ -7,6 +7,8 @@ use fe2o3_amqp_types::messaging::{
     ApplicationProperties, Data, Message as WireMessage, MessageAnnotations, MessageId, Properties,
 };
 use fe2o3_amqp_types::primitives::{Binary, OrderedMap, SimpleValue, Symbol, Timestamp, Value};
+use iothub_address::Identity;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// A telemetry message: a body of bytes, the system properties that IoT Hub knows, and the application's own.
 ///
@@ -158,6 +160,18 @@ impl Message {
         self
     }
 
+    /// As a service sends it to a device or module: the ids are escaped in the address, as Node's and C#'s SDKs do.
+    pub(crate) fn for_device(mut self, to: &Identity, ack: &str) -> Self {
+        let escaped = |id: &str| utf8_percent_encode(id, ID).to_string();
+        let module = to.module().map_or_else(String::new, |module| {
+            format!("/modules/{}", escaped(module.as_str()))
+        });
+        let device = escaped(to.device().as_str());
+        self.to = Some(format!("/devices/{device}{module}/messages/deviceBound"));
+        set(&mut self.system, "iothub-ack", ack.to_owned());
+        self
+    }
+
     /// The body.
     #[must_use]
     pub fn body(&self) -> &[u8] {
@@ -266,6 +280,13 @@ fn timestamp(time: SystemTime) -> Timestamp {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_milliseconds(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
+
+/// What is escaped in an id: all but what RFC 3986 leaves as it stands everywhere.
+const ID: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// What Defender's agents say that they are.
 const SECURITY_INTERFACE: &str = "urn:azureiot:Security:SecurityAgent:1";
