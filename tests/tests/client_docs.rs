@@ -52,7 +52,7 @@ fn every_async_function_says_what_it_means_to_drop_it() {
 
 /// Whatever says what is delivered, or what it means to drop it, and the tests that hold it to that: all its sentences, by
 /// name.
-const BACKED: [(&str, &[&str]); 52] = [
+const BACKED: [(&str, &[&str]); 66] = [
     (
         "Batching",
         &[
@@ -262,6 +262,26 @@ const BACKED: [(&str, &[&str]); 52] = [
         ],
     ),
     ("ServiceClientBuilder::connect", &[SERVICE_DROPPED]),
+    ("FeedbackBatch", &[FEEDBACK_SETTLED, FEEDBACK_DROPPED]),
+    ("FeedbackBatch::abandon", &[FEEDBACK_SETTLED, FEEDBACK_DROPPED]),
+    ("FeedbackBatch::complete", &[FEEDBACK_SETTLED, FEEDBACK_DROPPED]),
+    ("FeedbackBatch::reject", &[FEEDBACK_SETTLED, FEEDBACK_DROPPED]),
+    ("FeedbackBatches", &[FEEDBACK_SETTLED, FEEDBACK_DROPPED]),
+    ("FeedbackBatches::next", &[FEEDBACK_SETTLED, FEEDBACK_DROPPED]),
+    ("FileNotification", &[FEEDBACK_SETTLED, FEEDBACK_DROPPED]),
+    ("FileNotification::abandon", &[FEEDBACK_SETTLED, FEEDBACK_DROPPED]),
+    (
+        "FileNotification::complete",
+        &[FEEDBACK_SETTLED, FEEDBACK_DROPPED],
+    ),
+    ("FileNotification::reject", &[FEEDBACK_SETTLED, FEEDBACK_DROPPED]),
+    ("FileNotifications", &[FEEDBACK_SETTLED, FEEDBACK_DROPPED]),
+    ("FileNotifications::next", &[FEEDBACK_SETTLED, FEEDBACK_DROPPED]),
+    ("ServiceClient::feedback", &[FEEDBACK_SETTLED, FEEDBACK_DROPPED]),
+    (
+        "ServiceClient::file_notifications",
+        &[FEEDBACK_SETTLED, FEEDBACK_DROPPED],
+    ),
 ];
 
 const WHOLE: &str = "no_message_is_lost_or_invented_and_nothing_is_left";
@@ -274,6 +294,8 @@ const COMMAND_ANSWERED: &str = "a_command_comes_with_its_properties_and_its_word
 const EVENTS_CUT: &str = "cuts_while_events_are_read_lose_none_and_give_none_twice";
 const EVENTS_DROPPED: &str = "what_is_dropped_of_a_reader_loses_no_event_and_leaves_nothing_behind";
 const SERVICE_DROPPED: &str = "what_is_dropped_of_a_service_is_withdrawn_or_flies_on";
+const FEEDBACK_SETTLED: &str = "feedback_comes_until_it_is_settled_through_cuts_too";
+const FEEDBACK_DROPPED: &str = "what_is_dropped_of_feedback_comes_to_the_next_who_asks";
 const IN_BATCHES: &str = "five_thousand_messages_do_not_stall_in_batches_or_without";
 
 /// The types, and the functions with the type that they are of, whose docs have one of these headings.

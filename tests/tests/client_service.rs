@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use iothub_address::{ConnectionString, Identity};
 use iothub_amqp::{
-    Ack, ConnectError, DispatchError, Interruption, Message, ServiceClient, ServiceClientBuilder,
+    Ack, ConnectError, DispatchError, FeedbackBatch, FeedbackBatches, FeedbackStatus, Interruption, Message,
+    ServiceClient, ServiceClientBuilder, SettleError, SubscribeError,
 };
 use iothub_tests::memory::{Memory, identity};
 use tokio::task::JoinSet;
@@ -166,4 +167,109 @@ async fn what_is_dropped_of_a_service_is_withdrawn_or_flies_on() {
     assert_eq!(memory.open(), 0);
     let late = client.send(&identity(0), Message::new("x"), Ack::None).await;
     assert_eq!(late.unwrap_err(), DispatchError::NotSent(Interruption::Stopped));
+}
+
+/// The next batch, when the hub has put it together.
+async fn next_batch(feedback: &mut FeedbackBatches) -> FeedbackBatch {
+    timeout(Duration::from_secs(300), feedback.next())
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn feedback_comes_until_it_is_settled_through_cuts_too() {
+    let memory = Memory::start(1).await;
+    let client = service(&memory).await;
+    let mut feedback = client.feedback().await.unwrap();
+    assert!(matches!(
+        client.feedback().await,
+        Err(SubscribeError::AlreadyOpen)
+    ));
+    let device = memory.device(0).connect().await.unwrap();
+    let mut commands = device.commands().await.unwrap();
+    for (id, ack) in [("done", Ack::Full), ("bad", Ack::Negative), ("silent", Ack::None)] {
+        let message = Message::new("x").message_id(id);
+        client.send(&identity(0), message, ack).await.unwrap();
+        let command = timeout(Duration::from_secs(60), commands.next())
+            .await
+            .unwrap()
+            .unwrap();
+        match id {
+            "bad" => command.reject().await.unwrap(),
+            _ => command.complete().await.unwrap(),
+        }
+    }
+    let batch = next_batch(&mut feedback).await;
+    let check = |batch: &FeedbackBatch| {
+        let records = batch.records().unwrap().to_vec();
+        let all: Vec<_> = records
+            .iter()
+            .map(|record| (record.original_message_id.as_str(), record.status.clone()))
+            .collect();
+        let expected = [
+            ("done", FeedbackStatus::Success),
+            ("bad", FeedbackStatus::Rejected),
+        ];
+        assert_eq!(all, expected);
+        assert!(
+            records
+                .iter()
+                .all(|record| record.device == "d0" && record.at.is_some())
+        );
+    };
+    check(&batch);
+    batch.abandon().await.unwrap();
+    let again = next_batch(&mut feedback).await;
+    check(&again);
+    // Its link is gone: the hub has it back.
+    memory.down();
+    memory.up();
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(again.complete().await, Err(SettleError::LockLost));
+    let last = next_batch(&mut feedback).await;
+    check(&last);
+    last.complete().await.unwrap();
+    let more = timeout(Duration::from_secs(300), feedback.next()).await;
+    assert!(more.is_err(), "{more:?}");
+    client.close().await.unwrap();
+    assert!(feedback.next().await.is_none());
+    assert_eq!(feedback.ended(), Some(Interruption::Stopped));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_dropped_of_feedback_comes_to_the_next_who_asks() {
+    let memory = Memory::start(1).await;
+    let client = service(&memory).await;
+    let message = Message::new("x").message_id("m");
+    client.send(&identity(0), message, Ack::Full).await.unwrap();
+    memory.hub().purge_messages(identity(0)).await.unwrap();
+    let opening = timeout(Duration::ZERO, client.feedback()).await;
+    assert!(opening.is_err());
+    sleep(Duration::from_secs(30)).await;
+    for round in 0..3 {
+        let mut feedback = client.feedback().await.unwrap();
+        for _ in 0..5 {
+            // Dropped before there is one.
+            let _ = timeout(Duration::ZERO, std::future::pending::<()>()).await;
+        }
+        let batch = next_batch(&mut feedback).await;
+        assert_eq!(batch.records().unwrap()[0].status, FeedbackStatus::Purged);
+        match round {
+            0 => drop(batch),
+            1 => drop((feedback, batch)),
+            _ => {
+                // Polled once and dropped, it has been said.
+                let mut answer = Box::pin(batch.reject());
+                let polled = futures_util::poll!(answer.as_mut());
+                drop((polled, answer));
+                let more = timeout(Duration::from_secs(300), feedback.next()).await;
+                assert!(more.is_err(), "{more:?}");
+            }
+        }
+        sleep(Duration::from_secs(10)).await;
+    }
+    let mut files = client.file_notifications().await.unwrap();
+    let none = timeout(Duration::from_secs(60), files.next()).await;
+    assert!(none.is_err(), "{none:?}");
 }

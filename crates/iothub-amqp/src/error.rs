@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use dispatch::DispatchError;
+pub use dispatch::{DispatchError, ReportError};
 pub use events::EventsError;
 pub use feature::{SettleError, SubscribeError, TwinError};
 

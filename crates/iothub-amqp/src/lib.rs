@@ -14,6 +14,9 @@ mod driver;
 mod error;
 mod event;
 mod events;
+mod feedback;
+mod files;
+mod held;
 mod joining;
 mod lag;
 mod listening;
@@ -25,6 +28,7 @@ mod pool;
 mod proxy;
 mod received;
 pub mod recovery;
+mod report;
 mod service;
 mod status;
 #[doc(hidden)]
@@ -50,7 +54,7 @@ pub use crate::cursor::Position;
 pub use crate::device::{DeviceClient, Ticket};
 pub use crate::error::{
     Accepted, CloseError, Condition, ConnectError, DispatchError, EnqueueError, EventsError, Interruption,
-    Lost, Phase, ProxyFailure, SendError, SettleError, SubscribeError, TlsFailure, TwinError,
+    Lost, Phase, ProxyFailure, ReportError, SendError, SettleError, SubscribeError, TlsFailure, TwinError,
     WebSocketFailure,
 };
 pub use crate::event::{Event, EventValue};
@@ -58,6 +62,8 @@ pub use crate::events::{
     BUFFER, Duplicate, Ended, Events, EventsClient, EventsClientBuilder, Gap, MAX_BUFFER, PartitionState,
     Read, Reading,
 };
+pub use crate::feedback::{FeedbackBatch, FeedbackBatches, FeedbackRecord, FeedbackStatus};
+pub use crate::files::{FileNotification, FileNotifications, UploadedFile};
 pub use crate::lag::Progress;
 pub use crate::machine::{Clock, SystemClock};
 pub use crate::message::Message;

@@ -10,7 +10,9 @@ use tokio::sync::watch;
 use crate::access::{Access, service_settings};
 use crate::device::Shared;
 use crate::driver::place::Place;
-use crate::error::{Accepted, CloseError, ConnectError, DispatchError};
+use crate::error::{Accepted, CloseError, ConnectError, DispatchError, SubscribeError};
+use crate::feedback::FeedbackBatches;
+use crate::files::FileNotifications;
 use crate::{Credential, Message, Statistics, Status};
 
 /// A service's client of its hub, by AMQP 1.0 over TLS.
@@ -119,6 +121,29 @@ impl ServiceClient {
     pub async fn send(&self, to: &Identity, message: Message, ack: Ack) -> Result<Accepted, DispatchError> {
         let message = message.for_device(to, ack.as_str());
         Ok(self.shared.send(message).await?)
+    }
+
+    /// Listens to what becomes of messages that were sent with an [`Ack`], and returns when the first can come.
+    ///
+    /// # Errors
+    /// [`SubscribeError::AlreadyOpen`] while another such stream of this client is; [`SubscribeError::Ended`] if the hub
+    /// refuses the link, the client has ended, or nothing answers within three operation timeouts.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the subscription.
+    pub async fn feedback(&self) -> Result<FeedbackBatches, SubscribeError> {
+        FeedbackBatches::open(&self.shared).await
+    }
+
+    /// Listens to news of files that devices have uploaded, and returns when the first can come.
+    ///
+    /// # Errors
+    /// As [`feedback`](Self::feedback).
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the subscription.
+    pub async fn file_notifications(&self) -> Result<FileNotifications, SubscribeError> {
+        FileNotifications::open(&self.shared).await
     }
 
     /// How the client stands, now and whenever that changes.

@@ -50,6 +50,8 @@ impl Place {
                 _ => return Err(nowhere()),
             },
             (Self::Service, LaneKind::Telemetry) => Node::ServiceCommands,
+            (Self::Service, LaneKind::Feedback) => Node::Feedback,
+            (Self::Service, LaneKind::FileNotifications) => Node::FileNotifications,
             (Self::Service, LaneKind::Redirect) => Node::HubEventsManagement,
             (Self::EventHub { name, group }, LaneKind::Partition(partition)) => Node::EventHub {
                 name: name.clone(),

@@ -155,7 +155,11 @@ impl Session {
                     .spawn(async move { (lane, epoch, reading::run(link, id, orders, facts).await) });
                 0
             }
-            LaneKind::Commands | LaneKind::Inputs | LaneKind::Redirect => {
+            LaneKind::Commands
+            | LaneKind::Inputs
+            | LaneKind::Feedback
+            | LaneKind::FileNotifications
+            | LaneKind::Redirect => {
                 let link = self.inlet(lane.kind).await?;
                 self.lanes
                     .spawn(async move { (lane, epoch, inlet::run(link, id, orders, facts).await) });
@@ -195,6 +199,8 @@ impl Session {
     async fn inlet(&mut self, kind: LaneKind) -> Result<Inlet, ConnectError> {
         let name = match kind {
             LaneKind::Inputs => "inputs",
+            LaneKind::Feedback => "feedback",
+            LaneKind::FileNotifications => "file-notifications",
             LaneKind::Redirect => "redirect",
             _ => "commands",
         };

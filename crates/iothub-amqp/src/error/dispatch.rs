@@ -42,6 +42,18 @@ pub enum DispatchError {
     Unknown(Interruption),
 }
 
+/// Why what a hub wrote to a service can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// Its content type is another one.
+    #[error("it is of the type {:?}", .0)]
+    ContentType(String),
+    /// Its body is not what it should be.
+    #[error("its body can't be read: {0}")]
+    Body(String),
+}
+
 impl From<SendError> for DispatchError {
     fn from(error: SendError) -> Self {
         match error {

@@ -17,6 +17,10 @@ pub enum LaneKind {
     Methods,
     /// The twin: requests out, answers and changes in.
     Twin,
+    /// What became of the messages that services have sent.
+    Feedback,
+    /// News of uploaded files.
+    FileNotifications,
     /// Where a hub tells a service where its events are.
     Redirect,
     /// The events of one partition.
