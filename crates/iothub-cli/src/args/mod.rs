@@ -10,6 +10,7 @@ pub(crate) mod everywhere;
 pub(crate) mod given;
 pub(crate) mod registry;
 pub(crate) mod rest;
+pub(crate) mod manual;
 pub(crate) mod route;
 pub(crate) mod sas;
 pub(crate) mod surroundings;
@@ -74,6 +75,10 @@ pub(crate) enum Command {
     /// Keep credentials and how to reach a hub, under a name
     #[command(subcommand)]
     Context(context::Context),
+    /// Print what a shell needs to complete command lines
+    Completions(manual::Completions),
+    /// Write the manual's pages into a folder, one for each command
+    Man(manual::Man),
 }
 
 /// For whom output is written.

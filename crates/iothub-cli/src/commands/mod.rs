@@ -18,6 +18,7 @@ mod emulator_run;
 mod live;
 mod method;
 mod module;
+mod manual;
 mod ready;
 mod registry;
 mod registry_keys;
@@ -54,6 +55,8 @@ pub(crate) fn run(command: Command, io: &mut Io) -> Result<Exit, Failure> {
         Command::Twin(args) => twin::run(args, io),
         Command::Method(args) => method::run(args, io),
         Command::C2d(args) => c2d::run(args, io),
+        Command::Completions(args) => manual::completions(&args, io),
+        Command::Man(args) => manual::man(&args, io),
         Command::Context(command) => context::run(command, io),
         Command::Sas(Sas::Sign(args)) => sas::sign(args, io),
         Command::Sas(Sas::Decode(args)) => sas::decode(args, io),

@@ -10,6 +10,7 @@ mod emulator;
 mod harness;
 #[cfg(unix)]
 mod live;
+mod manual;
 mod offline;
 mod operators;
 mod secrets;
