@@ -101,6 +101,16 @@ impl Failure {
         })
     }
 
+    /// What went wrong, without what to do.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do.
+    pub(crate) fn advice(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     pub(crate) const fn exit(&self) -> Exit {
         self.exit
     }

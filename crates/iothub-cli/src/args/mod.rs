@@ -5,6 +5,7 @@ pub(crate) mod administration;
 pub(crate) mod context;
 pub(crate) mod device;
 pub(crate) mod device_live;
+pub(crate) mod doctor;
 pub(crate) mod emulator;
 pub(crate) mod everywhere;
 pub(crate) mod given;
@@ -75,6 +76,8 @@ pub(crate) enum Command {
     /// Keep credentials and how to reach a hub, under a name
     #[command(subcommand)]
     Context(context::Context),
+    /// Find out, step by step, why a device does not get through
+    Doctor(doctor::Doctor),
     /// Print what a shell needs to complete command lines
     Completions(manual::Completions),
     /// Write the manual's pages into a folder, one for each command

@@ -9,6 +9,7 @@ mod device_methods;
 mod device_run;
 mod device_send;
 mod device_twin;
+mod doctor;
 mod emulator_ca;
 mod emulator_clock;
 mod emulator_env;
@@ -55,6 +56,7 @@ pub(crate) fn run(command: Command, io: &mut Io) -> Result<Exit, Failure> {
         Command::Twin(args) => twin::run(args, io),
         Command::Method(args) => method::run(args, io),
         Command::C2d(args) => c2d::run(args, io),
+        Command::Doctor(args) => doctor::run(args, io),
         Command::Completions(args) => manual::completions(&args, io),
         Command::Man(args) => manual::man(&args, io),
         Command::Context(command) => context::run(command, io),

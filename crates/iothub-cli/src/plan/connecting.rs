@@ -1,7 +1,8 @@
 //! How a device that stays is to connect.
 
-use iothub_address::AmqpUrl;
-use iothub_amqp::{DeviceClient, DeviceClientBuilder};
+use iothub_address::{AmqpUrl, HubHost, Identity, Secret, User};
+use iothub_amqp::{DeviceClient, DeviceClientBuilder, Proxies, Transport};
+use rustls_pki_types::CertificateDer;
 
 use super::contexts::Role;
 use super::settings::{self, Settings};
@@ -12,12 +13,33 @@ use crate::args::device_live::Connect;
 use crate::failure::Failure;
 use crate::io::Io;
 
+/// A device's client that is still to connect, and what is known of its way.
+pub(crate) struct Planned {
+    pub(crate) builder: DeviceClientBuilder,
+    /// Where its credential was found, for the middle of a sentence.
+    pub(crate) place: String,
+    pub(crate) identity: Option<Identity>,
+    /// The token that it has, where it signs none.
+    pub(crate) token: Option<Secret>,
+    /// What is dialled.
+    pub(crate) host: HubHost,
+    pub(crate) port: Option<u16>,
+    pub(crate) transport: Transport,
+    pub(crate) proxies: Proxies,
+    pub(crate) roots: Vec<CertificateDer<'static>>,
+}
+
 /// What the flags say, or else the environment. `other` is what else reads standard input.
 pub(crate) fn builder(
     connect: &mut Connect,
     other: (&str, bool),
     io: &mut Io,
 ) -> Result<DeviceClientBuilder, Failure> {
+    plan(connect, other, io).map(|planned| planned.builder)
+}
+
+/// As [`builder`], with all that is known of its way.
+pub(crate) fn plan(connect: &mut Connect, other: (&str, bool), io: &mut Io) -> Result<Planned, Failure> {
     let is_stdin = |input: &Option<Input>| input == &Some(Input::Stdin);
     let [cert, cert_key] = route::stdin_readers(&connect.route);
     secrets::stdin_once(&[
@@ -32,35 +54,62 @@ pub(crate) fn builder(
         other,
     ])?;
     let mut settings = Settings::new(std::mem::take(&mut connect.given), io)?;
-    let builder = if let Some(input) = &connect.url_file {
+    let (builder, place, identity, token, host, port);
+    if let Some(input) = &connect.url_file {
         let text = secrets::read(input, io)?;
         let url = AmqpUrl::parse(text.expose())
             .map_err(|error| Failure::usage(format!("the address in {input}")).because(&error))?;
-        DeviceClient::at(&url)?
+        builder = DeviceClient::at(&url)?;
+        place = input.to_string();
+        identity = url.user().and_then(User::identity).cloned();
+        token = url.password().cloned();
+        (host, port) = (url.host().clone(), url.port());
     } else {
         let found = settings.connection_string(&[Role::Device], io)?;
         let found = found.ok_or_else(|| Failure::usage("no credential").hint(WAYS))?;
         let string = settings::parse(&found)?;
-        let builder = DeviceClient::with(&string)?;
-        match connect.auth {
-            Some(Auth::Plain) => {
-                return Err(
-                    Failure::usage("a connection string signs in by claims-based security")
-                        .hint("leave --auth away, or give an address by --url-file"),
-                );
-            }
-            _ => builder,
+        builder = DeviceClient::with(&string)?;
+        if connect.auth == Some(Auth::Plain) {
+            return Err(
+                Failure::usage("a connection string signs in by claims-based security")
+                    .hint("leave --auth away, or give an address by --url-file"),
+            );
         }
-    };
+        place = found.origin.to_string();
+        identity = string.identity().cloned();
+        token = string.signature().cloned();
+        (host, port) = match string.gateway() {
+            Some(gateway) => (gateway.clone(), string.gateway_port()),
+            None => (string.host().clone(), string.port()),
+        };
+    }
     let builder = match connect.auth {
         Some(Auth::Cbs) => builder.claims_based(),
         _ => builder,
     };
-    let builder = route::apply(builder, &connect.route, connect.auth, &settings, io)?;
-    let builder = roots::read(connect.ca.take(), &settings, io)?
-        .into_iter()
+    let route = &connect.route;
+    let builder = route::apply(builder, route, connect.auth, &settings, io)?;
+    let roots = roots::read(connect.ca.take(), &settings, io)?;
+    let builder = roots
+        .iter()
+        .cloned()
         .fold(builder, DeviceClientBuilder::root_certificate);
-    Ok(builder.operation_timeout(connect.timeout.0))
+    let gateway = route.gateway.as_ref();
+    Ok(Planned {
+        builder: builder.operation_timeout(connect.timeout.0),
+        place,
+        identity,
+        token,
+        host: gateway.map_or(host, |gateway| gateway.host.clone()),
+        port: route
+            .port
+            .or_else(|| gateway.map_or(port, |gateway| gateway.port)),
+        transport: settings
+            .transport(route.transport)
+            .map_or(Transport::Amqp, |found| settings::transport(found.value)),
+        proxies: settings::proxies(settings.proxy(route.proxy.clone()).as_ref(), io)?,
+        roots,
+    })
 }
 
 const WAYS: &str = "give --url-file FILE, --connection-string-file FILE or --context NAME, set IOTHUB_DEVICE_CONNECTION_STRING, or \

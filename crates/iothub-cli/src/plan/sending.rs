@@ -154,7 +154,7 @@ impl Template {
 }
 
 /// A random UUID (RFC 9562 §5.4, version 4).
-fn random_id() -> Result<String, Failure> {
+pub(crate) fn random_id() -> Result<String, Failure> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| Failure::unexpected("no randomness").because(&error))?;
     bytes[6] = bytes[6] & 0x0f | 0x40;

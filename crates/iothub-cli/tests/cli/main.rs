@@ -6,6 +6,7 @@ mod administration;
 mod bad_input;
 #[cfg(unix)]
 mod context;
+mod doctor;
 mod emulator;
 mod harness;
 #[cfg(unix)]

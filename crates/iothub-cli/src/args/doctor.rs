@@ -1,0 +1,32 @@
+//! `iothub doctor`
+
+use clap::Args;
+
+use super::device_live::Connect;
+
+/// Find out, step by step, why a device does not get through.
+///
+/// Each step is a line: what was found, and what to do where it fails. They come in this order: the credential; this
+/// machine's clock against the server's; the host's name; the ports 5671 and 443; the server's certificate; signing in; the
+/// link for telemetry; and one message, whose application property 'iothub-doctor' tells it from others. The exit code is
+/// that of the first step that fails.
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  iothub doctor
+  iothub doctor --transport ws --no-send
+  iothub doctor -o json | jq -r 'select(.status == \"fail\") | .next'
+
+'iothub --help' lists the exit codes.")]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) connect: Connect,
+
+    /// Send no message
+    #[arg(long)]
+    pub(crate) no_send: bool,
+
+    /// Where the hub has HTTPS, for its clock and for WebSockets
+    #[arg(long, value_name = "PORT", default_value_t = 443, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) https_port: u16,
+}

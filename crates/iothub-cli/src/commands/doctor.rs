@@ -1,0 +1,173 @@
+//! `iothub doctor`: what a device does on its way to a hub, a step at a time.
+
+mod chart;
+mod steps;
+
+use iothub_address::Secret;
+use iothub_amqp::{ConnectError, DeviceClient, Message, Phase};
+use iothub_sas::{SasToken, UnixTime};
+
+use self::chart::Chart;
+use self::steps::Server;
+use super::emulator_run::stop::StopSignals;
+use crate::advice;
+use crate::args::doctor::Doctor;
+use crate::exit::Exit;
+use crate::failure::{Failure, chain};
+use crate::io::Io;
+use crate::output::human;
+use crate::plan::connecting::{self, Planned};
+use crate::plan::{sending, token};
+
+pub(crate) fn run(mut args: Doctor, io: &mut Io) -> Result<Exit, Failure> {
+    let runtime = super::runtime()?;
+    let format = args.connect.output;
+    let mut chart = Chart::new(format, io);
+    let planned = match connecting::plan(&mut args.connect, ("", false), chart.io()) {
+        Ok(planned) => planned,
+        Err(failure) => {
+            chart.fail("credential", &failure)?;
+            return Ok(chart.exit());
+        }
+    };
+    runtime.block_on(async {
+        let mut stop = StopSignals::new()?;
+        tokio::select! {
+            biased;
+            () = stop.received() => Err(Failure::interrupted()),
+            done = examine(planned, &args, &mut chart) => done,
+        }
+    })?;
+    Ok(chart.exit())
+}
+
+async fn examine(planned: Planned, args: &Doctor, chart: &mut Chart<'_>) -> Result<(), Failure> {
+    let Planned {
+        builder,
+        place,
+        identity,
+        token,
+        host,
+        port,
+        transport,
+        proxies,
+        roots,
+    } = planned;
+    let whom = identity.map(|identity| identity.to_string()).unwrap_or_default();
+    credential(&whom, &place, token.as_ref(), chart)?;
+    let server = Server::new(
+        &host,
+        port,
+        args.https_port,
+        transport,
+        &proxies,
+        roots,
+        args.connect.timeout.0,
+    )?;
+    let is_reached = server.examine(chart).await?;
+    if !is_reached {
+        for step in ["sign-in", "link", "message"] {
+            chart.skip(step, "the hub is not reached")?;
+        }
+        return Ok(());
+    }
+    let Some(client) = sign_in(builder, chart).await? else {
+        return Ok(());
+    };
+    if args.no_send {
+        chart.skip("message", "--no-send")?;
+    } else {
+        message(&client, chart).await?;
+    }
+    // What is to be seen has been seen.
+    let _ = client.close().await;
+    Ok(())
+}
+
+/// What stands in the credential itself.
+fn credential(whom: &str, place: &str, token: Option<&Secret>, chart: &mut Chart<'_>) -> Result<(), Failure> {
+    let Some(token) = token else {
+        return chart.ok("credential", &format!("{whom}, with what {place} holds"));
+    };
+    let read = match SasToken::parse(token.expose()) {
+        Ok(read) => read,
+        Err(error) => {
+            let failure = Failure::usage(format!("the token in {place}")).because(&error);
+            return chart.fail("credential", &failure.hint("make one with 'iothub sas sign'"));
+        }
+    };
+    let (now, end) = (token::now(), read.expires_at());
+    let when = human::time(end.as_secs());
+    if end < now {
+        let failure = Failure::new(
+            Exit::Unauthorised,
+            format!("the token in {place} has ended at {when}"),
+        );
+        return chart.fail(
+            "credential",
+            &failure.hint("make a new one with 'iothub sas sign'"),
+        );
+    }
+    if end > UnixTime::YEAR_9999 {
+        let what = format!("the token in {place} says an end that is no time of seconds: {end}");
+        let failure = Failure::new(Exit::Unauthorised, what);
+        return chart.fail(
+            "credential",
+            &failure.hint("'se' counts seconds since 1970, not milliseconds"),
+        );
+    }
+    chart.ok(
+        "credential",
+        &format!("{whom}, with a token that {place} holds, good until {when}"),
+    )
+}
+
+/// Signs in, and attaches the link.
+async fn sign_in(
+    builder: iothub_amqp::DeviceClientBuilder,
+    chart: &mut Chart<'_>,
+) -> Result<Option<DeviceClient>, Failure> {
+    let error = match builder.connect().await {
+        Ok(client) => {
+            let until = client.token_expires_at().map(|end| human::time(end.as_secs()));
+            let until = until.map(|until| format!("by a token that is good until {until}"));
+            chart.ok("sign-in", until.as_deref().unwrap_or("the hub lets it in"))?;
+            chart.ok("link", "the link for telemetry is attached")?;
+            return Ok(Some(client));
+        }
+        Err(error) => error,
+    };
+    let of_link = matches!(
+        &error,
+        ConnectError::RefusedWith { phase, .. } | ConnectError::Lost { phase, .. } | ConnectError::TimedOut { phase, .. }
+            if matches!(phase, Phase::Begin | Phase::Attach | Phase::Credit)
+    );
+    let failure = Failure::from(error);
+    if of_link {
+        chart.ok("sign-in", "the hub lets it in")?;
+        chart.fail("link", &failure)?;
+    } else {
+        chart.fail("sign-in", &failure)?;
+        chart.skip("link", "it is not signed in")?;
+    }
+    chart.skip("message", "there is no link")?;
+    Ok(None)
+}
+
+async fn message(client: &DeviceClient, chart: &mut Chart<'_>) -> Result<(), Failure> {
+    let id = sending::random_id()?;
+    let message = Message::new("iothub doctor")
+        .message_id(&id)
+        .property("iothub-doctor", "true");
+    match client.send(message).await {
+        Ok(_) => chart.ok("message", &format!("the hub has accepted message {id}")),
+        Err(error) => {
+            let failure = Failure::new(Exit::from(&error), chain(&error));
+            let failure = match advice::on_sending(&error) {
+                Some(advice) => failure.hint(advice),
+                None => failure,
+            };
+            chart.fail("message", &failure)
+        }
+    }
+}
