@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use iothub_amqp::{
-    Blown, CloseError, Condition, ConnectError, Interruption, Lost, ProxyFailure, SendError, SubscribeError,
-    TlsFailure, TwinError,
+    Blown, CloseError, Condition, ConnectError, EventsError, Interruption, Lost, ProxyFailure, SendError,
+    SubscribeError, TlsFailure, TwinError,
 };
 use iothub_registry::{NotSent, RegistryError};
 
@@ -122,6 +122,27 @@ impl From<&SendError> for Exit {
             SendError::Rejected(condition) => condition.into(),
             SendError::Released | SendError::TooLarge { .. } => Self::Rejected,
             SendError::NotSent(why) | SendError::Unknown(why) => why.into(),
+            _ => Self::Unexpected,
+        }
+    }
+}
+
+impl From<&EventsError> for Exit {
+    fn from(error: &EventsError) -> Self {
+        match error {
+            EventsError::Connect(error) => error.into(),
+            EventsError::NoRedirect(why)
+            | EventsError::NotAnswered(why)
+            | EventsError::Stolen { why, .. }
+            | EventsError::Ended { why, .. } => why.into(),
+            EventsError::BadRedirect(_) | EventsError::BadAnswer(_) => Self::Unreachable,
+            EventsError::Management { status, .. } => match status {
+                401 | 403 => Self::Unauthorised,
+                404 => Self::NotFound,
+                429 => Self::Throttled,
+                _ => Self::Rejected,
+            },
+            EventsError::NoSuchPartition(_) => Self::Usage,
             _ => Self::Unexpected,
         }
     }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use iothub_amqp::{CloseError, ConnectError};
 use iothub_registry::RegistryError;
+use iothub_amqp::{CloseError, ConnectError, EventsError, Interruption};
 
 use serde::Serialize;
 
@@ -162,6 +163,26 @@ impl From<RegistryError> for Failure {
         match advice::on_asking(&error) {
             Some(advice) => failure.hint(advice),
             None => failure,
+impl From<EventsError> for Failure {
+    fn from(error: EventsError) -> Self {
+        if let EventsError::Connect(error) = error {
+            return error.into();
+        }
+        let failure = Self::new(Exit::from(&error), chain(&error));
+        let failure = match &error {
+            EventsError::Stolen { why, .. } | EventsError::Ended { why, .. } => match why {
+                Interruption::Refused(condition) => failure.condition(condition.name.as_str()),
+                _ => failure,
+            },
+            _ => failure,
+        };
+        match error {
+            EventsError::Stolen { .. } => {
+                failure.hint("take another --consumer-group, or stop who reads in this one")
+            }
+            EventsError::NoRedirect(_) => failure
+                .hint("give an Event Hubs-compatible connection string, as IOTHUB_EVENTS_CONNECTION_STRING"),
+            _ => failure,
         }
     }
 }

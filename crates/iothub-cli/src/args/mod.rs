@@ -7,6 +7,7 @@ pub(crate) mod device;
 pub(crate) mod device_live;
 pub(crate) mod doctor;
 pub(crate) mod emulator;
+pub(crate) mod events;
 pub(crate) mod everywhere;
 pub(crate) mod given;
 pub(crate) mod registry;
@@ -22,7 +23,7 @@ use std::ffi::OsString;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
-pub(crate) use values::{Input, Rate, Span};
+pub(crate) use values::{Input, Rate, Since, Span};
 
 /// Azure IoT Hub from a terminal: send as a device, make and take apart addresses and tokens, run a hub of your own
 #[derive(Parser)]
@@ -73,6 +74,9 @@ pub(crate) enum Command {
     /// Deal with messages to devices
     #[command(subcommand)]
     C2d(twin::C2d),
+    /// Read what devices have sent
+    #[command(subcommand)]
+    Events(events::Events),
     /// Keep credentials and how to reach a hub, under a name
     #[command(subcommand)]
     Context(context::Context),

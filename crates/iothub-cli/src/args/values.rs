@@ -5,9 +5,11 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use iothub_address::Secret;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// Where a text is read from: a file, or standard input for `-`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +66,30 @@ impl FromStr for Span {
             Some(millis @ 1..=LONGEST_MILLIS) => Ok(Self(Duration::from_millis(millis))),
             _ => Err("from 1ms to 3650d"),
         }
+    }
+}
+
+/// From when on: `10m` ago, a time in RFC 3339, or the `start` of what there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Since {
+    Start,
+    Ago(Duration),
+    At(SystemTime),
+}
+
+impl FromStr for Since {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "start" {
+            return Ok(Self::Start);
+        }
+        if let Ok(time) = OffsetDateTime::parse(text, &Rfc3339) {
+            return Ok(Self::At(time.into()));
+        }
+        let span = text.parse::<Span>();
+        span.map(|span| Self::Ago(span.0))
+            .map_err(|_| "a time such as 10m (ago) or 2026-11-29T08:00:00Z, or 'start'")
     }
 }
 
@@ -146,6 +172,19 @@ mod tests {
             "99999999999/s",
         ] {
             assert_eq!(micros(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn since_is_a_span_a_time_or_the_start() {
+        assert_eq!("start".parse(), Ok(Since::Start));
+        assert_eq!("10m".parse(), Ok(Since::Ago(Duration::from_secs(600))));
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        for text in ["2023-11-14T22:13:20Z", "2023-11-14T23:13:20+01:00"] {
+            assert_eq!(text.parse(), Ok(Since::At(at)), "{text}");
+        }
+        for text in ["", "10", "yesterday", "2023-11-14", "2023-11-14T22:13:20"] {
+            assert!(text.parse::<Since>().is_err(), "{text}");
         }
     }
 

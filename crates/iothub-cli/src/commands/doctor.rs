@@ -4,7 +4,9 @@ mod chart;
 mod steps;
 
 use iothub_address::Secret;
-use iothub_amqp::{ConnectError, DeviceClient, Message, Phase};
+use iothub_amqp::{
+    ConnectError, DeviceClient, Event, EventValue, Events, EventsClient, Message, Phase, Position, Read,
+};
 use iothub_sas::{SasToken, UnixTime};
 
 use self::chart::Chart;
@@ -17,12 +19,15 @@ use crate::failure::{Failure, chain};
 use crate::io::Io;
 use crate::output::human;
 use crate::plan::connecting::{self, Planned};
-use crate::plan::{sending, token};
+use crate::plan::service::Service;
+use crate::plan::{reading, sending, token};
+use tokio::time::timeout;
 
 pub(crate) fn run(mut args: Doctor, io: &mut Io) -> Result<Exit, Failure> {
     let runtime = super::runtime()?;
     let format = args.connect.output;
     let mut chart = Chart::new(format, io);
+    let context = args.connect.given.context.clone();
     let planned = match connecting::plan(&mut args.connect, ("", false), chart.io()) {
         Ok(planned) => planned,
         Err(failure) => {
@@ -30,18 +35,24 @@ pub(crate) fn run(mut args: Doctor, io: &mut Io) -> Result<Exit, Failure> {
             return Ok(chart.exit());
         }
     };
+    let other_side = Service::of_surroundings(context, args.connect.timeout.0, &planned, chart.io())?;
     runtime.block_on(async {
         let mut stop = StopSignals::new()?;
         tokio::select! {
             biased;
             () = stop.received() => Err(Failure::interrupted()),
-            done = examine(planned, &args, &mut chart) => done,
+            done = examine(planned, other_side, &args, &mut chart) => done,
         }
     })?;
     Ok(chart.exit())
 }
 
-async fn examine(planned: Planned, args: &Doctor, chart: &mut Chart<'_>) -> Result<(), Failure> {
+async fn examine(
+    planned: Planned,
+    other_side: Option<Service>,
+    args: &Doctor,
+    chart: &mut Chart<'_>,
+) -> Result<(), Failure> {
     let Planned {
         builder,
         place,
@@ -66,7 +77,7 @@ async fn examine(planned: Planned, args: &Doctor, chart: &mut Chart<'_>) -> Resu
     )?;
     let is_reached = server.examine(chart).await?;
     if !is_reached {
-        for step in ["sign-in", "link", "message"] {
+        for step in ["sign-in", "link", "message", "seen"] {
             chart.skip(step, "the hub is not reached")?;
         }
         return Ok(());
@@ -76,8 +87,9 @@ async fn examine(planned: Planned, args: &Doctor, chart: &mut Chart<'_>) -> Resu
     };
     if args.no_send {
         chart.skip("message", "--no-send")?;
+        chart.skip("seen", "--no-send")?;
     } else {
-        message(&client, chart).await?;
+        message(&client, other_side, chart).await?;
     }
     // What is to be seen has been seen.
     let _ = client.close().await;
@@ -151,23 +163,80 @@ async fn sign_in(
         chart.skip("link", "it is not signed in")?;
     }
     chart.skip("message", "there is no link")?;
+    chart.skip("seen", "there is no message")?;
     Ok(None)
 }
 
-async fn message(client: &DeviceClient, chart: &mut Chart<'_>) -> Result<(), Failure> {
+/// Sends one, and looks for it on the other side where there is a credential for that.
+async fn message(
+    client: &DeviceClient,
+    other_side: Option<Service>,
+    chart: &mut Chart<'_>,
+) -> Result<(), Failure> {
     let id = sending::random_id()?;
+    // Opened before, so that only what comes from now on has to be looked through.
+    let looking = match &other_side {
+        Some(service) => Some(look(service).await),
+        None => None,
+    };
     let message = Message::new("iothub doctor")
         .message_id(&id)
         .property("iothub-doctor", "true");
     match client.send(message).await {
-        Ok(_) => chart.ok("message", &format!("the hub has accepted message {id}")),
+        Ok(_) => chart.ok("message", &format!("the hub has accepted message {id}"))?,
         Err(error) => {
             let failure = Failure::new(Exit::from(&error), chain(&error));
             let failure = match advice::on_sending(&error) {
                 Some(advice) => failure.hint(advice),
                 None => failure,
             };
-            chart.fail("message", &failure)
+            chart.fail("message", &failure)?;
+            return chart.skip("seen", "the hub has not accepted it");
         }
     }
+    let patience = other_side
+        .as_ref()
+        .map(|service| service.timeout)
+        .unwrap_or_default();
+    match looking {
+        None => chart.skip("seen", "there is no credential of a service to look with"),
+        Some(Err(failure)) => chart.fail("seen", &failure),
+        Some(Ok((client, events))) => {
+            match timeout(patience, find(events, &id)).await {
+                Ok(Some(event)) => chart.ok(
+                    "seen",
+                    &format!(
+                        "it is event {} of partition {}",
+                        event.sequence_number, event.partition
+                    ),
+                )?,
+                Ok(None) | Err(_) => {
+                    let failure = Failure::new(Exit::TimedOut, "the message does not come out of the hub")
+                        .hint("look at the hub's routes: what another route takes does not reach the built-in endpoint");
+                    chart.fail("seen", &failure)?;
+                }
+            }
+            // What is to be seen has been seen.
+            let _ = client.close().await;
+            Ok(())
+        }
+    }
+}
+
+/// All events that come from now on.
+async fn look(service: &Service) -> Result<(EventsClient, Events), Failure> {
+    let client = reading::of(service)?.connect().await?;
+    let events = client.events(Position::Latest).open().await?;
+    Ok((client, events))
+}
+
+async fn find(mut events: Events, id: &str) -> Option<Box<Event>> {
+    while let Some(read) = events.next().await {
+        if let Read::Event(event) = read
+            && event.system_property("message-id") == Some(&EventValue::Text(id.to_owned()))
+        {
+            return Some(event);
+        }
+    }
+    None
 }

@@ -16,6 +16,7 @@ mod emulator_env;
 mod emulator_export;
 mod emulator_fault;
 mod emulator_run;
+mod events;
 mod live;
 mod method;
 mod module;
@@ -56,6 +57,7 @@ pub(crate) fn run(command: Command, io: &mut Io) -> Result<Exit, Failure> {
         Command::Twin(args) => twin::run(args, io),
         Command::Method(args) => method::run(args, io),
         Command::C2d(args) => c2d::run(args, io),
+        Command::Events(command) => events::run(command, io),
         Command::Doctor(args) => doctor::run(args, io),
         Command::Completions(args) => manual::completions(&args, io),
         Command::Man(args) => manual::man(&args, io),

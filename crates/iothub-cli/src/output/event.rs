@@ -1,5 +1,8 @@
 //! What a hub received.
 
+mod packed;
+mod read;
+
 use std::fmt::Write as _;
 
 use base64::engine::{Engine, general_purpose::STANDARD};
@@ -8,6 +11,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Number, Value as Json};
 
+pub(crate) use self::read::read_line;
 use super::human::{self, OneLine};
 use super::json;
 use crate::args::Format;
@@ -22,8 +26,8 @@ pub(crate) fn line(event: &Event, format: Format) -> String {
         Format::Json => json::line(&Line {
             device: event.device().as_str(),
             module: event.module().map(|module| module.as_str()),
-            partition: event.partition,
-            seq: event.sequence_number,
+            partition: event.partition.into(),
+            seq: i64::try_from(event.sequence_number).unwrap_or(i64::MAX),
             offset: event.offset_text(),
             enqueued: event.enqueued.to_string(),
             source: event.source.as_str(),
@@ -40,8 +44,8 @@ pub(crate) fn line(event: &Event, format: Format) -> String {
 struct Line<'a> {
     device: &'a str,
     module: Option<&'a str>,
-    partition: u16,
-    seq: u64,
+    partition: u32,
+    seq: i64,
     /// Text, as readers of the built-in endpoint get it.
     offset: String,
     enqueued: String,
@@ -53,8 +57,17 @@ struct Line<'a> {
 }
 
 fn text(event: &Event, shown: &ShownBody) -> String {
-    let mut line = format!("{}  {}", event.enqueued, event.sender.identity);
-    let properties = application_properties(event);
+    let whose = event.sender.identity.to_string();
+    text_line(
+        &event.enqueued.to_string(),
+        &whose,
+        &application_properties(event),
+        shown,
+    )
+}
+
+fn text_line(enqueued: &str, whose: &str, properties: &Map<String, Json>, shown: &ShownBody) -> String {
+    let mut line = format!("{enqueued}  {}", OneLine(whose));
     if !properties.is_empty() {
         let properties: Vec<_> = properties
             .iter()

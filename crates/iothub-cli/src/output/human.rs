@@ -46,6 +46,15 @@ pub(crate) fn time(seconds: u64) -> String {
     }
 }
 
+/// A time in RFC 3339, in UTC with milliseconds, as a hub writes them.
+pub(crate) fn rfc3339(time: std::time::SystemTime) -> String {
+    let time = OffsetDateTime::from(time);
+    let (date, clock) = (time.date(), time.time());
+    let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
+    let (hour, minute, second, milli) = (clock.hour(), clock.minute(), clock.second(), clock.millisecond());
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+}
+
 /// A UUID's text (RFC 9562 §4).
 pub(crate) fn uuid(bytes: &[u8; 16]) -> String {
     let hex = format!("{:032x}", u128::from_be_bytes(*bytes));

@@ -7,10 +7,12 @@ use iothub_address::{ConnectionString, Secret};
 use iothub_amqp::{Proxies, Transport};
 use rustls_pki_types::CertificateDer;
 
+use super::connecting::Planned;
 use super::contexts::Role;
 use super::settings::{self, Settings};
 use super::{roots, secrets};
 use crate::args::everywhere::{Everywhere, Way};
+use crate::args::given::Given;
 use crate::args::{Input, Output};
 use crate::failure::Failure;
 use crate::io::Io;
@@ -42,6 +44,36 @@ impl Service {
         io: &mut Io,
     ) -> Result<Self, Failure> {
         Self::with(everywhere, &[Role::Events, Role::Service], other, io)
+    }
+
+    /// What the environment or a context has for reading events, for one whose own flags say something else; it trusts whom
+    /// the other trusts.
+    pub(crate) fn of_surroundings(
+        context: Option<String>,
+        timeout: Duration,
+        other: &Planned,
+        io: &mut Io,
+    ) -> Result<Option<Self>, Failure> {
+        let given = Given {
+            context,
+            ..Given::default()
+        };
+        let mut settings = Settings::new(given, io)?;
+        let found = settings.connection_strings(false, io)?;
+        let readers = [Role::Events, Role::Service];
+        let found = readers
+            .iter()
+            .find_map(|role| found.iter().find(|(found, _)| found == role));
+        let Some((_, found)) = found else { return Ok(None) };
+        Ok(Some(Self {
+            string: settings::parse(found)?,
+            place: found.origin.to_string(),
+            roots: other.roots.clone(),
+            proxies: other.proxies.clone(),
+            transport: other.transport,
+            timeout,
+            output: Output::Text,
+        }))
     }
 
     fn with(

@@ -80,7 +80,7 @@ fn failed(ran: &Ran) -> (String, String) {
 fn a_device_that_gets_through_has_every_step_and_one_message_at_the_hub() {
     let world = World::new();
     let ran = world.doctor().run().expect_code(0);
-    let all = "credential=ok clock=ok dns=ok tcp=ok tcp=ok tls=ok sign-in=ok link=ok message=ok";
+    let all = "credential=ok clock=ok dns=ok tcp=ok tcp=ok tls=ok sign-in=ok link=ok message=ok seen=skip";
     expect_steps(&ran, all);
     let events = world.emulator.journal().snapshot();
     assert_eq!(events.len(), 1);
@@ -122,7 +122,7 @@ fn a_wrong_key_fails_the_sign_in_and_what_comes_behind_is_left_out() {
         .expect_code(4);
     expect_steps(
         &ran,
-        "credential=ok clock=ok dns=ok tcp=ok tcp=ok tls=ok sign-in=fail link=skip message=skip",
+        "credential=ok clock=ok dns=ok tcp=ok tcp=ok tls=ok sign-in=fail link=skip message=skip seen=skip",
     );
     assert!(failed(&ran).1.contains("check the key"), "{ran:?}");
 }
@@ -153,7 +153,7 @@ fn a_token_that_has_ended_is_told_before_anything_is_asked() {
 #[test]
 fn a_server_that_is_not_trusted_a_port_that_is_closed_and_a_name_that_is_none_are_told() {
     let world = World::new();
-    let rest = "sign-in=skip link=skip message=skip";
+    let rest = "sign-in=skip link=skip message=skip seen=skip";
     let untrusted = world.untrusting().run().expect_code(3);
     expect_steps(
         &untrusted,
@@ -214,7 +214,7 @@ fn through_a_proxy_signing_in_is_what_tells() {
     let ran = world.doctor().args(["--proxy", &address]).run().expect_code(0);
     expect_steps(
         &ran,
-        "credential=ok clock=skip dns=skip tcp=skip tls=skip sign-in=ok link=ok message=ok",
+        "credential=ok clock=skip dns=skip tcp=skip tls=skip sign-in=ok link=ok message=ok seen=skip",
     );
 }
 

@@ -1,0 +1,72 @@
+//! An event as it is read from a hub's event endpoint, in the form of one that our own hub has taken.
+
+use iothub_amqp::{Event, EventValue};
+use serde_json::{Map, Value as Json};
+
+use super::{Line, STANDARD, ShownBody, float, packed, text_line, text_or_base64};
+use crate::args::Format;
+use crate::output::human;
+use crate::output::json;
+use base64::engine::Engine;
+
+/// One event, as one line.
+pub(crate) fn read_line(event: &Event, format: Format) -> String {
+    let shown = body(event);
+    let device = event.device.as_deref().unwrap_or_default();
+    let enqueued = human::rfc3339(event.enqueued_at);
+    let properties = map(&event.properties);
+    match format {
+        Format::Json => json::line(&Line {
+            device,
+            module: event.module.as_deref(),
+            partition: event.partition,
+            seq: event.sequence_number,
+            offset: event.offset.clone(),
+            enqueued,
+            source: event.source.as_deref().unwrap_or_default(),
+            properties,
+            system: map(&event.system),
+            body_kind: shown.kind(),
+            body: shown.into_json(),
+        }),
+        Format::Text => {
+            let whose = match &event.module {
+                Some(module) => format!("{device}/{module}"),
+                None => device.to_owned(),
+            };
+            text_line(&enqueued, &whose, &properties, &shown)
+        }
+    }
+}
+
+/// In the form that shows most of it: what is packed is unpacked.
+fn body(event: &Event) -> ShownBody {
+    let encoding = match event.system_property("content-encoding") {
+        Some(EventValue::Text(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let content_type = event.content_type.as_deref();
+    packed::unpack(&event.body, content_type, encoding)
+        .unwrap_or_else(|| ShownBody::of_bytes(&event.body, content_type))
+}
+
+fn map(values: &[(String, EventValue)]) -> Map<String, Json> {
+    values
+        .iter()
+        .map(|(name, value)| (name.clone(), plain(name, value)))
+        .collect()
+}
+
+fn plain(name: &str, value: &EventValue) -> Json {
+    match value {
+        EventValue::Text(text) => Json::String(text.clone()),
+        EventValue::Whole(number) => Json::Number((*number).into()),
+        EventValue::Real(number) => float(*number),
+        EventValue::Flag(flag) => Json::Bool(*flag),
+        EventValue::Time(time) => Json::String(human::rfc3339(*time)),
+        // The one that is mostly a text.
+        EventValue::Bytes(bytes) if name == "user-id" => text_or_base64(bytes),
+        EventValue::Bytes(bytes) => Json::String(STANDARD.encode(bytes)),
+        _ => Json::Null,
+    }
+}
