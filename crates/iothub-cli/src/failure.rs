@@ -3,9 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
-use iothub_amqp::{CloseError, ConnectError};
-use iothub_registry::RegistryError;
 use iothub_amqp::{CloseError, ConnectError, EventsError, Interruption};
+use iothub_registry::RegistryError;
 
 use serde::Serialize;
 
@@ -163,6 +162,10 @@ impl From<RegistryError> for Failure {
         match advice::on_asking(&error) {
             Some(advice) => failure.hint(advice),
             None => failure,
+        }
+    }
+}
+
 impl From<EventsError> for Failure {
     fn from(error: EventsError) -> Self {
         if let EventsError::Connect(error) = error {

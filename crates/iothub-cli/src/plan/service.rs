@@ -1,5 +1,4 @@
 //! With which credential, and by which way, a command speaks to a hub as a service does.
-#![allow(dead_code, reason = "the commands of events are on their way")]
 
 use std::time::Duration;
 
@@ -70,6 +69,7 @@ impl Service {
             place: found.origin.to_string(),
             roots: other.roots.clone(),
             proxies: other.proxies.clone(),
+            proxy: None,
             transport: other.transport,
             timeout,
             output: Output::Text,

@@ -8,6 +8,7 @@ mod bad_input;
 mod context;
 mod doctor;
 mod emulator;
+mod events;
 mod harness;
 #[cfg(unix)]
 mod live;
