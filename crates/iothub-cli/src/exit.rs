@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use iothub_amqp::{
-    Blown, CloseError, Condition, ConnectError, EventsError, Interruption, Lost, ProxyFailure, SendError,
-    SubscribeError, TlsFailure, TwinError,
+    Blown, CloseError, Condition, ConnectError, DispatchError, EventsError, Interruption, Lost, ProxyFailure,
+    SendError, SubscribeError, TlsFailure, TwinError,
 };
 use iothub_registry::{NotSent, RegistryError};
 
@@ -143,6 +143,20 @@ impl From<&EventsError> for Exit {
                 _ => Self::Rejected,
             },
             EventsError::NoSuchPartition(_) => Self::Usage,
+            _ => Self::Unexpected,
+        }
+    }
+}
+
+impl From<&DispatchError> for Exit {
+    fn from(error: &DispatchError) -> Self {
+        match error {
+            DispatchError::NotFound(_) => Self::NotFound,
+            DispatchError::QueueFull(_) => Self::Throttled,
+            DispatchError::NoRights(_) => Self::Unauthorised,
+            DispatchError::Rejected(condition) => condition.into(),
+            DispatchError::TooLarge { .. } | DispatchError::Released => Self::Rejected,
+            DispatchError::NotSent(why) | DispatchError::Unknown(why) => why.into(),
             _ => Self::Unexpected,
         }
     }

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use iothub_amqp::{CloseError, ConnectError, EventsError, Interruption};
+use iothub_amqp::{CloseError, ConnectError, EventsError, Interruption, SubscribeError};
 use iothub_registry::RegistryError;
 
 use serde::Serialize;
@@ -187,6 +187,12 @@ impl From<EventsError> for Failure {
                 .hint("give an Event Hubs-compatible connection string, as IOTHUB_EVENTS_CONNECTION_STRING"),
             _ => failure,
         }
+    }
+}
+
+impl From<&SubscribeError> for Failure {
+    fn from(error: &SubscribeError) -> Self {
+        Self::new(Exit::from(error), chain(error))
     }
 }
 

@@ -120,7 +120,7 @@ pub(crate) struct Credential {
     pub(crate) given: Given,
 }
 
-fn property(text: &str) -> Result<(String, String), &'static str> {
+pub(crate) fn property(text: &str) -> Result<(String, String), &'static str> {
     match text.split_once('=') {
         Some(("", _)) => Err("the key is empty"),
         Some((key, value)) => Ok((key.to_owned(), value.to_owned())),

@@ -2,6 +2,7 @@
 
 pub(crate) mod address;
 pub(crate) mod administration;
+pub(crate) mod c2d;
 pub(crate) mod context;
 pub(crate) mod device;
 pub(crate) mod device_live;

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use iothub_address::{DeviceId, ModuleId};
 
 use super::Span;
+use super::c2d;
 use super::rest::Rest;
 
 /// Read and change twins, as a service.
@@ -97,6 +98,10 @@ pub(crate) struct Call {
 #[derive(Subcommand)]
 #[command(after_long_help = C2D_EXAMPLES)]
 pub(crate) enum C2d {
+    /// Send a message to a device
+    Send(Box<c2d::Send>),
+    /// Print what becomes of messages whose senders asked
+    Feedback(c2d::Feedback),
     /// Take away all messages that wait for a device
     Purge(Purge),
 }
@@ -136,4 +141,5 @@ Example, against 'iothub emulator run', with 'iothub device methods' as the devi
 const C2D_EXAMPLES: &str = "\
 Example, against 'iothub emulator run':
   eval \"$(iothub emulator env)\"
+  iothub c2d send myFirstDevice '{\"reboot\":true}' --expires 1h
   iothub c2d purge myFirstDevice";

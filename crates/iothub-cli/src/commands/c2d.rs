@@ -1,5 +1,8 @@
 //! `iothub c2d …`
 
+mod feedback;
+mod send;
+
 use serde_json::json;
 
 use super::asking::{ask, failed};
@@ -13,6 +16,8 @@ use crate::plan::rest::Hub;
 
 pub(crate) fn run(command: C2d, io: &mut Io) -> Result<Exit, Failure> {
     match command {
+        C2d::Send(args) => send::run(*args, io),
+        C2d::Feedback(args) => feedback::run(args, io),
         C2d::Purge(args) => purge(args, io),
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use iothub_address::{ConnectionString, Secret};
-use iothub_amqp::{Proxies, Transport};
+use iothub_amqp::{Proxies, ServiceClient, ServiceClientBuilder, Transport};
 use rustls_pki_types::CertificateDer;
 
 use super::connecting::Planned;
@@ -34,6 +34,19 @@ impl Service {
     /// Of commands that need a service's connection string. `other` is what else reads standard input.
     pub(crate) fn of(everywhere: Everywhere, other: (&str, bool), io: &mut Io) -> Result<Self, Failure> {
         Self::with(everywhere, &[Role::Service], other, io)
+    }
+
+    /// The client of a service that is to connect so.
+    pub(crate) fn client(&self) -> Result<ServiceClientBuilder, Failure> {
+        let builder = ServiceClient::with(&self.string)
+            .map_err(|error| {
+                Failure::usage(format!("the connection string in {}", self.place)).because(&error)
+            })?
+            .transport(self.transport)
+            .proxies(self.proxies.clone())
+            .operation_timeout(self.timeout);
+        let roots = self.roots.iter().cloned();
+        Ok(roots.fold(builder, ServiceClientBuilder::root_certificate))
     }
 
     /// Of commands that read events: an event hub's connection string does too.

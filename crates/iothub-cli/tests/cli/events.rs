@@ -9,16 +9,16 @@ use tokio::runtime::Runtime;
 
 use super::harness::{Cli, KEY, Ran, iothub, key};
 
-struct World {
-    runtime: Runtime,
-    emulator: Emulator,
+pub(super) struct World {
+    pub(super) runtime: Runtime,
+    pub(super) emulator: Emulator,
     scratch: tempfile::TempDir,
 }
 
 const DEVICES: [&str; 3] = ["pump-1", "pump-2", "fan-1"];
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let runtime = Runtime::new().unwrap();
         let builder = Emulator::builder()
             .hub("myhub".parse().unwrap())
@@ -38,12 +38,16 @@ impl World {
     }
 
     fn send(&self, device: &str, args: &[&str]) {
-        let port = self.emulator.amqps_address().port();
-        let string = format!("HostName=localhost:{port};DeviceId={device};SharedAccessKey={KEY}");
-        self.cli(&[&["device", "send"], args].concat())
-            .env("IOTHUB_DEVICE_CONNECTION_STRING", string)
+        self.device(device, &[&["send"], args].concat())
             .run()
             .expect_code(0);
+    }
+
+    pub(super) fn device(&self, device: &str, args: &[&str]) -> Cli {
+        let port = self.emulator.amqps_address().port();
+        let string = format!("HostName=localhost:{port};DeviceId={device};SharedAccessKey={KEY}");
+        self.cli(&[&["device"], args].concat())
+            .env("IOTHUB_DEVICE_CONNECTION_STRING", string)
     }
 
     fn cli(&self, args: &[&str]) -> Cli {
@@ -51,12 +55,17 @@ impl World {
     }
 
     fn events(&self, args: &[&str]) -> Cli {
+        self.service(&[&["events"], args].concat())
+    }
+
+    /// As a service.
+    pub(super) fn service(&self, args: &[&str]) -> Cli {
         let policy = "service".parse().unwrap();
         let string = self
             .runtime
             .block_on(self.emulator.policy_connection_string(&policy))
             .unwrap();
-        self.cli(&[&["events"], args].concat())
+        self.cli(args)
             .env("IOTHUB_SERVICE_CONNECTION_STRING", string.expose())
     }
 }

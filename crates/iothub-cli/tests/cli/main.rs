@@ -4,6 +4,7 @@
 #[cfg(unix)]
 mod administration;
 mod bad_input;
+mod c2d;
 #[cfg(unix)]
 mod context;
 mod doctor;
