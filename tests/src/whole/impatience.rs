@@ -152,4 +152,5 @@ const BUSIEST: u64 = 50_000;
 /// Timers go by it.
 const TICK: Duration = Duration::from_millis(1);
 
-const STEP: Duration = Duration::from_millis(250);
+/// How far it is moved at the most: by so much may something be late that was begun in time.
+pub(super) const STEP: Duration = Duration::from_millis(250);
