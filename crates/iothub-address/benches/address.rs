@@ -9,7 +9,6 @@ use url::Url;
 /// The address of the 2016 post, as `urllib.quote` leaves its token.
 const RAW: &str = "amqps://myFirstDevice@sas.tcontehub:SharedAccessSignature%20sr%3Dtcontehub.azure-devices.net%252fdevices%252fmyFirstDevice%26sig%3DHd5oMqIIKvme67oOlFoqtc7QX1pRgAhtzWM6ArZcP4Y%253D%26se%3D1463330495@tcontehub.azure-devices.net/devices/myFirstDevice/messages/events";
 /// The key is made up: the bytes 00 to 1f.
-/// The key is made up: the bytes 00 to 1f.
 const CONNECTION_STRING: &str = "HostName=tcontehub.azure-devices.net;DeviceId=myFirstDevice;SharedAccessKey=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 fn url(c: &mut Criterion) {

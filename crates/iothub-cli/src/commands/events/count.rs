@@ -27,18 +27,13 @@ pub(super) async fn run(args: Count, io: &mut Io) -> Result<Exit, Failure> {
     let mut reader = Reader::connect(&service, &args.which).await?;
     let mut counts: BTreeMap<u32, u64> = reader.partitions.iter().map(|number| (*number, 0)).collect();
     let progress = Progress::start(None, io);
-    through(
-        &mut reader,
-        reading::position(Some(args.since)),
-        io,
-        |event, _| {
-            if let Some(count) = counts.get_mut(&event.partition) {
-                *count += 1;
-                progress.step();
-            }
-            Ok(())
-        },
-    )
+    through(&mut reader, reading::position(Some(args.since)), io, |event| {
+        if let Some(count) = counts.get_mut(&event.partition) {
+            *count += 1;
+            progress.step();
+        }
+        Ok(())
+    })
     .await?;
     drop(progress);
     let _ = reader.client.close().await;

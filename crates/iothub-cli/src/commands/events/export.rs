@@ -36,17 +36,12 @@ pub(super) async fn run(args: Export, io: &mut Io) -> Result<Exit, Failure> {
     let mut reader = Reader::connect(&service, &args.which).await?;
     let mut count: u64 = 0;
     let progress = Progress::start(None, io);
-    let read = through(
-        &mut reader,
-        reading::position(Some(args.since)),
-        io,
-        |event, _| {
-            page.line(&event::read_line(event, Format::Json))?;
-            count += 1;
-            progress.step();
-            Ok(())
-        },
-    )
+    let read = through(&mut reader, reading::position(Some(args.since)), io, |event| {
+        page.line(&event::read_line(event, Format::Json))?;
+        count += 1;
+        progress.step();
+        Ok(())
+    })
     .await;
     drop(progress);
     // What was read before a failure is in the file.
@@ -62,7 +57,7 @@ pub(super) async fn through(
     reader: &mut Reader,
     from: Position,
     io: &mut Io,
-    mut take: impl FnMut(&Event, &mut Io) -> Result<(), Failure>,
+    mut take: impl FnMut(&Event) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut left: BTreeMap<u32, i64> = reader.ends(&from).await?.into_iter().collect();
     let mut events = reader.open(from, &[]).await?;
@@ -83,7 +78,7 @@ pub(super) async fn through(
         };
         let end = left.get(&event.partition).copied();
         if end.is_some_and(|end| event.sequence_number <= end) && reader.devices.include(event) {
-            take(event, io)?;
+            take(event)?;
         }
         if end.is_some_and(|end| event.sequence_number >= end) {
             left.remove(&event.partition);
