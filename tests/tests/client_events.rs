@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use iothub_address::{ConnectionString, DeviceId, HubHost};
 use iothub_amqp::{
     Batching, ConnectError, Event, Events, EventsClient, EventsClientBuilder, EventsError, Interruption,
-    Message, Position, Proxies, Proxy, Read, Transport,
+    Message, Position, Proxies, Proxy, Read, Status, Transport,
 };
 use iothub_emulator::{Emulator, LogLimits};
 use iothub_tests::memory::Memory;
@@ -437,6 +437,52 @@ async fn read_one(builder: EventsClientBuilder, hub: &Emulator) -> Event {
     let event = next_event(&mut events).await;
     client.close().await.unwrap();
     event
+}
+
+/// The engine answers a detach before the link hears of it: credit that the link gives until then must not go out, or the
+/// hub ends the connection for it, and with it the links that fare well. It takes threads for the two to meet, and turns.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_group_that_is_not_there_is_told_for_every_partition_and_costs_no_connection() {
+    let hub = hub().await;
+    let policy = "service".parse().unwrap();
+    let service = hub.policy_connection_string(&policy).await.unwrap();
+    for turn in 0..25 {
+        let client = EventsClient::with(&service)
+            .unwrap()
+            .consumer_group("nobody".parse().unwrap())
+            .root_certificate(hub.root_certificate_der().to_vec().into())
+            .connect()
+            .await
+            .unwrap();
+        let mut told = Vec::new();
+        match client.events(Position::Earliest).open().await {
+            Ok(mut events) => {
+                while let Some(read) = timeout(Duration::from_secs(10), events.next()).await.unwrap() {
+                    let Read::Ended(ended) = read else {
+                        panic!("{turn}: {read:?}");
+                    };
+                    told.push(ended.why);
+                }
+                assert_eq!(told.len(), 4, "{turn}: {told:?}");
+            }
+            Err(why) => told.push(why),
+        }
+        for why in told {
+            let EventsError::Ended { why, .. } = why else {
+                panic!("{turn}: {why}");
+            };
+            assert!(
+                matches!(&why, Interruption::Refused(condition) if condition.name == "amqp:not-found"),
+                "{turn}: {why}"
+            );
+        }
+        let status = client.status().borrow().clone();
+        assert!(
+            matches!(status, Status::Connected { after: None }),
+            "{turn}: {status:?}"
+        );
+        client.close().await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -260,7 +260,7 @@ fn what_is_there_is_counted_and_exported() {
 }
 
 #[test]
-fn wrong_credentials_and_partitions_are_told() {
+fn wrong_credentials_groups_and_partitions_are_told() {
     let world = World::new();
     world
         .cli(&["events", "watch"])
@@ -272,6 +272,12 @@ fn wrong_credentials_and_partitions_are_told() {
         .env("IOTHUB_SERVICE_CONNECTION_STRING", device)
         .run()
         .expect_error(2, &["it is a device's"]);
+    let group = world
+        .events(&["watch", "--consumer-group", "nobody", "-o", "json"])
+        .run()
+        .expect_code(5);
+    let error: Value = serde_json::from_str(&group.stderr).unwrap();
+    assert_eq!(error["error"]["condition"], "amqp:not-found", "{group:?}");
     world
         .events(&["watch", "--partition", "9"])
         .run()

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::conditions::{condition, connection_ended, connection_stopped, lost};
 use super::inward::Inward;
+use super::outward::Outward;
 use super::rumour::made;
 use crate::driver::names::Names;
 use crate::error::{ConnectError, Interruption, Lost, Phase};
@@ -103,7 +104,7 @@ where
     if let Some(profile) = profile {
         builder = builder.sasl_profile(profile);
     }
-    let connecting = builder.open_with_stream(Inward::new(stream, fuse.clone()));
+    let connecting = builder.open_with_stream(Outward::new(Inward::new(stream, fuse.clone())));
     let connection = timeout(limit, connecting)
         .await
         .map_err(|_| ConnectError::TimedOut {

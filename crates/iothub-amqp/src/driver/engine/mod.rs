@@ -8,6 +8,7 @@ mod heartbeat;
 pub(crate) mod incoming;
 mod inward;
 mod links;
+mod outward;
 mod receiver;
 mod rumour;
 mod sender;
