@@ -22,6 +22,8 @@ pub struct Event {
     pub source: Option<String>,
     /// The body: the bytes of its data sections, or of the one string or binary that it is.
     pub body: Vec<u8>,
+    /// The body where it is another AMQP value, or sequences, as a list of lists: `body` is empty then.
+    pub value: Option<EventValue>,
     /// The content type, such as `application/json`.
     pub content_type: Option<String>,
     /// What the sender's application set, in the order in which it came.
@@ -58,6 +60,7 @@ impl Default for Event {
             enqueued_at: SystemTime::UNIX_EPOCH,
             source: None,
             body: Vec::new(),
+            value: None,
             content_type: None,
             properties: Vec::new(),
             system: Vec::new(),
@@ -72,7 +75,7 @@ fn find<'a>(all: &'a [(String, EventValue)], name: &str) -> Option<&'a EventValu
         .map(|(_, value)| value)
 }
 
-/// A property's value.
+/// A property's value, or a body's.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum EventValue {
@@ -88,6 +91,12 @@ pub enum EventValue {
     Time(SystemTime),
     /// Bytes.
     Bytes(Vec<u8>),
-    /// Something that no hub writes into a property: a map, a list, a number out of range, or nothing.
+    /// A list, or an array.
+    List(Vec<Self>),
+    /// A map, in the order in which it came.
+    Map(Vec<(Self, Self)>),
+    /// AMQP's null.
+    Null,
+    /// A decimal number, or a whole one over `i64::MAX`.
     Other,
 }

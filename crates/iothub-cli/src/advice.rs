@@ -12,6 +12,9 @@ pub(crate) fn on_asking(error: &RegistryError) -> Option<&'static str> {
                 "another has changed it since: look at it, and give its ETag of now"
             }
             (ErrorCode::DeviceNotOnline, _) => "wait for it with --connect-timeout",
+            (ErrorCode::GatewayTimeout, _) => {
+                "the device may have done it: see what it did, or give it longer with --timeout"
+            }
             (_, 429) => "ask again later",
             _ => return None,
         },

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use iothub_amqp::{CloseError, ConnectError, EventsError, Interruption, SubscribeError};
-use iothub_registry::RegistryError;
+use iothub_registry::{ErrorCode, RegistryError};
 
 use serde::Serialize;
 
@@ -156,7 +156,12 @@ impl From<RegistryError> for Failure {
             }
         }
         // What may have been done is looked at, not repeated.
-        if matches!(error, RegistryError::Unknown(_)) {
+        let is_in_doubt = match &error {
+            RegistryError::Unknown(_) => true,
+            RegistryError::Refused(refusal) => refusal.code == ErrorCode::GatewayTimeout,
+            _ => false,
+        };
+        if is_in_doubt {
             failure = failure.retryable(false);
         }
         match advice::on_asking(&error) {

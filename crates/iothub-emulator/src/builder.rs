@@ -488,10 +488,9 @@ impl Builder {
         ]
         .map(|name| HubHost::parse(name).expect("these are hosts, and a hub's name is a label of one"));
         let mut names = fixed.to_vec();
-        if !self.listen.is_unspecified() && !self.listen.is_loopback() {
-            names.extend(HubHost::parse(&self.listen.to_string()));
-        }
-        for name in &self.extra_names {
+        let listen = HubHost::parse(&self.listen.to_string()).ok();
+        let listen = listen.filter(|_| !self.listen.is_unspecified());
+        for name in listen.iter().chain(&self.extra_names) {
             if !names.contains(name) {
                 names.push(name.clone());
             }

@@ -1,6 +1,6 @@
 //! A running hub.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use iothub_address::{
@@ -229,7 +229,7 @@ impl Emulator {
     }
 
     /// What a device or module connects with: its primary key or `x509=true`, and `localhost` (or the address that the hub
-    /// listens on, if that is another machine's way in) with the AMQPS port unless that is 5671.
+    /// listens on, if `localhost` does not lead there) with the AMQPS port unless that is 5671.
     ///
     /// # Errors
     /// [`RegistryError::NotFound`], [`HubError::NoConnectionString`] for an id with a `;`, or
@@ -431,7 +431,8 @@ impl Way {
     /// A name by which clients find the hub and which its certificate holds.
     pub(crate) fn host(self) -> HubHost {
         let ip = self.listen;
-        let host = if ip.is_loopback() || ip.is_unspecified() {
+        let is_localhost = ip == Ipv4Addr::LOCALHOST || ip == Ipv6Addr::LOCALHOST;
+        let host = if is_localhost || ip.is_unspecified() {
             "localhost".to_owned()
         } else {
             ip.to_string()

@@ -115,7 +115,7 @@ const orders = {
 };
 
 function messageOf(wanted) {
-  const message = new Message(wanted.body);
+  const message = new Message(wanted.base64 ? Buffer.from(wanted.base64, 'base64') : wanted.body);
   const names = {
     message_id: 'messageId',
     correlation_id: 'correlationId',

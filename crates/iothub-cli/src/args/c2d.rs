@@ -35,9 +35,9 @@ pub(crate) struct Send {
     pub(crate) module: Option<ModuleId>,
 
     /// Of which ends of the message the hub is to tell by feedback: positive is that the device has completed it, negative any
-    /// other; --wait asks for full
-    #[arg(long, value_name = "WHICH", default_value = "none", conflicts_with = "wait")]
-    pub(crate) ack: Which,
+    /// other [default: none, and full with --wait, which needs it]
+    #[arg(long, value_name = "WHICH")]
+    pub(crate) ack: Option<Which>,
 
     /// Wait for what becomes of the message
     #[arg(long)]

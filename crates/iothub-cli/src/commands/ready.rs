@@ -81,22 +81,18 @@ impl Ready {
         }
         let failed = |error: HubError| Failure::unexpected("the hub's policies").because(&error);
         let service = emulator.policy_connection_string(&policy("iothubowner")).await;
+        let service = service.map_err(failed)?;
         let events = emulator.events_connection_string(&policy("service")).await;
-        let ip = emulator.amqps_address().ip();
         Ok(Self {
             ready: true,
             hub: emulator.hub().to_string(),
-            host: if ip.is_loopback() || ip.is_unspecified() {
-                "localhost".to_owned()
-            } else {
-                ip.to_string()
-            },
+            host: service.host().to_string(),
             amqps_port: emulator.amqps_address().port(),
             amqp_port: emulator.amqp_address().map(|address| address.port()),
             https_port: emulator.https_address().map(|address| address.port()),
             ca: ca_file.display().to_string(),
             devices,
-            service: Some(service.map_err(failed)?.expose()),
+            service: Some(service.expose()),
             events: Some(events.map_err(failed)?.expose()),
         })
     }

@@ -76,6 +76,20 @@ fn a_message_that_its_device_rejects_ends_it_with_7() {
 }
 
 #[test]
+fn to_wait_takes_the_feedback_of_each_end() {
+    let world = World::new();
+    let send = ["c2d", "send", "pump-1", "x", "--wait", "--ack", "positive"];
+    world
+        .service(&send)
+        .run()
+        .expect_error(2, &["--wait needs to hear of each end", "say --ack full"]);
+    let waits = world
+        .emulator
+        .waiting_messages("pump-1".parse::<iothub_address::DeviceId>().unwrap());
+    assert_eq!(world.runtime.block_on(waits).unwrap(), 0, "nothing was sent");
+}
+
+#[test]
 fn what_the_hub_refuses_is_told_by_its_condition() {
     let world = World::new();
     let error = |ran: Ran, code| {

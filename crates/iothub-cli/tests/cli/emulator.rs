@@ -97,6 +97,29 @@ fn a_ready_hub_is_one_object_and_takes_messages_from_another_process() {
     assert_eq!((rest.stdout.as_str(), rest.stderr.as_str()), ("", ""));
 }
 
+/// The rest of 127.0.0.0/8 is there without being asked for on Linux alone.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_loopback_address_of_its_own_is_what_it_is_reached_by() {
+    let mut hub = run(["--listen", "127.0.0.2", "--device", "dev1", "-o", "json"]).start();
+    let ready = hub.json();
+    assert_eq!(ready["host"], "127.0.0.2");
+    for string in [&ready["service"], &ready["devices"]["dev1"]] {
+        let string = string.as_str().unwrap();
+        assert!(string.starts_with("HostName=127.0.0.2:"), "{string}");
+    }
+    send(&ready, "dev1", &["hello"]).expect_code(0);
+    let events = iothub(["events", "watch", "--since", "start", "-n", "1", "-o", "json"])
+        .env("IOTHUB_CA_FILE", ready["ca"].as_str().unwrap())
+        .env(
+            "IOTHUB_SERVICE_CONNECTION_STRING",
+            ready["service"].as_str().unwrap(),
+        )
+        .run()
+        .expect_code(0);
+    assert_eq!(events.object()["body"], "hello");
+}
+
 #[cfg(unix)]
 #[test]
 fn as_text_it_prints_commands_that_work_as_they_stand() {

@@ -59,13 +59,23 @@ pub(crate) fn event(wire: Incoming, partition: u32) -> Option<Event> {
             .map(|(name, value)| (name, shown(value.into())))
             .collect();
     }
-    event.body = body(wire.body);
+    match wire.body {
+        Body::Value(AmqpValue(value)) if !matches!(value, Value::String(_) | Value::Binary(_)) => {
+            event.value = Some(shown(value));
+        }
+        Body::Sequence(lists) => event.value = Some(list(lists.into_iter().map(|list| Value::List(list.0)))),
+        bytes => event.body = body(bytes),
+    }
     numbered.then_some(event)
 }
 
 /// The properties section, by the standard's names (AMQP 1.0 §3.2.4).
 fn properties(properties: Properties, event: &mut Event) {
-    let id = |id: MessageId| EventValue::Text(id_text(id));
+    let id = |id: MessageId| match id {
+        MessageId::Ulong(number) => shown(Value::Ulong(number)),
+        MessageId::Binary(bytes) => EventValue::Bytes(bytes.into_vec()),
+        other => EventValue::Text(id_text(other)),
+    };
     let symbol = |Symbol(text): Symbol| EventValue::Text(text);
     let at = |at| EventValue::Time(time(at));
     event.content_type = properties.content_type.as_ref().map(|Symbol(text)| text.clone());
@@ -116,8 +126,21 @@ fn shown(value: Value) -> EventValue {
         Value::Float(number) => EventValue::Real(f64::from(f32::from(number))),
         Value::Uuid(uuid) => EventValue::Text(incoming::uuid_text(&uuid)),
         Value::Char(character) => EventValue::Text(character.to_string()),
+        Value::List(items) => list(items),
+        Value::Array(items) => list(items.0),
+        Value::Map(map) => EventValue::Map(
+            map.into_iter()
+                .map(|(key, value)| (shown(key), shown(value)))
+                .collect(),
+        ),
+        Value::Described(described) => shown(described.value),
+        Value::Null => EventValue::Null,
         _ => EventValue::Other,
     }
+}
+
+fn list(items: impl IntoIterator<Item = Value>) -> EventValue {
+    EventValue::List(items.into_iter().map(shown).collect())
 }
 
 /// A question to `$management` about the event hub, or about one of its partitions.

@@ -21,6 +21,14 @@ use crate::plan::service::Service;
 use crate::plan::{secrets, sending};
 
 pub(super) fn run(args: Send, io: &mut Io) -> Result<Exit, Failure> {
+    let ack = match (args.ack, args.wait) {
+        (None | Some(Which::Full), true) => Ack::Full,
+        (Some(_), true) => {
+            let why = Failure::usage("--wait needs to hear of each end of the message");
+            return Err(why.hint("leave --ack away, or say --ack full"));
+        }
+        (given, false) => ack(given.unwrap_or(Which::None)),
+    };
     let reads_stdin = args.body == "-";
     let service = Service::of(args.everywhere, ("BODY '-'", reads_stdin), io)?;
     let body = if reads_stdin {
@@ -46,7 +54,6 @@ pub(super) fn run(args: Send, io: &mut Io) -> Result<Exit, Failure> {
         Some(module) => Identity::Module(args.id, module),
         None => Identity::Device(args.id),
     };
-    let ack = if args.wait { Ack::Full } else { ack(args.ack) };
     let sent = Sent {
         id,
         to,

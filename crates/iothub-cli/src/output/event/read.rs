@@ -41,6 +41,9 @@ pub(crate) fn read_line(event: &Event, format: Format) -> String {
 
 /// In the form that shows most of it: what is packed is unpacked.
 fn body(event: &Event) -> ShownBody {
+    if let Some(value) = &event.value {
+        return ShownBody::of_json(&plain("", value));
+    }
     let encoding = match event.system_property("content-encoding") {
         Some(EventValue::Text(text)) => Some(text.as_str()),
         _ => None,
@@ -64,9 +67,21 @@ fn plain(name: &str, value: &EventValue) -> Json {
         EventValue::Real(number) => float(*number),
         EventValue::Flag(flag) => Json::Bool(*flag),
         EventValue::Time(time) => Json::String(human::rfc3339(*time)),
-        // The one that is mostly a text.
-        EventValue::Bytes(bytes) if name == "user-id" => text_or_base64(bytes),
+        // Those that are mostly texts.
+        EventValue::Bytes(bytes) if ["user-id", "message-id", "correlation-id"].contains(&name) => {
+            text_or_base64(bytes)
+        }
         EventValue::Bytes(bytes) => Json::String(STANDARD.encode(bytes)),
+        EventValue::List(items) => items.iter().map(|item| plain("", item)).collect(),
+        EventValue::Map(pairs) => Json::Object(pairs.iter().map(pair).collect()),
         _ => Json::Null,
     }
+}
+
+fn pair((key, value): &(EventValue, EventValue)) -> (String, Json) {
+    let key = match plain("", key) {
+        Json::String(text) => text,
+        other => other.to_string(),
+    };
+    (key, plain("", value))
 }
