@@ -12,6 +12,7 @@ pub mod scripted;
 pub mod sections;
 pub mod sim;
 pub mod tls;
+pub mod transfers;
 pub mod whole;
 
 /// The README's programs compile.

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -18,6 +18,8 @@ use iothub_sas::{SharedKey, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+use crate::transfers::Transfers;
 
 /// The time since a world began, and the time of day in it: both by the runtime's clock.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +78,8 @@ pub struct Memory {
     cut: Arc<watch::Sender<u64>>,
     attempts: Arc<Mutex<Vec<Duration>>>,
     open: Arc<AtomicUsize>,
+    /// How many have come to clients.
+    transfers: Arc<AtomicU64>,
 }
 
 impl Memory {
@@ -104,6 +108,7 @@ impl Memory {
             cut: Arc::new(watch::Sender::new(0)),
             attempts: Arc::default(),
             open: Arc::default(),
+            transfers: Arc::default(),
         }
     }
 
@@ -202,6 +207,12 @@ impl Memory {
         self.open.load(Ordering::Relaxed)
     }
 
+    /// How many transfers the hub has sent to all clients, since the beginning.
+    #[must_use]
+    pub fn transfers(&self) -> u64 {
+        self.transfers.load(Ordering::Relaxed)
+    }
+
     /// Since the beginning.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
@@ -242,11 +253,12 @@ impl Network for Memory {
                 let _ = cut.changed().await;
             });
             self.hub.serve(theirs);
-            let open = Arc::clone(&self.open);
             Ok(Box::new(Pipe {
                 inner: Some(ours),
                 cut,
-                open,
+                open: Arc::clone(&self.open),
+                seen: Transfers::default(),
+                transfers: Arc::clone(&self.transfers),
             }) as Box<dyn ByteStream>)
         })
     }
@@ -258,6 +270,8 @@ struct Pipe {
     inner: Option<DuplexStream>,
     cut: Pin<Box<dyn Future<Output = ()> + Send>>,
     open: Arc<AtomicUsize>,
+    seen: Transfers,
+    transfers: Arc<AtomicU64>,
 }
 
 impl AsyncRead for Pipe {
@@ -269,10 +283,16 @@ impl AsyncRead for Pipe {
         if self.inner.is_some() && self.cut.as_mut().poll(cx).is_ready() {
             self.inner = None;
         }
-        match &mut self.inner {
-            Some(inner) => Pin::new(inner).poll_read(cx, out),
-            None => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
-        }
+        let Some(inner) = &mut self.inner else {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        };
+        let before = out.filled().len();
+        let read = Pin::new(inner).poll_read(cx, out);
+        let known = self.seen.count();
+        self.seen.see(&out.filled()[before..]);
+        self.transfers
+            .fetch_add(self.seen.count() - known, Ordering::Relaxed);
+        read
     }
 }
 

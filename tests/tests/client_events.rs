@@ -317,6 +317,49 @@ async fn who_does_not_read_stops_the_hub_at_the_buffer() {
     assert_eq!(*lags.last().unwrap(), 0);
 }
 
+/// The credit itself: what the hub has sent is counted in the stream of bytes.
+#[tokio::test(start_paused = true)]
+async fn the_hub_sends_no_more_of_a_partition_than_the_buffer_has_places_for() {
+    const BUFFER: u32 = 10;
+    const EACH: u64 = 50;
+    let memory = Memory::start(4).await;
+    let mut devices = Vec::new();
+    for device in 0..4 {
+        devices.push(memory.device(device).connect().await.unwrap());
+    }
+    let client = memory.events().await.connect().await.unwrap();
+    let mut events = client
+        .events(Position::Latest)
+        .buffer(BUFFER)
+        .open()
+        .await
+        .unwrap();
+    let before = memory.transfers();
+    for number in 0..EACH {
+        for device in &devices {
+            device.send(Message::new(number.to_string())).await.unwrap();
+        }
+    }
+    sleep(Duration::from_secs(60)).await;
+    let log = memory.hub().journal().snapshot();
+    let partitions: std::collections::BTreeSet<_> = log.iter().map(|event| event.partition).collect();
+    assert!(
+        partitions.len() > 1,
+        "one would not tell a partition's buffer from all"
+    );
+    let places = u64::from(BUFFER) * partitions.len() as u64;
+    assert_eq!(memory.transfers() - before, places, "nothing was read yet");
+    // Each that is taken makes room for another, and all come.
+    for taken in 0..EACH * 4 {
+        let sent = memory.transfers() - before;
+        assert!(sent <= places + taken, "{sent} were sent, {taken} taken");
+        next_event(&mut events).await;
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(memory.transfers() - before, EACH * 4);
+    assert_silent(&mut events).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_that_closes_or_may_not_read_says_so() {
     let memory = Memory::start(1).await;
