@@ -22,6 +22,7 @@ mod sim;
 mod start;
 mod test;
 mod tidy;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -35,7 +36,7 @@ struct Task {
     run: fn(Args) -> Result<String, Failure>,
 }
 
-const TASKS: [Task; 12] = [
+const TASKS: [Task; 13] = [
     Task {
         name: "test",
         help: test::HELP,
@@ -65,6 +66,11 @@ const TASKS: [Task; 12] = [
         name: "events",
         help: events::HELP,
         run: events::run,
+    },
+    Task {
+        name: "watch",
+        help: watch::HELP,
+        run: watch::run,
     },
     Task {
         name: "kill",

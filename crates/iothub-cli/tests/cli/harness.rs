@@ -247,6 +247,17 @@ impl Running {
         self.scratch.path()
     }
 
+    /// The most memory that it has had, in KiB.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Its files may grow again.
     #[cfg(target_os = "linux")]
     pub(crate) fn lift_limit_of_files(&self) {
