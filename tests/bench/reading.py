@@ -28,7 +28,7 @@ def run(world):
         ("in memory", Emulator(world, *more)),
         ("`--state-dir`", Emulator(world, "--state-dir", world.work / "read-state", *more)),
     ):
-        fill(world, hub)
+        fill(world, hub, EACH)
         results = world.rounds_of(
             {
                 "eventhub": lambda: by_event_hubs(world, hub),
@@ -64,11 +64,11 @@ def run(world):
     )
 
 
-def fill(world, hub):
+def fill(world, hub, each):
     port = hub.ready["amqps_port"]
     for device in DEVICES:
         string = re.sub("HostName=[^;]*", f"HostName=localhost:{port}", hub.ready["devices"][device])
-        world.run([world.bench, "send", string, hub.ready["ca"], EACH, SIZE, 1_000, "batched"])
+        world.run([world.bench, "send", string, hub.ready["ca"], each, SIZE, 1_000, "batched"])
 
 
 def parts_of(string):

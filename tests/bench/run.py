@@ -13,6 +13,8 @@ import fleets
 import ingest
 import reading
 import senders
+import startup
+import watching
 from world import World
 
 SECTIONS = {
@@ -21,6 +23,8 @@ SECTIONS = {
     "client": senders.against_proton,
     "node": senders.against_node,
     "fleet": fleets.run,
+    "startup": startup.run,
+    "watch": watching.run,
 }
 
 

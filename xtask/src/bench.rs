@@ -9,13 +9,14 @@ pub(crate) const HELP: &str = "\
 run the benchmarks of all packages, or measure against others' software
 
 usage: cargo xtask bench [-- CRITERION-ARGUMENT...]
-       cargo xtask bench peers [--only ingest|reading|client|node|fleet] [--rounds N]
+       cargo xtask bench peers [--only SECTION] [--rounds N]
 
 What stands behind `--` goes to each benchmark, for example a filter or `--quick`.
 
 `peers` measures the client and the emulator as whole processes: against Proton C and its broker (Debian's
-libqpid-proton11-dev and its examples), against Microsoft's SDKs for Node and for Event Hubs, and with thousands of devices. It prints the rows of
-BENCHMARKS.md. In each of N rounds (7) each contender runs once; use it on a quiet machine. About 12 minutes.";
+libqpid-proton11-dev and its examples), against Microsoft's SDKs for Node and for Event Hubs, and with thousands of devices; and the command
+line against Node's start and against Microsoft's reader of events. It prints the rows of BENCHMARKS.md. In each of N rounds (7) each contender runs
+once; use it on a quiet machine. About 15 minutes, or one SECTION alone: ingest, reading, client, node, fleet, startup, watch.";
 
 const RUNNER: &str = "tests/bench/run.py";
 const INSTALL: &str = "tests/bench/install.sh";
