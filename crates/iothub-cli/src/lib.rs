@@ -36,6 +36,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>, io: &mut Io) -> ExitCode {
 pub fn run_to_exit(args: impl IntoIterator<Item = OsString>, io: &mut Io) -> Exit {
     let args: Vec<_> = args.into_iter().collect();
     io.manner.json = args::asks_for_json(&args);
+    if args.len() <= 1 {
+        // No command was given, which is no work done.
+        io.say(args::FIRST_WORDS);
+        return Exit::Usage;
+    }
     let done = match Args::try_parse_from(args) {
         Ok(args) => {
             logging::start(args.verbose);

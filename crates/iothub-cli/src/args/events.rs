@@ -46,6 +46,8 @@ pub(crate) struct Which {
 Examples:
   iothub events watch
   iothub events watch -d 'pump-*' --since 10m -o json
+  iothub events watch --where '.body.temp > 20 and .properties.alarm != null'
+  iothub events watch --since start --stats
   iothub events watch --since start --checkpoint seen.json -n 1000
 
 'iothub --help' lists the exit codes.")]
@@ -56,6 +58,19 @@ pub(crate) struct Watch {
     /// From so long ago (10m), from a time (2026-11-29T08:00:00Z), or from the 'start' of the log; otherwise what comes from now on
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<Since>,
+
+    /// Of these only those that a jq filter lets through: its input is the object that '-o json' prints, and an event
+    /// goes through when the first output is neither false nor null
+    #[arg(long = "where", value_name = "FILTER")]
+    pub(crate) filter: Option<String>,
+
+    /// In place of the events, show how many come, how fast, and how far behind the reading is, by partition
+    #[arg(long)]
+    pub(crate) stats: bool,
+
+    /// Show that anew each time
+    #[arg(long, value_name = "TIME", default_value = "1s", requires = "stats")]
+    pub(crate) every: Span,
 
     /// End after so many events
     #[arg(short = 'n', long = "count", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

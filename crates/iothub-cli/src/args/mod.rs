@@ -138,6 +138,18 @@ fn format_flag(word: &str) -> Option<&str> {
     Some(value.strip_prefix('=').unwrap_or(value))
 }
 
+/// What 'iothub' alone says: what most people want.
+pub(crate) const FIRST_WORDS: &str = "\
+Azure IoT Hub from a terminal.
+
+  iothub device send --local 'Hello World!'  send a message as a device, to a hub that is started for it
+  iothub emulator run                        run a hub on this machine
+  iothub events watch                        watch what devices send
+  iothub registry create my-device           make a device, and get its connection string
+  iothub doctor                              find out why a device does not get through
+
+'iothub --help' lists all commands, and each shows examples by its own --help.";
+
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
     0  done

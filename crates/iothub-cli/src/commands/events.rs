@@ -2,7 +2,9 @@
 
 mod count;
 mod export;
+mod flow;
 mod page;
+mod view;
 mod watch;
 
 use iothub_amqp::{Events, EventsClient, EventsError, Position, Read, Status};
@@ -10,8 +12,6 @@ use tokio::sync::watch as state;
 
 use self::page::Page;
 use super::emulator_run::stop::StopSignals;
-use crate::args::Format;
-use crate::args::Output;
 use crate::args::events::{Events as Command, Which};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -154,14 +154,5 @@ fn tell(read: &Read, io: &mut Io) -> Result<(), Failure> {
         }
         Read::Ended(ended) => Err(Failure::from(ended.why.clone())),
         _ => Ok(()),
-    }
-}
-
-/// A line an event has two forms.
-fn format(service: &Service) -> Result<Format, Failure> {
-    match service.output {
-        Output::Text => Ok(Format::Text),
-        Output::Json => Ok(Format::Json),
-        Output::Csv => Err(Failure::usage("events have no rows for CSV").hint("take -o json")),
     }
 }

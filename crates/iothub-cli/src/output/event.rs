@@ -158,7 +158,14 @@ impl ShownBody {
         match self {
             Self::Json(json) => OneLine(json.get()).to_string(),
             Self::Text(text) => OneLine(text).to_string(),
-            Self::Base64(text) => format!("base64 {text}"),
+            Self::Base64(text) => {
+                let padding = text.bytes().rev().take_while(|byte| *byte == b'=').count();
+                let length = text.len() / 4 * 3 - padding;
+                format!(
+                    "base64 ({length} byte{}) {text}",
+                    if length == 1 { "" } else { "s" }
+                )
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod connecting;
 pub(crate) mod contexts;
 pub(crate) mod credential;
+pub(crate) mod filter;
 pub(crate) mod pace;
 pub(crate) mod private;
 pub(crate) mod reading;

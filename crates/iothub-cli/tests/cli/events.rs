@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader};
 
-use iothub_emulator::{Emulator, Keys};
+use iothub_emulator::{Emulator, Keys, LogLimits};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -19,8 +19,13 @@ const DEVICES: [&str; 3] = ["pump-1", "pump-2", "fan-1"];
 
 impl World {
     pub(super) fn new() -> Self {
+        Self::with_log(LogLimits::default())
+    }
+
+    pub(super) fn with_log(limits: LogLimits) -> Self {
         let runtime = Runtime::new().unwrap();
         let builder = Emulator::builder()
+            .journal_limits(limits)
             .hub("myhub".parse().unwrap())
             .amqps_port(0)
             .https_port(None);
@@ -37,7 +42,11 @@ impl World {
         }
     }
 
-    fn send(&self, device: &str, args: &[&str]) {
+    pub(super) fn file(&self, name: &str) -> String {
+        self.scratch.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    pub(super) fn send(&self, device: &str, args: &[&str]) {
         self.device(device, &[&["send"], args].concat())
             .run()
             .expect_code(0);
@@ -54,7 +63,7 @@ impl World {
         iothub(args.iter().copied()).env("IOTHUB_CA_FILE", self.scratch.path().join("ca.pem"))
     }
 
-    fn events(&self, args: &[&str]) -> Cli {
+    pub(super) fn events(&self, args: &[&str]) -> Cli {
         self.service(&[&["events"], args].concat())
     }
 
@@ -70,7 +79,7 @@ impl World {
     }
 }
 
-fn bodies(ran: &Ran) -> Vec<String> {
+pub(super) fn bodies(ran: &Ran) -> Vec<String> {
     assert!(!format!("{ran:?}").contains(&KEY[..12]), "{ran:?}");
     ran.json()
         .iter()

@@ -99,6 +99,16 @@ impl Cli {
         self
     }
 
+    /// Another program in its place, in the same environment.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn program(mut self, program: &str, args: &[&str]) -> Self {
+        let mut other = Command::new(program);
+        other.args(args);
+        keep_environment(&self.command, &mut other);
+        self.command = other;
+        self
+    }
+
     /// No file may grow over so many bytes, until [`Running::lift_limit_of_files`].
     #[cfg(target_os = "linux")]
     pub(crate) fn files_of_at_most(mut self, bytes: u64) -> Self {
@@ -109,12 +119,7 @@ impl Cli {
             .arg(bytes.to_string())
             .arg(self.command.get_program())
             .args(self.command.get_args());
-        for (name, value) in self.command.get_envs() {
-            match value {
-                Some(value) => limited.env(name, value),
-                None => limited.env_remove(name),
-            };
-        }
+        keep_environment(&self.command, &mut limited);
         self.command = limited;
         self
     }
@@ -347,6 +352,16 @@ impl Ran {
             assert!(text.contains(word), "no {word:?} in {ran:?}");
         }
         ran
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn keep_environment(of: &Command, command: &mut Command) {
+    for (name, value) in of.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
     }
 }
 

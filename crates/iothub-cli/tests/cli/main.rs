@@ -26,4 +26,5 @@ mod state;
 #[cfg(unix)]
 mod surroundings;
 mod terminal;
+mod watching;
 mod ways;

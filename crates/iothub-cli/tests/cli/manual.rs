@@ -91,3 +91,14 @@ fn there_are_completions_for_each_shell_and_no_other() {
     let ran = iothub(["completions", "csh"]).run().expect_code(2);
     assert!(ran.stderr.contains("possible values: bash"), "{ran:?}");
 }
+
+#[test]
+fn alone_it_says_what_five_things_most_people_want() {
+    let ran = iothub([]).run().expect_code(2);
+    let commands: Vec<_> = ran
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("  iothub "))
+        .collect();
+    assert_eq!(commands.len(), 5, "{ran:?}");
+}

@@ -4,17 +4,20 @@ use std::pin::pin;
 use std::task::Poll;
 
 use futures_util::poll;
-use iothub_amqp::{Events, Position, Read};
-use tokio::time::{Duration, Instant, sleep_until};
+use iothub_amqp::{Event, Events, Position, Read};
+use tokio::time::{Duration, Instant, sleep, sleep_until};
 
-use super::{Page, Reader, format, tell};
+use super::view::View;
+use super::{Reader, tell};
 use crate::args::Format;
 use crate::args::events::Watch;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::io::Io;
 use crate::output::event;
+use crate::output::human::OneLine;
 use crate::plan::checkpoint::Checkpoint;
+use crate::plan::filter::{Answer, Filter};
 use crate::plan::reading;
 use crate::plan::service::Service;
 
@@ -22,6 +25,9 @@ pub(super) async fn run(args: Watch, io: &mut Io) -> Result<Exit, Failure> {
     let Watch {
         which,
         since,
+        filter,
+        stats,
+        every,
         count,
         duration,
         idle,
@@ -29,7 +35,8 @@ pub(super) async fn run(args: Watch, io: &mut Io) -> Result<Exit, Failure> {
         everywhere,
     } = args;
     let service = Service::of_events(everywhere, ("", false), io)?;
-    let format = format(&service)?;
+    let filter = filter.map(Filter::start).transpose()?;
+    let view = View::of(service.output, stats.then_some(every.0), io)?;
     let mut reader = Reader::connect(&service, &which).await?;
     let checkpoint = checkpoint
         .map(|path| {
@@ -52,20 +59,22 @@ pub(super) async fn run(args: Watch, io: &mut Io) -> Result<Exit, Failure> {
         })
         .map(|(partition, last)| (partition, Position::AfterSequence(last)))
         .collect();
-    let events = reader.open(reading::position(since), &known).await?;
+    let mut events = reader.open(reading::position(since), &known).await?;
     let mut watching = Watching {
-        page: Page::new(io.take_stdout(), "standard output"),
+        view,
         reader,
-        format,
+        filter,
+        unfit: 0,
         left: count,
         checkpoint,
         until: duration.map(|span| Instant::now() + span.0),
         idle: idle.map(|span| span.0),
     };
-    let shown = watching.show(events, io).await;
+    let shown = watching.show(&mut events, io).await;
     // What was shown is shown, and kept, whatever came then.
-    watching.page.flush()?;
+    watching.view.finish(events.progress())?;
     watching.keep()?;
+    watching.tell_unfit(io);
     let exit = shown?;
     let _ = watching.reader.client.close().await;
     Ok(exit)
@@ -73,8 +82,10 @@ pub(super) async fn run(args: Watch, io: &mut Io) -> Result<Exit, Failure> {
 
 struct Watching {
     reader: Reader,
-    page: Page,
-    format: Format,
+    view: View,
+    filter: Option<Filter>,
+    /// How many events the filter could not be applied to.
+    unfit: u64,
     /// How many are still to be shown, if they are counted.
     left: Option<u64>,
     checkpoint: Option<Checkpoint>,
@@ -83,10 +94,10 @@ struct Watching {
 }
 
 impl Watching {
-    async fn show(&mut self, mut events: Events, io: &mut Io) -> Result<Exit, Failure> {
+    async fn show(&mut self, events: &mut Events, io: &mut Io) -> Result<Exit, Failure> {
         let mut last = Instant::now();
         let mut kept = last;
-        while self.left != Some(0) && !self.page.is_closed() {
+        while self.left != Some(0) && !self.view.is_closed() {
             let ready = poll!(pin!(events.next()));
             let read = match ready {
                 Poll::Ready(read) => {
@@ -97,13 +108,14 @@ impl Watching {
                     read
                 }
                 Poll::Pending => {
-                    self.page.flush()?;
+                    self.view.flush()?;
                     let idle = self.idle.map(|span| last + span);
                     let end = self.until.into_iter().chain(idle).min();
                     tokio::select! {
                         biased;
                         () = self.reader.stop.received() => return Ok(Exit::Interrupted),
                         _ = self.reader.status.changed() => {
+                            self.view.make_way();
                             self.reader.tell_status(io);
                             continue;
                         }
@@ -114,11 +126,17 @@ impl Watching {
                             kept = Instant::now();
                             continue;
                         }
+                        () = at(self.view.due()) => {
+                            self.view.draw(events.progress())?;
+                            continue;
+                        }
                     }
                 }
             };
             let Some(read) = read else { return Ok(Exit::Done) };
             let Read::Event(event) = &read else {
+                self.view.noticed(&read);
+                self.view.make_way();
                 tell(&read, io)?;
                 continue;
             };
@@ -126,10 +144,14 @@ impl Watching {
             if self.until.is_some_and(|until| now >= until) {
                 return Ok(Exit::Done);
             }
-            if self.reader.devices.include(event) {
-                self.page.line(&event::read_line(event, self.format))?;
-                self.left = self.left.map(|left| left - 1);
-                last = now;
+            match self.judge(event, io).await? {
+                Verdict::Interrupted => return Ok(Exit::Interrupted),
+                Verdict::LeftOut => {}
+                Verdict::Shown(line) => {
+                    self.view.show(event, line)?;
+                    self.left = self.left.map(|left| left - 1);
+                    last = now;
+                }
             }
             if let Some(checkpoint) = &mut self.checkpoint {
                 checkpoint.saw(event.partition, event.sequence_number);
@@ -138,18 +160,76 @@ impl Watching {
                     kept = now;
                 }
             }
+            if self.view.due().is_some_and(|due| due <= now) {
+                self.view.draw(events.progress())?;
+            }
         }
         Ok(Exit::Done)
     }
 
+    /// Whether it is one of those that were asked for.
+    async fn judge(&mut self, event: &Event, io: &mut Io) -> Result<Verdict, Failure> {
+        if !self.reader.devices.include(event) {
+            return Ok(Verdict::LeftOut);
+        }
+        let Some(filter) = &mut self.filter else {
+            return Ok(Verdict::Shown(None));
+        };
+        let line = event::read_line(event, Format::Json);
+        let mut asked = pin!(filter.ask(line.clone()));
+        let answer = loop {
+            tokio::select! {
+                biased;
+                () = self.reader.stop.received() => return Ok(Verdict::Interrupted),
+                answer = &mut asked => break answer?,
+                // What was let through before does not wait for a filter that takes its time.
+                () = sleep(SLOW) => self.view.flush()?,
+            }
+        };
+        match answer {
+            Answer::Shown => Ok(Verdict::Shown(Some(line))),
+            Answer::LeftOut => Ok(Verdict::LeftOut),
+            Answer::Failed(why) => {
+                self.unfit += 1;
+                if self.unfit == 1 {
+                    self.view.make_way();
+                    io.note(&format!(
+                        "warning: the filter can't be applied to event {} of partition {}: {}: such events are left out",
+                        event.sequence_number,
+                        event.partition,
+                        OneLine(&why)
+                    ));
+                }
+                Ok(Verdict::LeftOut)
+            }
+        }
+    }
+
+    /// Says of how many events nobody knows whether they were asked for; of the first it was said.
+    fn tell_unfit(&self, io: &mut Io) {
+        if self.unfit > 1 {
+            io.note(&format!(
+                "{} events were left out that the filter can't be applied to",
+                self.unfit
+            ));
+        }
+    }
+
     /// Keeps how far it has come, once that is shown.
     fn keep(&mut self) -> Result<(), Failure> {
-        self.page.flush()?;
+        self.view.flush()?;
         match &mut self.checkpoint {
-            Some(checkpoint) if !self.page.is_closed() => checkpoint.keep(),
+            Some(checkpoint) if !self.view.is_closed() => checkpoint.keep(),
             _ => Ok(()),
         }
     }
+}
+
+enum Verdict {
+    /// It is, and this is its JSON if that was needed.
+    Shown(Option<String>),
+    LeftOut,
+    Interrupted,
 }
 
 async fn at(time: Option<Instant>) {
@@ -159,4 +239,6 @@ async fn at(time: Option<Instant>) {
     }
 }
 
+/// For a filter.
+const SLOW: Duration = Duration::from_millis(100);
 const BETWEEN_CHECKPOINTS: Duration = Duration::from_secs(1);

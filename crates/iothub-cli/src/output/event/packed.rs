@@ -144,7 +144,7 @@ mod tests {
         );
         assert_eq!(
             shown(unpack(&zipped(&[0xff]), None, None)).as_deref(),
-            Some("base64 /w==")
+            Some("base64 (1 byte) /w==")
         );
         assert_eq!(shown(unpack(b"plain", None, Some("gzip"))), None);
         assert_eq!(shown(unpack(&body[..12], None, None)), None);

@@ -56,6 +56,20 @@ fn what_is_no_utf_8_is_base64() {
 }
 
 #[test]
+fn people_are_told_how_long_it_is_what_they_can_not_read() {
+    let shown = |body: &[u8]| ShownBody::of(&Body::Data(body.to_vec().into()), None).for_people();
+    // RFC 4648 §10 has the forms of one to three bytes.
+    for (length, text) in [
+        (1, "(1 byte) AA=="),
+        (2, "(2 bytes) AAA="),
+        (3, "(3 bytes) AAAA"),
+        (4, "(4 bytes) AAAAAA=="),
+    ] {
+        assert_eq!(shown(&vec![0; length]), format!("base64 {text}"));
+    }
+}
+
+#[test]
 fn a_body_in_an_amqp_value_shows_as_what_it_is() {
     let shown = |value: Value| {
         let shown = ShownBody::of(&Body::Value(value), None);
