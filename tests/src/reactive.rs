@@ -31,6 +31,8 @@ pub enum Seen {
     Token(Vec<u8>),
     /// A message for any other node.
     Telemetry(Vec<u8>),
+    /// A message on a handle that is no link's to send by, or of no session.
+    Stray(Vec<u8>),
     /// The connection was closed in good order.
     Close,
 }
@@ -57,6 +59,16 @@ pub enum Answer {
 
 type Judge = dyn Fn(&Seen, usize) -> Answer + Send + Sync;
 
+/// A session's window that is closed, and opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Narrow {
+    /// So many transfers it lets through.
+    pub transfers: u32,
+    /// The code of the client's performative that it opens with, just before this is answered: attach is 0x12, and opens
+    /// it from the second on, detach 0x16, end 0x17.
+    pub opens_with: u8,
+}
+
 /// A hub on a free port of this machine, for one test.
 pub struct Hub {
     /// Where it listens.
@@ -75,6 +87,26 @@ impl Hub {
         mechanism: &'static str,
         judge: impl Fn(&Seen, usize) -> Answer + Send + Sync + 'static,
     ) -> Self {
+        Self::listen(mechanism, None, judge).await
+    }
+
+    /// As [`start`](Self::start), but for the first session of a connection, which is narrow.
+    ///
+    /// # Panics
+    /// When no port can be had.
+    pub async fn narrow(
+        mechanism: &'static str,
+        narrow: Narrow,
+        judge: impl Fn(&Seen, usize) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        Self::listen(mechanism, Some(narrow), judge).await
+    }
+
+    async fn listen(
+        mechanism: &'static str,
+        narrow: Option<Narrow>,
+        judge: impl Fn(&Seen, usize) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
         let (telling, seen) = mpsc::unbounded_channel();
@@ -89,6 +121,8 @@ impl Hub {
                     stream: Box::new(stream),
                     sessions: BTreeSet::new(),
                     links: Vec::new(),
+                    narrow,
+                    attached: 0,
                     next_delivery: 0,
                     seen: telling.clone(),
                     judge: Arc::clone(&judge),
@@ -119,6 +153,8 @@ impl Hub {
                     stream,
                     sessions: BTreeSet::new(),
                     links: Vec::new(),
+                    narrow: None,
+                    attached: 0,
                     next_delivery: 0,
                     seen: telling.clone(),
                     judge: Arc::clone(&judge),
@@ -155,6 +191,9 @@ struct Connection {
     stream: Box<dyn ByteStream>,
     sessions: BTreeSet<u16>,
     links: Vec<Link>,
+    /// Until it has opened.
+    narrow: Option<Narrow>,
+    attached: usize,
     next_delivery: u32,
     seen: mpsc::UnboundedSender<Seen>,
     judge: Arc<Judge>,
@@ -176,12 +215,17 @@ impl Connection {
             };
             let (list, payload) = fields(rest);
             let field = |at: usize| list.get(at).copied().unwrap_or(NULL);
+            if self.opens_with(code) {
+                self.narrow = None;
+                let flow = [&uint(0)[..], &uint(WIDE), &uint(0), &uint(WIDE)];
+                self.say(&frame_on(channel, &performative(0x13, &flow))).await?;
+            }
             match code {
                 0x10 => self.say(&open()).await?,
                 0x11 => {
                     let _ = self.seen.send(Seen::Begin);
                     self.sessions.insert(channel);
-                    let begin = [&ushort(channel)[..], &uint(0), &uint(5000), &uint(5000)];
+                    let begin = [&ushort(channel)[..], &uint(0), &uint(self.window()), &uint(WIDE)];
                     self.say(&frame_on(channel, &performative(0x11, &begin))).await?;
                 }
                 0x12 => self.attach(channel, &list).await?,
@@ -219,9 +263,20 @@ impl Connection {
         }
     }
 
+    fn opens_with(&self, code: u8) -> bool {
+        let is_first = code == 0x12 && self.attached == 0;
+        self.narrow
+            .is_some_and(|narrow| narrow.opens_with == code && !is_first)
+    }
+
+    fn window(&self) -> u32 {
+        self.narrow.map_or(WIDE, |narrow| narrow.transfers)
+    }
+
     async fn attach(&mut self, channel: u16, list: &[&[u8]]) -> io::Result<()> {
         let field = |at: usize| list.get(at).copied().unwrap_or(NULL);
         let (name, handle) = (field(0).to_vec(), crate::frames::number(field(1)));
+        self.attached += 1;
         let client_receives = field(2) == TRUE;
         let terminus = field(if client_receives { 5 } else { 6 });
         // The address is a terminus' first field.
@@ -245,9 +300,9 @@ impl Connection {
         if !client_receives {
             let flow = [
                 &uint(0)[..],
-                &uint(5000),
+                &uint(self.window()),
                 &uint(0),
-                &uint(5000),
+                &uint(WIDE),
                 &uint(handle),
                 &uint(0),
                 &uint(1000),
@@ -282,6 +337,13 @@ impl Connection {
             .links
             .iter()
             .any(|link| (link.channel, link.handle) == (channel, handle) && link.address == "$cbs");
+        let sends = |link: &&Link| {
+            (link.channel, link.handle) == (channel, handle) && !link.address.starts_with("from ")
+        };
+        if self.links.iter().find(sends).is_none() {
+            let _ = self.seen.send(Seen::Stray(payload.to_vec()));
+            return Ok(true);
+        }
         let seen = if is_token {
             Seen::Token(payload.to_vec())
         } else {
@@ -388,3 +450,6 @@ fn message_id(message: &[u8]) -> String {
     let (properties, _) = fields(message.get(3..).unwrap_or_default());
     text(properties.first().copied().unwrap_or(NULL))
 }
+
+/// A session's window, in transfers.
+const WIDE: u32 = 5000;

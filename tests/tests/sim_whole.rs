@@ -83,8 +83,3 @@ fn a_session_begun_anew_attaches_nothing_beside_the_links_of_the_one_before() {
 fn a_connection_that_says_farewell_is_gone_before_the_next_is_made() {
     whole::run_known(Known::Gone);
 }
-
-#[test]
-fn what_a_closed_window_held_back_of_a_link_before_is_never_taken_for_the_new_links() {
-    whole::run_known(Known::WindowClosed);
-}

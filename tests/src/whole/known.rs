@@ -14,8 +14,6 @@ pub enum Known {
     LinksTaken,
     /// A hub whose answers come late, and a device that goes while its connection is being made, and comes again.
     Gone,
-    /// The hub closes a session's window, and opens it when the client has waited for too long.
-    WindowClosed,
 }
 
 impl Known {
@@ -44,16 +42,6 @@ impl Known {
                 horizon: Duration::from_secs(300),
                 delays: [Duration::ZERO, Duration::from_millis(1_500)],
                 troubles: vec![Trouble::Restart(Duration::from_secs(95))],
-                ..plan
-            },
-            Self::WindowClosed => Plan {
-                shape: Shape::Shared(2),
-                messages: 30,
-                batches: true,
-                window: 7,
-                horizon: Duration::from_secs(300),
-                queue_timeout: Duration::from_secs(40),
-                troubles: vec![fault(FaultKind::CloseWindow); 3],
                 ..plan
             },
         }

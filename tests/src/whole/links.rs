@@ -18,6 +18,9 @@ pub(super) struct Observer {
     begun: BTreeMap<(usize, u8), usize>,
     /// The hub's channels, by the client's.
     channels: BTreeMap<u16, u16>,
+    /// What the client has attached and not detached, by its channel and handle, with whether it receives there; by
+    /// channels that it has begun and not ended. What the hub detaches or ends it may not know yet.
+    own: BTreeMap<u16, BTreeMap<u32, bool>>,
     links: Vec<Link>,
     sends: Arc<Mutex<Sends>>,
     /// The connection's number.
@@ -49,6 +52,7 @@ impl Observer {
             partial: Default::default(),
             begun: BTreeMap::new(),
             channels: BTreeMap::new(),
+            own: BTreeMap::new(),
             links: Vec::new(),
             tokens: BTreeMap::new(),
             life,
@@ -99,6 +103,9 @@ impl Observer {
         }
         let (list, payload) = fields(rest);
         let field = |at: usize| list.get(at).copied().unwrap_or(NULL);
+        if side == CLIENT {
+            self.look_for_place(channel, code, &list);
+        }
         match (side, code) {
             (HUB, 0x11) => {
                 // A channel is used again when its session has ended.
@@ -143,6 +150,42 @@ impl Observer {
                 let channels = &self.channels;
                 self.links
                     .retain(|link| channels.get(&link.channel) != Some(&channel));
+            }
+            _ => {}
+        }
+    }
+
+    /// The client sends on sessions that it has begun, and transfers on links that it has attached to send by; and on no
+    /// other, whatever its engine may hold back.
+    fn look_for_place(&mut self, channel: u16, code: u8, list: &[&[u8]]) {
+        let field = |at: usize| list.get(at).copied().unwrap_or(NULL);
+        if code == 0x11 {
+            self.own.insert(channel, BTreeMap::new());
+        }
+        if !(0x11..=0x17).contains(&code) {
+            return;
+        }
+        let Some(links) = self.own.get_mut(&channel) else {
+            let at = self.clock.elapsed();
+            return self.wrong.push(format!(
+                "{code:#x} at {at:?} on channel {channel}, which has no session"
+            ));
+        };
+        match code {
+            0x12 => {
+                links.insert(handle(field(1)), field(2) == TRUE);
+            }
+            0x14 if links.get(&handle(field(0))) != Some(&false) => {
+                let (handle, at) = (handle(field(0)), self.clock.elapsed());
+                self.wrong.push(format!(
+                    "a transfer at {at:?} on handle {handle}, which is no sending link's"
+                ));
+            }
+            0x16 => {
+                links.remove(&handle(field(0)));
+            }
+            0x17 => {
+                self.own.remove(&channel);
             }
             _ => {}
         }

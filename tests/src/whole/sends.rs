@@ -5,9 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use iothub_emulator::FaultKind;
-
-use super::plan::{Plan, Trouble};
+use super::plan::Plan;
 use super::record::Id;
 use crate::frames::{NULL, TRUE, data_sections, number};
 
@@ -17,9 +15,6 @@ type LinkId = (u64, u16, u32);
 /// Of all connections of a world.
 pub(super) struct Sends {
     window: usize,
-    /// What the engine holds back while the session's window is closed, it sends when it opens: on the handle, whatever
-    /// link has it by then. So what a link takes over may leave twice on the one that has its handle.
-    holds_back: bool,
     most_twice: usize,
     links: BTreeMap<LinkId, Link>,
     /// What waits for the hub's word, by the connection, the client's channel and the delivery's number.
@@ -51,7 +46,6 @@ impl Sends {
     pub(super) fn new(plan: &Plan) -> Self {
         Self {
             window: plan.window,
-            holds_back: plan.troubles.contains(&Trouble::Fault(FaultKind::CloseWindow)),
             most_twice: usize::try_from(plan.most_in_window()).unwrap_or(usize::MAX),
             links: BTreeMap::new(),
             flying: BTreeMap::new(),
@@ -130,10 +124,8 @@ impl Sends {
             self.seen.insert(*message);
             if !of.carried.insert(*message) {
                 self.again += 1;
-                if !self.holds_back {
-                    self.wrong
-                        .push(format!("{message:?} is sent again on the live link {link:?}"));
-                }
+                self.wrong
+                    .push(format!("{message:?} is sent again on the live link {link:?}"));
             } else if !self.left.insert(*message) {
                 of.twice += 1;
                 self.again += 1;
@@ -148,7 +140,7 @@ impl Sends {
         self.flying
             .insert((link.0, link.1, of.delivery), (link, messages));
         let flying = self.flying.values().filter(|(of, _)| *of == link).count();
-        if flying > self.window && !self.holds_back {
+        if flying > self.window {
             self.wrong
                 .push(format!("{flying} transfers fly on {link:?}, of {}", self.window));
         }

@@ -1,6 +1,6 @@
 //! A session's task: it attaches the links of one principal, one after the other, and ends with them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ pub(super) async fn run(
 ) -> Option<Over> {
     let mut session = Session {
         lanes: JoinSet::new(),
-        running: BTreeSet::new(),
+        running: BTreeMap::new(),
         channel,
         place,
         facts,
@@ -89,7 +89,7 @@ pub(super) fn ended(facts: &Facts, slot: SlotId) {
 struct Session {
     // First, since a link that outlives its session keeps what waits on it.
     lanes: JoinSet<(LaneId, Epoch, Option<End>)>,
-    running: BTreeSet<LaneId>,
+    running: BTreeMap<LaneId, Epoch>,
     channel: Channel,
     place: Arc<Place>,
     facts: Facts,
@@ -101,6 +101,10 @@ impl Session {
     async fn open(&mut self, opening: Opening) -> Option<Over> {
         let (lane, epoch, limit) = (opening.lane, opening.epoch, self.limit);
         let opened = match timeout(limit, self.leave_to_detach(lane)).await {
+            Ok(None) if self.channel.holds_back() => {
+                self.lost_with_session(lane, epoch);
+                return None;
+            }
             Ok(None) => self.attach(opening).await,
             Ok(Some(end)) => return Some(Over::Ended(end)),
             Err(_) => Err(ConnectError::TimedOut {
@@ -173,13 +177,13 @@ impl Session {
                 0
             }
         };
-        self.running.insert(lane);
+        self.running.insert(lane, epoch);
         Ok(limit)
     }
 
     /// Waits for the links that this lane had before: the hub takes a second link to a node for a theft of the first.
     async fn leave_to_detach(&mut self, lane: LaneId) -> Option<End> {
-        while self.running.contains(&lane) {
+        while self.running.contains_key(&lane) {
             let ended = self.lanes.join_next().await?;
             if let Some(end) = self.lane_ended(ended) {
                 return Some(end);
@@ -245,7 +249,15 @@ impl Session {
         }
         let (lane, epoch, end) = match ended {
             Ok((lane, epoch, Some(end))) => (lane, epoch, end),
-            Ok((_, _, None)) => return None, // as it was told
+            Ok((_, _, None)) => {
+                // As it was told. What it has left behind in the engine is not to go where the others are.
+                if self.channel.holds_back()
+                    && let Some((lane, epoch)) = self.running.first_key_value()
+                {
+                    self.lost_with_session(*lane, *epoch);
+                }
+                return None;
+            }
             Err(_) => {
                 return Some(End {
                     why: Interruption::Lost(Lost::Protocol),
@@ -256,9 +268,18 @@ impl Session {
         if end.of == Operation::Connection {
             return Some(end); // the connection itself knows best why
         }
-        let cause = Cause::ended(end.why.clone(), end.of);
+        let mut cause = Cause::ended(end.why.clone(), end.of);
+        if self.channel.holds_back() && cause.recovery == Recovery::Relink {
+            cause.recovery = Recovery::Resession;
+        }
         tell(&self.facts, Input::LaneLost { lane, epoch, cause });
         (end.of == Operation::Session).then_some(end)
+    }
+
+    /// The session is of no use any more, which is told of one of its lanes and is true of all.
+    fn lost_with_session(&self, lane: LaneId, epoch: Epoch) {
+        let cause = Cause::ended(Interruption::Closed, Operation::Session);
+        tell(&self.facts, Input::LaneLost { lane, epoch, cause });
     }
 
     /// Each passes on what it has heard before the end.

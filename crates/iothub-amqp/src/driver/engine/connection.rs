@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::conditions::{condition, connection_ended, connection_stopped, lost};
 use super::inward::Inward;
+use super::manifest::{HeldBack, Manifest};
 use super::outward::Outward;
 use super::rumour::made;
 use crate::driver::names::Names;
@@ -104,7 +105,9 @@ where
     if let Some(profile) = profile {
         builder = builder.sasl_profile(profile);
     }
-    let connecting = builder.open_with_stream(Outward::new(Inward::new(stream, fuse.clone())));
+    let manifest = Manifest::default();
+    let stream = Outward::new(Inward::new(stream, fuse.clone()), manifest.clone());
+    let connecting = builder.open_with_stream(stream);
     let connection = timeout(limit, connecting)
         .await
         .map_err(|_| ConnectError::TimedOut {
@@ -121,6 +124,7 @@ where
         blow,
         why_ended: None,
         names: opening.names,
+        manifest,
     })
 }
 
@@ -130,6 +134,7 @@ pub(crate) struct Line {
     blow: BlowOnDrop,
     why_ended: Option<Interruption>,
     names: Names,
+    manifest: Manifest,
 }
 
 impl Line {
@@ -144,6 +149,8 @@ impl Line {
             session,
             fuse: self.fuse().clone(),
             names: self.names.clone(),
+            manifest: self.manifest.clone(),
+            held_back: HeldBack::default(),
         })
     }
 
@@ -192,11 +199,19 @@ pub(crate) struct Channel {
     pub(super) session: SessionHandle<()>,
     pub(super) fuse: Fuse,
     pub(crate) names: Names,
+    pub(super) manifest: Manifest,
+    pub(super) held_back: HeldBack,
 }
 
 impl Channel {
     pub(crate) fn is_ended(&self) -> bool {
         self.session.is_ended()
+    }
+
+    /// Whether the engine holds back what a link of before was given: the next one would have its handle, and with it what
+    /// is held back, so nothing may be attached on this session any more.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.held_back.is_something()
     }
 
     /// Ends the session in good order. That the peer was first, or is gone, is told elsewhere.

@@ -42,11 +42,7 @@ impl<S> Inward<S> {
 
     /// Passes whole frames; the guard below has seen to it that sizes are sound.
     fn check(&mut self) -> Result<(), Violation> {
-        while let Some(head) = self.unread.get(self.passed..self.passed + 8) {
-            let size = match head {
-                [b'A', b'M', b'Q', b'P', ..] => 8,
-                _ => u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize,
-            };
+        while let Some(size) = self.unread.get(self.passed..).and_then(frame_size) {
             let Some(frame) = self.unread.get_mut(self.passed..self.passed + size) else {
                 break;
             };
@@ -62,24 +58,42 @@ impl<S> Inward<S> {
     }
 }
 
-struct Transfer<'a> {
-    link: (u16, u32),
-    more: bool,
+/// How many bytes a frame or protocol header takes that begins here, once its own head is there.
+pub(super) fn frame_size(bytes: &[u8]) -> Option<usize> {
+    match *bytes.first_chunk::<8>()? {
+        [b'A', b'M', b'Q', b'P', ..] => Some(8),
+        [a, b, c, d, ..] => Some(u32::from_be_bytes([a, b, c, d]) as usize),
+    }
+}
+
+/// The channel of a frame, its performative's code, and its fields, with what stands behind them; `None` for what is not of
+/// AMQP's own frames.
+pub(super) fn performative(frame: &[u8]) -> Option<(u16, u8, &[u8])> {
+    let [_, _, _, _, offset, AMQP, high, low, ..] = *frame else {
+        return None;
+    };
+    let body = frame.get(usize::from(offset) * 4..)?;
+    let (code, fields) = match body {
+        [0x00, 0x53, code, fields @ ..] | [0x00, 0x80, 0, 0, 0, 0, 0, 0, 0, code, fields @ ..] => {
+            (*code, fields)
+        }
+        _ => return None,
+    };
+    Some((u16::from_be_bytes([high, low]), code, fields))
+}
+
+pub(super) struct Transfer<'a> {
+    pub(super) link: (u16, u32),
+    pub(super) more: bool,
     aborted: bool,
     payload: &'a [u8],
 }
 
 impl<'a> Transfer<'a> {
     /// Reads what is needed of a transfer (§2.7.5); `None` for every other frame.
-    fn in_frame(frame: &'a [u8]) -> Result<Option<Self>, Violation> {
-        let [_, _, _, _, offset, AMQP, high, low, ..] = *frame else {
+    pub(super) fn in_frame(frame: &'a [u8]) -> Result<Option<Self>, Violation> {
+        let Some((channel, TRANSFER, fields)) = performative(frame) else {
             return Ok(None);
-        };
-        let body = frame.get(usize::from(offset) * 4..).unwrap_or_default();
-        let fields = match body {
-            [0x00, 0x53, TRANSFER, fields @ ..] => fields,
-            [0x00, 0x80, 0, 0, 0, 0, 0, 0, 0, TRANSFER, fields @ ..] => fields,
-            _ => return Ok(None),
         };
         let end = walk::check_value(fields, 0)?;
         let mut at = match fields.first() {
@@ -104,7 +118,7 @@ impl<'a> Transfer<'a> {
             at = next;
         }
         Ok(Some(Self {
-            link: (u16::from_be_bytes([high, low]), handle),
+            link: (channel, handle),
             more,
             aborted,
             payload: fields.get(end..).unwrap_or_default(),
@@ -141,7 +155,7 @@ impl<'a> Transfer<'a> {
     }
 }
 
-fn uint(value: &[u8]) -> u32 {
+pub(super) fn uint(value: &[u8]) -> u32 {
     match *value {
         [0x52, small] => u32::from(small),
         [0x70, a, b, c, d] => u32::from_be_bytes([a, b, c, d]),

@@ -106,8 +106,10 @@ impl Channel {
         plan: &LinkPlan<'_>,
         limit: Duration,
     ) -> Result<Link, ConnectError> {
+        let name = self.names.unique(&plan.name);
+        let load = self.manifest.load(&name, &self.held_back);
         let attaching = Sender::builder()
-            .name(self.names.unique(&plan.name))
+            .name(name)
             .target(Target::builder().address(plan.node.to_string()).build())
             .sender_settle_mode(plan.snd_settle_mode())
             .properties(plan.properties())
@@ -121,7 +123,7 @@ impl Channel {
                 ConnectError::interrupted(Phase::Attach, sender_not_attached(error, &self.fuse))
             })?;
         tracing::debug!(node = %plan.node, max_message_size = sender.max_message_size(), "link attached");
-        Ok(Link::new(sender, self.fuse.clone()))
+        Ok(Link::new(sender, load, self.fuse.clone()))
     }
 
     /// Attaches a link that receives from the node, within `limit`. Nothing comes before credit is granted.

@@ -8,6 +8,7 @@ mod heartbeat;
 pub(crate) mod incoming;
 mod inward;
 mod links;
+mod manifest;
 mod outward;
 mod receiver;
 mod rumour;

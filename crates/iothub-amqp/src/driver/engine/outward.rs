@@ -1,33 +1,28 @@
-//! What the engine writes, looked at once more before it goes: no credit for a link that is detached.
-//!
-//! When the peer detaches a link, the engine's session answers before the link hears of it, and a flow that the link sends
-//! until then goes out behind the answer. To a peer that is a frame for a handle that nobody has (§2.2.2,
-//! `amqp:session:unattached-handle`): it ends the session or the connection, and with it every other link. So such a flow
-//! is left out.
+//! What the engine writes, looked at once more before it goes: nothing on a link or session that is not there.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use iothub_frame::walk;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream over which only links that are attached give credit.
+use super::inward::frame_size;
+use super::manifest::{Gate, Manifest};
+
+/// A stream on which nothing leaves of what has ended.
 #[derive(Debug)]
 pub(super) struct Outward<S> {
     stream: S,
-    /// By channel and handle, what this side has attached and not detached.
-    attached: BTreeSet<(u16, u32)>,
+    gate: Gate,
     /// How many bytes, from the next one on, may go.
     passed: usize,
 }
 
 impl<S> Outward<S> {
-    pub(super) const fn new(stream: S) -> Self {
+    pub(super) fn new(stream: S, manifest: Manifest) -> Self {
         Self {
             stream,
-            attached: BTreeSet::new(),
+            gate: Gate::new(manifest),
             passed: 0,
         }
     }
@@ -36,54 +31,19 @@ impl<S> Outward<S> {
     /// nowhere, how much of it is to be left out.
     fn look(&mut self, bytes: &[u8]) -> Front {
         let mut at = 0;
-        while let Some(head) = bytes.get(at..at + FRAME_HEADER) {
-            let size = match head {
-                [b'A', b'M', b'Q', b'P', ..] => FRAME_HEADER,
-                _ => u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize,
-            };
+        while let Some(size) = bytes.get(at..).and_then(frame_size) {
             // The engine writes whole frames, and goes on behind what was taken of them.
             let frame = bytes.get(at..at + size).unwrap_or_default();
-            if self.is_stale(frame) {
+            if !self.gate.may_leave(frame) {
                 return if at == 0 {
                     Front::LeftOut(size)
                 } else {
                     Front::Passes(at)
                 };
             }
-            at += size.max(FRAME_HEADER);
+            at += size.max(1);
         }
         Front::Passes(at.max(bytes.len()))
-    }
-
-    /// Follows links and sessions; true for the flow of a link that is not there.
-    fn is_stale(&mut self, frame: &[u8]) -> bool {
-        let [_, _, _, _, offset, AMQP, high, low, ..] = *frame else {
-            return false;
-        };
-        let channel = u16::from_be_bytes([high, low]);
-        let body = frame.get(usize::from(offset) * 4..).unwrap_or_default();
-        let [0x00, 0x53, performative, fields @ ..] = body else {
-            return false;
-        };
-        match *performative {
-            ATTACH => {
-                if let Some(handle) = uint_at(fields, 1) {
-                    self.attached.insert((channel, handle));
-                }
-            }
-            DETACH => {
-                if let Some(handle) = uint_at(fields, 0) {
-                    self.attached.remove(&(channel, handle));
-                }
-            }
-            BEGIN | END => self.attached.retain(|(of, _)| *of != channel),
-            FLOW => {
-                let handle = uint_at(fields, 4); // one without is the session's
-                return handle.is_some_and(|handle| !self.attached.contains(&(channel, handle)));
-            }
-            _ => {}
-        }
-        false
     }
 }
 
@@ -93,31 +53,13 @@ enum Front {
     LeftOut(usize),
 }
 
-/// The field of a performative's list that is a uint or a handle, by its place from 0.
-fn uint_at(list: &[u8], place: usize) -> Option<u32> {
-    let mut at = match list.first()? {
-        0xc0 => 3,
-        0xd0 => 9,
-        _ => return None,
-    };
-    for _ in 0..place {
-        at = walk::check_value(list, at).ok()?;
-    }
-    match list.get(at..)? {
-        [0x43, ..] => Some(0),
-        [0x52, small, ..] => Some(u32::from(*small)),
-        [0x70, a, b, c, d, ..] => Some(u32::from_be_bytes([*a, *b, *c, *d])),
-        _ => None,
-    }
-}
-
 impl<S: AsyncWrite + Unpin> AsyncWrite for Outward<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if this.passed == 0 {
             match this.look(bytes) {
                 Front::LeftOut(size) => {
-                    tracing::debug!("a flow of a link that is gone is left out");
+                    tracing::debug!("a frame of a link or session that is gone is left out");
                     return Poll::Ready(Ok(size));
                 }
                 Front::Passes(passed) => this.passed = passed,
@@ -148,19 +90,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Outward<S> {
     }
 }
 
-const AMQP: u8 = 0;
-const FRAME_HEADER: usize = 8;
-const BEGIN: u8 = 0x11;
-const ATTACH: u8 = 0x12;
-const FLOW: u8 = 0x13;
-const DETACH: u8 = 0x16;
-const END: u8 = 0x17;
-
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncWriteExt;
 
     use super::*;
+
+    const BEGIN: u8 = 0x11;
+    const ATTACH: u8 = 0x12;
+    const FLOW: u8 = 0x13;
+    const DETACH: u8 = 0x16;
+    const END: u8 = 0x17;
 
     /// A frame on channel 2 with a performative of these fields (§2.3, §2.7).
     fn frame(performative: u8, fields: &[&[u8]], payload: &[u8]) -> Vec<u8> {
@@ -202,7 +142,7 @@ mod tests {
         let mut seen = Vec::new();
         for room in [1, 7, 64, 4096] {
             let (near, mut far) = tokio::io::duplex(room);
-            let mut outward = Outward::new(near);
+            let mut outward = Outward::new(near, Manifest::default());
             let written = written.concat();
             let writes = async {
                 outward.write_all(&written).await.unwrap();

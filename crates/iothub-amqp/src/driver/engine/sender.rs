@@ -15,6 +15,7 @@ use serde_amqp::ser::Serializer;
 use serde_amqp::serde::Serialize as _;
 
 use super::conditions::{End, condition, detached, link_state};
+use super::manifest::Load;
 use crate::Message;
 use crate::error::Condition;
 use crate::supervisor::{MAX_BATCH_BYTES, Outcome};
@@ -89,6 +90,7 @@ impl Outgoing {
 /// A sending link of one device or module.
 pub(crate) struct Link {
     sender: Sender,
+    load: Load,
     fuse: Fuse,
 }
 
@@ -99,8 +101,8 @@ pub(crate) enum HandError {
 }
 
 impl Link {
-    pub(super) fn new(sender: Sender, fuse: Fuse) -> Self {
-        Self { sender, fuse }
+    pub(super) fn new(sender: Sender, load: Load, fuse: Fuse) -> Self {
+        Self { sender, load, fuse }
     }
 
     /// The largest message that the peer takes, in bytes; 0 is any.
@@ -117,10 +119,13 @@ impl Link {
             Outgoing::Batch(batch) => self.sender.send_batchable_ref(batch).await,
         };
         match sent {
-            Ok(outcome) => Ok(Delivery {
-                outcome,
-                fuse: self.fuse.clone(),
-            }),
+            Ok(outcome) => {
+                self.load.give();
+                Ok(Delivery {
+                    outcome,
+                    fuse: self.fuse.clone(),
+                })
+            }
             Err(EngineSendError::MessageSizeExceeded(exceeded)) => Err(HandError::TooLarge {
                 size: exceeded.size,
                 limit: exceeded.max_size,

@@ -1,0 +1,322 @@
+//! Which links there are to write on, and what has left of each.
+//!
+//! What a closed session window does not let go the engine holds back, and writes it when the window opens: on the handle of
+//! its link, which is detached by then, or another link's; or after the session's end. And it answers a detach before the
+//! link hears of it, so that a flow which the link sends until then goes out behind the answer. To a peer these are frames
+//! for what nobody has (§2.2.2, `amqp:session:unattached-handle`, and `amqp:not-found`): it ends the session, or the
+//! connection of everybody on it. So none of it may leave. And a link that ends before all that it was given has left says
+//! so, since no other may have its handle then.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use iothub_frame::{Violation, walk};
+
+use super::inward::{Transfer, performative, uint};
+
+/// Judges what is written on one connection.
+#[derive(Debug)]
+pub(super) struct Gate {
+    manifest: Manifest,
+    /// The handles that are attached on the sessions that are begun, by channel.
+    sessions: BTreeMap<u16, BTreeMap<u32, Option<Left>>>,
+}
+
+/// How many deliveries have left, whole.
+type Left = Arc<AtomicU64>;
+
+/// Links that are about to be attached, by name; the connection's, and clones are the same.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Manifest(Arc<Mutex<BTreeMap<String, Left>>>);
+
+/// What one link was given, and what has left of it.
+#[derive(Debug)]
+pub(super) struct Load {
+    manifest: Manifest,
+    name: String,
+    given: u64,
+    left: Left,
+    held_back: HeldBack,
+}
+
+/// Whether the engine holds something back of a link that is gone; its session's, and clones are the same.
+#[derive(Debug, Clone, Default)]
+pub(super) struct HeldBack(Arc<AtomicBool>);
+
+impl Gate {
+    pub(super) fn new(manifest: Manifest) -> Self {
+        Self {
+            manifest,
+            sessions: BTreeMap::new(),
+        }
+    }
+
+    /// Whether a frame may be written.
+    pub(super) fn may_leave(&mut self, frame: &[u8]) -> bool {
+        let Some((channel, code, fields)) = performative(frame) else {
+            return true;
+        };
+        match code {
+            BEGIN => {
+                self.sessions.insert(channel, BTreeMap::new());
+                true
+            }
+            END => self.sessions.remove(&channel).is_some(),
+            ATTACH..END => match self.sessions.get_mut(&channel) {
+                // What can't be read is not ours to judge: the engine has written it.
+                Some(links) => on_session(links, &self.manifest, (code, fields), frame).unwrap_or(true),
+                None => false,
+            },
+            _ => true,
+        }
+    }
+}
+
+fn on_session(
+    links: &mut BTreeMap<u32, Option<Left>>,
+    manifest: &Manifest,
+    (code, fields): (u8, &[u8]),
+    frame: &[u8],
+) -> Result<bool, Violation> {
+    match code {
+        ATTACH => {
+            let [name, handle] = first_fields(fields)?;
+            links.insert(uint(handle), manifest.take(name));
+        }
+        FLOW => {
+            // One without a handle is the session's.
+            let handle = first_fields(fields).map(|[_, _, _, _, handle]| handle);
+            return Ok(handle.map_or(true, |handle| {
+                handle == [NULL] || links.contains_key(&uint(handle))
+            }));
+        }
+        TRANSFER => {
+            let Some(transfer) = Transfer::in_frame(frame)? else {
+                return Ok(true);
+            };
+            let Some(left) = links.get(&transfer.link.1) else {
+                return Ok(false);
+            };
+            if let Some(left) = left.as_ref().filter(|_| !transfer.more) {
+                left.fetch_add(1, Ordering::Release);
+            }
+        }
+        DETACH => {
+            let [handle] = first_fields(fields)?;
+            links.remove(&uint(handle));
+        }
+        _ => {}
+    }
+    Ok(true)
+}
+
+/// The first fields of a list.
+fn first_fields<const N: usize>(list: &[u8]) -> Result<[&[u8]; N], Violation> {
+    let mut at = match list.first() {
+        Some(0xc0) => 3,
+        _ => 9,
+    };
+    let mut fields = [&list[..0]; N];
+    for field in &mut fields {
+        let next = walk::check_value(list, at)?;
+        *field = list.get(at..next).unwrap_or_default();
+        at = next;
+    }
+    Ok(fields)
+}
+
+impl Manifest {
+    /// What a link of this name is going to be given, on a session.
+    pub(super) fn load(&self, name: &str, held_back: &HeldBack) -> Load {
+        let left = Left::default();
+        self.lock().insert(name.to_owned(), Arc::clone(&left));
+        Load {
+            manifest: self.clone(),
+            name: name.to_owned(),
+            given: 0,
+            left,
+            held_back: held_back.clone(),
+        }
+    }
+
+    /// What counts for the link of this name, as the engine encodes it.
+    fn take(&self, name: &[u8]) -> Option<Left> {
+        let ([0xa1, _, text @ ..] | [0xb1, _, _, _, _, text @ ..]) = name else {
+            return None;
+        };
+        self.lock().remove(std::str::from_utf8(text).ok()?)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Left>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Load {
+    /// The engine has one more delivery.
+    pub(super) fn give(&mut self) {
+        self.given += 1;
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        if self.given > self.left.load(Ordering::Acquire) {
+            self.held_back.0.store(true, Ordering::Release);
+        }
+        // One that was never attached.
+        self.manifest.lock().remove(&self.name);
+    }
+}
+
+impl HeldBack {
+    pub(super) fn is_something(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+const BEGIN: u8 = 0x11;
+const ATTACH: u8 = 0x12;
+const FLOW: u8 = 0x13;
+const TRANSFER: u8 = 0x14;
+const DETACH: u8 = 0x16;
+const END: u8 = 0x17;
+const NULL: u8 = 0x40;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A frame of this performative (§2.3, §2.7).
+    fn frame(channel: u8, code: u8, fields: &[&[u8]]) -> Vec<u8> {
+        let list = fields.concat();
+        let (size, count) = (
+            u8::try_from(list.len() + 1).unwrap(),
+            u8::try_from(fields.len()).unwrap(),
+        );
+        let body = [&[0x00, 0x53, code, 0xc0, size, count][..], &list].concat();
+        let size = u32::try_from(8 + body.len()).unwrap();
+        [&size.to_be_bytes()[..], &[2, 0, 0, channel], &body].concat()
+    }
+
+    fn begin(channel: u8) -> Vec<u8> {
+        frame(channel, BEGIN, &[&[0x40]])
+    }
+
+    fn attach(channel: u8, name: &str, handle: u8) -> Vec<u8> {
+        let name = [&[0xa1, u8::try_from(name.len()).unwrap()], name.as_bytes()].concat();
+        frame(channel, ATTACH, &[&name, &[0x52, handle], &[0x42]])
+    }
+
+    fn transfer(channel: u8, handle: u8, more: u8) -> Vec<u8> {
+        let fields: [&[u8]; 6] = [&[0x52, handle], &[0x43], &[0xa0, 0], &[0x43], &[0x42], &[more]];
+        frame(channel, TRANSFER, &fields)
+    }
+
+    fn detach(channel: u8, handle: u8) -> Vec<u8> {
+        frame(channel, DETACH, &[&[0x52, handle]])
+    }
+
+    fn end(channel: u8) -> Vec<u8> {
+        frame(channel, END, &[])
+    }
+
+    const MORE: u8 = 0x41;
+    const WHOLE: u8 = 0x42;
+
+    /// Which of these frames leave.
+    fn leave(gate: &mut Gate, frames: &[Vec<u8>]) -> Vec<bool> {
+        frames.iter().map(|frame| gate.may_leave(frame)).collect()
+    }
+
+    #[test]
+    fn a_transfer_leaves_on_a_handle_that_is_attached_and_on_no_other() {
+        let mut gate = Gate::new(Manifest::default());
+        let frames = [
+            begin(1),
+            transfer(1, 0, WHOLE),
+            attach(1, "a", 0),
+            transfer(1, 0, WHOLE),
+            transfer(1, 1, WHOLE),
+            detach(1, 0),
+            transfer(1, 0, WHOLE),
+            attach(1, "b", 0),
+            transfer(1, 0, WHOLE),
+        ];
+        let leaves = [true, false, true, true, false, true, false, true, true];
+        assert_eq!(leave(&mut gate, &frames), leaves);
+    }
+
+    #[test]
+    fn nothing_leaves_on_a_session_after_its_end_and_others_are_not_touched() {
+        let mut gate = Gate::new(Manifest::default());
+        let frames = [
+            begin(1),
+            begin(2),
+            attach(1, "a", 0),
+            attach(2, "b", 0),
+            end(1),
+            transfer(1, 0, WHOLE),
+            detach(1, 0),
+            end(1),
+            transfer(2, 0, WHOLE),
+            begin(1),
+            transfer(1, 0, WHOLE),
+            attach(1, "c", 0),
+            transfer(1, 0, WHOLE),
+        ];
+        let leaves = [
+            true, true, true, true, true, false, false, false, true, true, false, true, true,
+        ];
+        assert_eq!(leave(&mut gate, &frames), leaves);
+    }
+
+    #[test]
+    fn headers_heartbeats_sasl_open_and_close_always_leave() {
+        let mut gate = Gate::new(Manifest::default());
+        let sasl = [0, 0, 0, 16, 2, 1, 0, 0, 0x00, 0x53, 0x41, 0xc0, 3, 1, 0xa3, 0];
+        let frames = [
+            b"AMQP\x00\x01\x00\x00".to_vec(),
+            sasl.to_vec(),
+            vec![0, 0, 0, 8, 2, 0, 0, 0],
+            frame(0, 0x10, &[&[0xa1, 0]]),
+            frame(0, 0x18, &[]),
+        ];
+        assert_eq!(leave(&mut gate, &frames), [true; 5]);
+    }
+
+    #[test]
+    fn a_link_that_ends_before_all_has_left_says_so_and_one_that_is_done_does_not() {
+        for (leaves, held_back) in [(2, false), (1, true)] {
+            let manifest = Manifest::default();
+            let mut gate = Gate::new(manifest.clone());
+            let (session, other) = (HeldBack::default(), HeldBack::default());
+            let mut load = manifest.load("a", &session);
+            drop(manifest.load("b", &other));
+            load.give();
+            load.give();
+            leave(&mut gate, &[begin(1), attach(1, "a", 3)]);
+            for _ in 0..leaves {
+                // A delivery in two frames is one.
+                leave(&mut gate, &[transfer(1, 3, MORE), transfer(1, 3, WHOLE)]);
+            }
+            leave(&mut gate, &[detach(1, 3), transfer(1, 3, WHOLE)]);
+            drop(load);
+            assert_eq!((session.is_something(), other.is_something()), (held_back, false));
+            assert!(manifest.lock().is_empty());
+        }
+    }
+
+    #[test]
+    fn half_a_delivery_has_not_left() {
+        let manifest = Manifest::default();
+        let mut gate = Gate::new(manifest.clone());
+        let session = HeldBack::default();
+        let mut load = manifest.load("a", &session);
+        load.give();
+        leave(&mut gate, &[begin(0), attach(0, "a", 0), transfer(0, 0, MORE)]);
+        drop(load);
+        assert!(session.is_something());
+    }
+}

@@ -1,0 +1,132 @@
+//! Goal: what the engine holds back while a session's window is closed is never sent by another link than its own, nor after
+//! the end of its session.
+//! Method: a hub of hand-written frames that closes the window and opens it when it does most harm; and the emulator's
+//! closed window, in virtual time.
+#![allow(clippy::unwrap_used, reason = "a test that fails here fails as it should")]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use iothub_address::{DeviceId, HubHost, HubName, Identity};
+use iothub_amqp::{Batching, DeviceClient, DeviceClientBuilder, Message, Recover, Schedule, Status};
+use iothub_emulator::{Fault, FaultKind, MethodCall};
+use iothub_sas::{SharedKey, Signer, UnixTime};
+use iothub_tests::memory::{Memory, identity};
+use iothub_tests::reactive::{Answer, Hub, Narrow, Seen};
+use tokio::time::{sleep, timeout};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn builder(hub: SocketAddr) -> DeviceClientBuilder {
+    let identity = Identity::Device(DeviceId::parse("dev").unwrap());
+    let key = SharedKey::from_bytes(&[7; 32]).unwrap();
+    let token = Signer::new(key).sign(
+        "hub.azure-devices.net/devices/dev",
+        UnixTime::from_secs(2_000_000_000),
+    );
+    let quick = Schedule::default()
+        .spread(Duration::from_millis(50))
+        .first(Duration::from_millis(50));
+    DeviceClient::builder(HubHost::parse("127.0.0.1").unwrap(), identity, token)
+        .hub(HubName::parse("hub").unwrap())
+        .port(hub.port())
+        .plain_tcp_to_this_machine()
+        .batching(Batching::Off)
+        .operation_timeout(Duration::from_secs(2))
+        .recovery(Recover::On(quick))
+}
+
+/// What a hub gets on each telemetry link of a client that sends three messages, of which the first goes through its window;
+/// and what goes astray. It does `first` to that one.
+async fn sends_three(opens_with: u8, first: Answer) -> (Vec<Vec<String>>, Vec<String>) {
+    let narrow = Narrow {
+        transfers: 1,
+        opens_with,
+    };
+    let judge = move |_: &Seen, number| if number == 0 { first } else { Answer::Accept };
+    let mut hub = Hub::narrow("PLAIN", narrow, judge).await;
+    let client = builder(hub.address).connect().await.unwrap();
+    let tickets: Vec<_> = ["one", "two", "three"]
+        .map(|body| client.enqueue(Message::new(body)).unwrap())
+        .into();
+    for outcome in timeout(MINUTE, join_all(tickets)).await.unwrap() {
+        outcome.unwrap();
+    }
+    client.close().await.unwrap();
+    let (mut links, mut strays) = (Vec::new(), Vec::new());
+    let text = |message: &[u8]| String::from_utf8(message[5..].to_vec()).unwrap();
+    loop {
+        match hub.next().await {
+            Seen::Attach(_) => links.push(Vec::new()),
+            Seen::Telemetry(message) => links.last_mut().unwrap().push(text(&message)),
+            Seen::Stray(message) => strays.push(text(&message)),
+            Seen::Close => return (links, strays),
+            _ => {}
+        }
+    }
+}
+
+const ATTACH: u8 = 0x12;
+const DETACH: u8 = 0x16;
+const END: u8 = 0x17;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_link_that_the_hub_detaches_was_not_let_send_is_not_sent_twice_by_the_next() {
+    let detach = Answer::Detach("amqp:link:detach-forced");
+    for opens_with in [ATTACH, DETACH, END] {
+        let (links, strays) = sends_three(opens_with, detach).await;
+        let all = vec!["one".to_owned(), "two".to_owned(), "three".to_owned()];
+        assert_eq!(links, [vec!["one".to_owned()], all], "{opens_with:#x}");
+        assert_eq!(strays, [""; 0], "{opens_with:#x}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_silent_hub_did_not_let_go_is_not_sent_on_a_link_or_session_that_has_ended() {
+    for opens_with in [DETACH, END] {
+        let (links, strays) = sends_three(opens_with, Answer::Nothing).await;
+        let all = vec!["one".to_owned(), "two".to_owned(), "three".to_owned()];
+        assert_eq!(links, [vec!["one".to_owned()], all], "{opens_with:#x}");
+        assert_eq!(strays, [""; 0], "{opens_with:#x}");
+    }
+}
+
+/// An answer to a method has no outcome that would tell whether it is out.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_was_not_let_go_when_its_links_went_is_not_sent_by_those_that_come() {
+    let memory = Memory::start(1).await;
+    let client = memory.device(0).connect().await.unwrap();
+    memory
+        .inject(Fault::new(FaultKind::CloseWindow).duration(5 * MINUTE))
+        .await;
+    // What sessions have from before they keep.
+    let again = Fault::new(FaultKind::KillAmqpSession).condition("amqp:internal-error");
+    let mut status = client.status();
+    status.mark_unchanged();
+    memory.inject(again).await;
+    status.changed().await.unwrap();
+    status
+        .wait_for(|status| matches!(status, Status::Connected { .. }))
+        .await
+        .unwrap();
+    let mut methods = client.methods().await.unwrap();
+    let calling = memory.hub().call_method(identity(0), MethodCall::new("m"));
+    let answering = async {
+        let call = methods.next().await.unwrap();
+        call.respond(200, "null").await.unwrap();
+        drop(methods);
+        client.commands().await.unwrap()
+    };
+    let (_, commands) = tokio::join!(calling, answering);
+    sleep(6 * MINUTE).await;
+    client.send(Message::new("well")).await.unwrap();
+    let statistics = client.statistics();
+    assert_eq!(
+        (statistics.attempts, statistics.accepted),
+        (1, 1),
+        "{statistics:?}"
+    );
+    drop(commands);
+    client.close().await.unwrap();
+}
