@@ -1,5 +1,6 @@
 //! What can go wrong, one enum an operation.
 
+mod condition;
 mod dispatch;
 mod events;
 mod feature;
@@ -9,6 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use condition::Condition;
 pub use dispatch::{DispatchError, ReportError};
 pub use events::EventsError;
 pub use feature::{SettleError, SubscribeError, TwinError};
@@ -16,44 +18,9 @@ pub use feature::{SettleError, SubscribeError, TwinError};
 use iothub_frame::{Blown, Violation};
 use iothub_sas::{KeyError, TokenError};
 
+use self::condition::OneLine;
 use crate::ProxyError;
 use crate::credential::CredentialError;
-
-/// An AMQP error condition with the text that the peer gave for it.
-///
-/// IoT Hub's text is usually a JSON object with an error code and a tracking id; it is for people, not for decisions.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Condition {
-    /// The condition's symbol, such as `amqp:unauthorized-access`.
-    pub name: String,
-    /// The peer's own words.
-    pub description: Option<String>,
-    /// Where what was asked for is to be had instead: the address, with `amqp:link:redirect`.
-    pub redirect: Option<String>,
-}
-
-impl Condition {
-    /// A condition by its symbol, as a program that tests its own handling of errors makes one.
-    #[must_use]
-    pub fn new(name: impl Into<String>, description: Option<String>) -> Self {
-        Self {
-            name: name.into(),
-            description,
-            redirect: None,
-        }
-    }
-}
-
-impl fmt::Display for Condition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.description {
-            // The peer's text is shown on one line, whatever it holds.
-            Some(text) => write!(f, "{}: {}", self.name, text.escape_debug()),
-            None => f.write_str(&self.name),
-        }
-    }
-}
 
 /// A step of a connection's life, as errors and logs name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -334,6 +301,8 @@ impl fmt::Display for TlsFailure {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProxyFailure {
+    /// It has no address or takes no connection, for this reason. Check its host and port.
+    Unreachable(String),
     /// It asks for credentials, or for others (status 407).
     Unauthorized,
     /// It refused: with 403 it forbids this host or port, with 502 to 504 it does not reach the host.
@@ -350,6 +319,7 @@ pub enum ProxyFailure {
 impl fmt::Display for ProxyFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Unreachable(reason) => write!(f, "it can't be reached ({reason})"),
             Self::Unauthorized => f.write_str("it asks for other credentials (status 407)"),
             Self::Refused { status } => write!(f, "it answered with the status {status}"),
             Self::NotHttp => f.write_str("it does not answer as an HTTP proxy does"),
@@ -381,7 +351,7 @@ impl fmt::Display for WebSocketFailure {
             Self::Refused { status } => write!(f, "the server answered with the status {status}"),
             Self::SubProtocol => f.write_str("the server does not confirm the sub-protocol AMQPWSB10"),
             Self::NotWebSocket(why) => {
-                write!(f, "the server's answer is no WebSocket's: {}", why.escape_debug())
+                write!(f, "the server's answer is no WebSocket's: {}", OneLine(why))
             }
             Self::Ended(reason) => write!(f, "the server ended the connection ({reason})"),
         }

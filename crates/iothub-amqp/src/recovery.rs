@@ -122,9 +122,10 @@ pub fn classify_connect(error: &ConnectError) -> Recovery {
         // 504), and a rule (403) that a person takes back without coming to the device.
         ConnectError::Proxy { why, .. } => match why {
             ProxyFailure::Unauthorized => Recovery::GiveUp,
-            ProxyFailure::Refused { .. } | ProxyFailure::NotHttp | ProxyFailure::Ended(_) => {
-                Recovery::Reconnect
-            }
+            ProxyFailure::Unreachable(_)
+            | ProxyFailure::Refused { .. }
+            | ProxyFailure::NotHttp
+            | ProxyFailure::Ended(_) => Recovery::Reconnect,
         },
         // As with TLS: who answers with something else than a hub's WebSocket is a captive portal, a proxy or a hub
         // that restarts.

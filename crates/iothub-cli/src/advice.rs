@@ -26,6 +26,9 @@ pub(crate) fn on_asking(error: &RegistryError) -> Option<&'static str> {
         RegistryError::NotSent(NotSent::ProxyUnauthorized { .. }) => {
             "give its name and password in HTTPS_PROXY or --proxy"
         }
+        RegistryError::NotSent(NotSent::ProxyUnreachable { .. }) => {
+            "check the host and port of HTTPS_PROXY or --proxy"
+        }
         RegistryError::NotSent(NotSent::Certificate { .. }) => "name the CA to trust by --ca FILE",
         _ => return None,
     })
@@ -105,14 +108,16 @@ fn on_proxy(why: &ProxyFailure) -> Option<&'static str> {
             "have the proxy allow this host and port, or try --transport ws"
         }
         ProxyFailure::Refused { status: 502..=504 } => "check the hub's name, and the proxy's own network",
-        ProxyFailure::NotHttp => "check the proxy's host and port",
+        ProxyFailure::Unreachable(_) | ProxyFailure::NotHttp => {
+            "check the host and port of HTTPS_PROXY or --proxy"
+        }
         _ => return None,
     })
 }
 
 fn on_condition(condition: &Condition) -> Option<&'static str> {
     Some(match condition.name.as_str() {
-        "amqp:unauthorized-access" => "check the key and the token's end",
+        "amqp:unauthorized-access" => "check the key and the token's end, and that the device is enabled",
         "amqp:not-found" => "check the device's id",
         "amqp:resource-limit-exceeded"
         | "com.microsoft:device-container-throttled"

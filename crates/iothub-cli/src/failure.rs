@@ -3,7 +3,9 @@
 use std::error::Error;
 use std::fmt;
 
-use iothub_amqp::{CloseError, ConnectError, EventsError, Interruption, SubscribeError};
+use iothub_amqp::{
+    CloseError, Condition, ConnectError, EventsError, Interruption, SendError, SubscribeError, TwinError,
+};
 use iothub_registry::{ErrorCode, RegistryError};
 
 use serde::Serialize;
@@ -68,6 +70,22 @@ impl Failure {
     pub(crate) fn hint(mut self, what_to_do: impl Into<String>) -> Self {
         self.hint = Some(what_to_do.into());
         self
+    }
+
+    /// Says before it what it is about.
+    pub(crate) fn of(mut self, what: impl AsRef<str>) -> Self {
+        self.message = format!("{}: {}", what.as_ref(), self.message);
+        self
+    }
+
+    /// As a peer calls it, if it was a peer that refused.
+    pub(crate) fn refused_as(self, condition: Option<&Condition>) -> Self {
+        let Some(condition) = condition else { return self };
+        let failure = self.condition(condition.name.as_str());
+        match condition.tracking_id() {
+            Some(id) => failure.tracking_id(id),
+            None => failure,
+        }
     }
 
     /// As the hub calls it.
@@ -135,10 +153,13 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
-        let mut failure = Self::new(Exit::from(&error), chain(&error));
-        if let ConnectError::RefusedWith { condition, .. } | ConnectError::TokenRefused(condition) = &error {
-            failure = failure.condition(condition.name.as_str());
-        }
+        let refused = match &error {
+            ConnectError::RefusedWith { condition, .. } | ConnectError::TokenRefused(condition) => {
+                Some(condition)
+            }
+            _ => None,
+        };
+        let failure = Self::new(Exit::from(&error), chain(&error)).refused_as(refused);
         match advice::on_connecting(&error) {
             Some(advice) => failure.hint(advice),
             None => failure,
@@ -176,20 +197,26 @@ impl From<EventsError> for Failure {
         if let EventsError::Connect(error) = error {
             return error.into();
         }
-        let failure = Self::new(Exit::from(&error), chain(&error));
-        let failure = match &error {
-            EventsError::Stolen { why, .. } | EventsError::Ended { why, .. } => match why {
-                Interruption::Refused(condition) => failure.condition(condition.name.as_str()),
-                _ => failure,
-            },
-            _ => failure,
+        let refused = match &error {
+            EventsError::Stolen { why, .. }
+            | EventsError::Ended { why, .. }
+            | EventsError::NoRedirect(why)
+            | EventsError::NotAnswered(why) => condition_of(why),
+            _ => None,
         };
+        let failure = Self::new(Exit::from(&error), chain(&error)).refused_as(refused);
         match error {
             EventsError::Stolen { .. } => {
                 failure.hint("take another --consumer-group, or stop who reads in this one")
             }
             EventsError::NoRedirect(_) => failure
                 .hint("give an Event Hubs-compatible connection string, as IOTHUB_EVENTS_CONNECTION_STRING"),
+            EventsError::Ended {
+                why: Interruption::Refused(condition),
+                ..
+            } if condition.name == "amqp:not-found" => {
+                failure.hint("check --consumer-group, and that the event hub is there")
+            }
             _ => failure,
         }
     }
@@ -197,7 +224,43 @@ impl From<EventsError> for Failure {
 
 impl From<&SubscribeError> for Failure {
     fn from(error: &SubscribeError) -> Self {
-        Self::new(Exit::from(error), chain(error))
+        let refused = match error {
+            SubscribeError::Ended(why) => condition_of(why),
+            _ => None,
+        };
+        Self::new(Exit::from(error), chain(error)).refused_as(refused)
+    }
+}
+
+impl From<&SendError> for Failure {
+    fn from(error: &SendError) -> Self {
+        let refused = match error {
+            SendError::Rejected(condition) => Some(condition),
+            SendError::NotSent(why) | SendError::Unknown(why) => condition_of(why),
+            _ => None,
+        };
+        let failure = Self::new(Exit::from(error), chain(error)).refused_as(refused);
+        match advice::on_sending(error) {
+            Some(advice) => failure.hint(advice),
+            None => failure,
+        }
+    }
+}
+
+impl From<&TwinError> for Failure {
+    fn from(error: &TwinError) -> Self {
+        let refused = match error {
+            TwinError::NotAnswered(why) | TwinError::Unknown(why) => condition_of(why),
+            _ => None,
+        };
+        Self::new(Exit::from(error), chain(error)).refused_as(refused)
+    }
+}
+
+const fn condition_of(why: &Interruption) -> Option<&Condition> {
+    match why {
+        Interruption::Refused(condition) => Some(condition),
+        _ => None,
     }
 }
 
@@ -210,10 +273,15 @@ impl From<CloseError> for Failure {
 /// One line, whatever a peer or a file put into it.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", OneLine(&self.message))?;
         match &self.hint {
-            Some(hint) => write!(f, ": {}", OneLine(hint)),
-            None => Ok(()),
+            // A peer's words may end with a stop.
+            Some(hint) => write!(
+                f,
+                "{}: {}",
+                OneLine(self.message.trim_end_matches('.')),
+                OneLine(hint)
+            ),
+            None => write!(f, "{}", OneLine(&self.message)),
         }
     }
 }

@@ -41,14 +41,14 @@ pub fn run_to_exit(args: impl IntoIterator<Item = OsString>, io: &mut Io) -> Exi
         io.say(args::FIRST_WORDS);
         return Exit::Usage;
     }
-    let done = match Args::try_parse_from(args) {
+    let done = match Args::try_parse_from(&args) {
         Ok(args) => {
             logging::start(args.verbose);
             io.manner.quiet = args.quiet;
             io.manner.colourless = args.no_color;
             commands::run(args.command, io)
         }
-        Err(error) => show(&error, io),
+        Err(error) => show(&error, &args::command_of(&args), io),
     };
     done.unwrap_or_else(|failure| {
         io.fail(&failure);
@@ -56,22 +56,34 @@ pub fn run_to_exit(args: impl IntoIterator<Item = OsString>, io: &mut Io) -> Exi
     })
 }
 
-/// What clap has to say: help that was asked for is data, all else is an error.
-fn show(error: &clap::Error, io: &mut Io) -> Result<Exit, Failure> {
+/// What clap has to say: help that was asked for is data, all else is an error, on one line as every other is.
+fn show(error: &clap::Error, command: &str, io: &mut Io) -> Result<Exit, Failure> {
     let text = error.render().to_string();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             io.print(text.trim_end())?;
             Ok(Exit::Done)
         }
-        _ if io.manner.json => {
-            let what = text.lines().next().unwrap_or_default();
-            let what = what.strip_prefix("error: ").unwrap_or(what);
-            Err(Failure::usage(what).hint("'--help' shows how it is used"))
-        }
-        _ => {
+        // The help of a command whose parts were not named.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !io.manner.json => {
             io.say(text.trim_end());
             Ok(Exit::Usage)
         }
+        _ => Err(misuse(&text, command)),
     }
+}
+
+/// Clap's words, which are in paragraphs: what is wrong, then tips, then how the command is used.
+fn misuse(text: &str, command: &str) -> Failure {
+    let mut what = String::new();
+    for paragraph in text.split("\n\n") {
+        let words: Vec<_> = paragraph.split_whitespace().collect();
+        match words.first() {
+            Some(&"Usage:" | &"For") | None => {}
+            _ if what.is_empty() => what = words.join(" "),
+            _ => what.push_str(&format!("; {}", words.join(" "))),
+        }
+    }
+    let what = what.strip_prefix("error: ").unwrap_or(&what);
+    Failure::usage(what).hint(format!("'{command} --help' shows how it is used"))
 }

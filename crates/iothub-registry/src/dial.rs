@@ -43,7 +43,17 @@ impl Dial {
         let stream: Box<dyn Stream> = match &self.proxy {
             None => Box::new(reach(&self.host, self.port).await?),
             Some(proxy) => {
-                let tcp = reach(proxy.host(), proxy.port()).await?;
+                let tcp = reach(proxy.host(), proxy.port())
+                    .await
+                    .map_err(|error| match error {
+                        NotSent::Resolve { why, .. } | NotSent::Connect { why, .. } => {
+                            NotSent::ProxyUnreachable {
+                                proxy: proxy.to_string(),
+                                why,
+                            }
+                        }
+                        other => other,
+                    })?;
                 progress.at(Step::Proxy);
                 self.tunnel(proxy, tcp).await?
             }

@@ -93,6 +93,14 @@ pub enum NotSent {
         /// What the system says of the last one.
         why: String,
     },
+    /// The proxy has no address, or takes no connection.
+    #[error("the proxy {proxy} can't be reached: {why}")]
+    ProxyUnreachable {
+        /// Its address, without credentials.
+        proxy: String,
+        /// What the system says.
+        why: String,
+    },
     /// The proxy wants other credentials, or some.
     #[error("the proxy {proxy} wants credentials, or others")]
     ProxyUnauthorized {

@@ -99,7 +99,9 @@ impl Exchange {
                     continue;
                 }
                 Ok(reply) => Ended::Status(reply.status, reply.retry_after()),
-                Err(RegistryError::NotSent(NotSent::Connect { .. } | NotSent::Lost { .. })) => Ended::NotSent,
+                Err(RegistryError::NotSent(
+                    NotSent::Connect { .. } | NotSent::ProxyUnreachable { .. } | NotSent::Lost { .. },
+                )) => Ended::NotSent,
                 Err(RegistryError::Unknown(_)) => Ended::Lost,
                 Err(_) => return outcome,
             };

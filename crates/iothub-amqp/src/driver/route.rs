@@ -9,7 +9,7 @@ use super::dial::{Endpoint, Reach, dial};
 use super::tls::{Refusal, shake_hands};
 use super::tunnel::open_tunnel;
 use super::websocket::upgrade;
-use crate::error::ConnectError;
+use crate::error::{ConnectError, ProxyFailure};
 use crate::{ByteStream, Network, Proxy, Transport};
 
 /// How every connection of a client reaches its hub.
@@ -36,7 +36,9 @@ impl Route {
                     host: proxy.host().as_str().to_owned(),
                     port: proxy.port(),
                 };
-                let mut stream = dial(network, &place, Reach::Anywhere, limit).await?;
+                let mut stream = dial(network, &place, Reach::Anywhere, limit)
+                    .await
+                    .map_err(|error| of_proxy(proxy, error))?;
                 open_tunnel(&mut stream, proxy, &self.endpoint, limit).await?;
                 stream
             }
@@ -58,5 +60,16 @@ impl Route {
             ),
         };
         Ok((stream, refusal))
+    }
+}
+
+/// What keeps from the proxy is not taken for what keeps from the hub.
+fn of_proxy(proxy: &Proxy, error: ConnectError) -> ConnectError {
+    let (ConnectError::Resolve { source, .. } | ConnectError::Connect { source, .. }) = error else {
+        return error;
+    };
+    ConnectError::Proxy {
+        proxy: proxy.to_string(),
+        why: ProxyFailure::Unreachable(source.to_string()),
     }
 }

@@ -1,5 +1,6 @@
 //! What can go wrong with events.
 
+use super::condition::OneLine;
 use crate::error::{ConnectError, Interruption, SubscribeError};
 use crate::recovery::STOLEN;
 
@@ -14,7 +15,7 @@ pub enum EventsError {
     #[error("the hub does not say where its events are: {0}")]
     NoRedirect(Interruption),
     /// What the hub said of it can't be read.
-    #[error("the hub's word on where its events are can't be read: {}", .0.escape_debug())]
+    #[error("the hub's word on where its events are can't be read: {}", OneLine(.0))]
     BadRedirect(String),
     /// The endpoint's management refused to answer: 401 without rights, 404 an event hub that is not there.
     #[error("the event hub's management answered {status}{}", text(.message))]
@@ -86,5 +87,5 @@ impl EventsError {
 fn text(message: &Option<String>) -> String {
     message
         .as_ref()
-        .map_or_else(String::new, |text| format!(": {}", text.escape_debug()))
+        .map_or_else(String::new, |text| format!(": {}", OneLine(text)))
 }

@@ -1,5 +1,6 @@
 //! What can go wrong with what comes in, and with the twin.
 
+use super::condition::OneLine;
 use crate::error::Interruption;
 
 /// Why what comes in can't be heard.
@@ -73,5 +74,5 @@ impl TwinError {
 fn text(message: &Option<String>) -> String {
     message
         .as_ref()
-        .map_or_else(String::new, |text| format!(": {}", text.escape_debug()))
+        .map_or_else(String::new, |text| format!(": {}", OneLine(text)))
 }

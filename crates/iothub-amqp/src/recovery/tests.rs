@@ -140,6 +140,7 @@ fn a_proxy_that_wants_other_credentials_is_final_and_whatever_else_is_on_the_way
         ProxyFailure::Refused { status: 503 },
         ProxyFailure::NotHttp,
         ProxyFailure::Ended("reset".into()),
+        ProxyFailure::Unreachable("refused".into()),
     ] {
         assert_eq!(classify_connect(&proxy(why)), Reconnect);
     }

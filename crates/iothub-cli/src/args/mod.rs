@@ -22,7 +22,7 @@ mod values;
 
 use std::ffi::OsString;
 
-use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, CommandFactory, Parser, Subcommand, ValueEnum};
 
 pub(crate) use values::{Input, Rate, Since, Span};
 
@@ -123,6 +123,22 @@ pub(crate) fn asks_for_json(args: &[OsString]) -> bool {
         })
     });
     last == Some("json")
+}
+
+/// The names of the command that a command line, good or bad, is for, as far as there are such.
+pub(crate) fn command_of(args: &[OsString]) -> String {
+    let mut command = &Args::command();
+    let mut names = command.get_name().to_owned();
+    let words = args.iter().skip(1).filter_map(|arg| arg.to_str());
+    for word in words.filter(|word| !word.starts_with('-')) {
+        let Some(next) = command.find_subcommand(word) else {
+            break;
+        };
+        command = next;
+        names.push(' ');
+        names.push_str(word);
+    }
+    names
 }
 
 /// What stands behind `--output` or `-o` in the same word: nothing, where the value is the next one.

@@ -5,7 +5,7 @@ use iothub_amqp::{Command, SettleError};
 use super::live::{Ended, Live, stream_ended};
 use crate::args::device_live::{Listen, Settle};
 use crate::exit::Exit;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::io::Io;
 use crate::output::incoming;
 use crate::plan::connecting;
@@ -28,7 +28,7 @@ async fn listen(args: &Listen, live: &mut Live, io: &mut Io) -> Result<Ended, Fa
     let mut commands = live
         .unless_stopped(client.commands())
         .await?
-        .map_err(|error| Failure::new(Exit::from(&error), chain(&error)))?;
+        .map_err(|error| Failure::from(&error))?;
     let mut left = args.count.unwrap_or(u64::MAX);
     while left > 0 {
         let command = tokio::select! {

@@ -8,7 +8,7 @@ use super::live::{Ended, Live, stream_ended};
 use super::reply::Reply;
 use crate::args::device_live::Methods;
 use crate::exit::Exit;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::io::Io;
 use crate::plan::connecting;
 
@@ -31,7 +31,7 @@ async fn answer(args: &Methods, reply: &Reply, live: &mut Live, io: &mut Io) -> 
     let mut methods = live
         .unless_stopped(client.methods())
         .await?
-        .map_err(|error| Failure::new(Exit::from(&error), chain(&error)))?;
+        .map_err(|error| Failure::from(&error))?;
     let mut answering: FuturesUnordered<BoxFuture<'_, String>> = FuturesUnordered::new();
     let mut left = args.count.unwrap_or(u64::MAX);
     while left > 0 || !answering.is_empty() {

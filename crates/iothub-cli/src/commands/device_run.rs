@@ -42,7 +42,7 @@ async fn work(args: &Run, reply: &Reply, live: &mut Live, io: &mut Io) -> Result
     let twin = client.twin();
     let opening = async { tokio::join!(client.commands(), client.methods(), twin.desired()) };
     let (commands, methods, changes) = live.unless_stopped(opening).await?;
-    let refused = |error| Failure::new(Exit::from(&error), chain(&error));
+    let refused = |error| Failure::from(&error);
     let (mut commands, mut methods) = (commands.map_err(refused)?, methods.map_err(refused)?);
     let mut changes = changes.map_err(refused)?;
     let mut sent = 0;

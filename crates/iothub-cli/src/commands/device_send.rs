@@ -220,12 +220,8 @@ impl Run<'_> {
                 }
             }
             Err(error) => {
-                let mut line = format!("message {id}: {}", chain(error));
-                if let Some(advice) = advice::on_sending(error) {
-                    line.push_str(": ");
-                    line.push_str(advice);
-                }
-                self.tally.failed(outcome::name(&result), Exit::from(error), line);
+                let failure = Failure::from(error).of(format!("message {id}"));
+                self.tally.failed(outcome::name(&result), failure);
             }
         }
         Ok(())
@@ -236,11 +232,9 @@ impl Run<'_> {
         self.progress.step();
         let line = Outcome::too_long(&id, LONGEST_BODY).line(self.format);
         self.progress.print(&line, self.io)?;
-        let line = format!(
-            "message {id}: the body has more than {LONGEST_BODY} bytes: {}",
-            advice::TOO_LARGE
-        );
-        self.tally.failed(outcome::TOO_LARGE, Exit::Rejected, line);
+        let what = format!("message {id}: the body has more than {LONGEST_BODY} bytes");
+        let failure = Failure::new(Exit::Rejected, what).hint(advice::TOO_LARGE);
+        self.tally.failed(outcome::TOO_LARGE, failure);
         Ok(())
     }
 

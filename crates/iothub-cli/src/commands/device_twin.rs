@@ -9,7 +9,7 @@ use super::live::{Ended, Live, stream_ended};
 use crate::args::Format;
 use crate::args::device_live::{Connect, Get, Report, Twin, Watch};
 use crate::exit::Exit;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::io::Io;
 use crate::output::{incoming, json};
 use crate::plan::connecting;
@@ -69,7 +69,7 @@ async fn watch(mut left: u64, format: Format, live: &mut Live, io: &mut Io) -> R
     let mut changes = live
         .unless_stopped(twin.desired())
         .await?
-        .map_err(|error| Failure::new(Exit::from(&error), chain(&error)))?;
+        .map_err(|error| Failure::from(&error))?;
     while left > 0 {
         let change = tokio::select! {
             biased;
@@ -125,7 +125,7 @@ fn all(state: &TwinState, format: Format) -> String {
 }
 
 pub(super) fn failure(error: TwinError) -> Failure {
-    Failure::new(Exit::from(&error), chain(&error))
+    Failure::from(&error)
 }
 
 /// More than any twin holds: a hub takes 32 KiB of reported properties.

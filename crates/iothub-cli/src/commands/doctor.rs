@@ -12,10 +12,9 @@ use iothub_sas::{SasToken, UnixTime};
 use self::chart::Chart;
 use self::steps::Server;
 use super::emulator_run::stop::StopSignals;
-use crate::advice;
 use crate::args::doctor::Doctor;
 use crate::exit::Exit;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::io::Io;
 use crate::output::human;
 use crate::plan::connecting::{self, Planned};
@@ -185,12 +184,7 @@ async fn message(
     match client.send(message).await {
         Ok(_) => chart.ok("message", &format!("the hub has accepted message {id}"))?,
         Err(error) => {
-            let failure = Failure::new(Exit::from(&error), chain(&error));
-            let failure = match advice::on_sending(&error) {
-                Some(advice) => failure.hint(advice),
-                None => failure,
-            };
-            chart.fail("message", &failure)?;
+            chart.fail("message", &Failure::from(&error))?;
             return chart.skip("seen", "the hub has not accepted it");
         }
     }

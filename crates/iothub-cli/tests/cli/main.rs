@@ -28,3 +28,4 @@ mod surroundings;
 mod terminal;
 mod watching;
 mod ways;
+mod wrong_uses;

@@ -409,7 +409,7 @@ fn the_way_leads_through_a_proxy_whose_password_is_never_shown() {
     let wrong = hub.run("registry list --proxy").arg(url("canary")).run();
     let wrong = wrong.expect_error(4, &["wants credentials", "HTTPS_PROXY or --proxy"]);
     let down = hub.run("registry list --proxy http://u:canary@127.0.0.1:1").run();
-    let down = down.expect_error(3, &["can't connect to 127.0.0.1:1"]);
+    let down = down.expect_error(3, &["127.0.0.1:1 can't be reached"]);
     for ran in [right, wrong, down] {
         let all = format!("{}{}", ran.stdout, ran.stderr);
         for secret in ["sesame", "canary", "QWxhZGRpbj"] {

@@ -184,14 +184,14 @@ impl Sent {
 }
 
 fn failure(error: &DispatchError) -> Failure {
-    let failure = Failure::new(Exit::from(error), error.to_string());
-    let failure = match error {
+    let refused = match error {
         DispatchError::NotFound(condition)
         | DispatchError::QueueFull(condition)
         | DispatchError::NoRights(condition)
-        | DispatchError::Rejected(condition) => failure.condition(condition.name.as_str()),
-        _ => failure,
+        | DispatchError::Rejected(condition) => Some(condition),
+        _ => None,
     };
+    let failure = Failure::new(Exit::from(error), error.to_string()).refused_as(refused);
     match error {
         DispatchError::NotFound(_) => failure.hint("check the device's id: 'iothub registry list'"),
         DispatchError::QueueFull(_) => {

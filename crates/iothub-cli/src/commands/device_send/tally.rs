@@ -13,7 +13,7 @@ pub(crate) struct Tally {
     /// The exit code that each of the others stands for; `None` once they differ.
     reason: Option<Option<Exit>>,
     /// What was said of the first of the others.
-    first: Option<String>,
+    first: Option<Failure>,
 }
 
 impl Tally {
@@ -21,15 +21,16 @@ impl Tally {
         self.accepted += 1;
     }
 
-    /// Counts a message that was not accepted: the outcome's word, its exit code, and a line about it.
-    pub(crate) fn failed(&mut self, outcome: &'static str, exit: Exit, line: String) {
+    /// Counts a message that was not accepted: the outcome's word, and why.
+    pub(crate) fn failed(&mut self, outcome: &'static str, failure: Failure) {
+        let exit = failure.exit();
         *self.others.entry(outcome).or_default() += 1;
         self.reason = match self.reason {
             None => Some(Some(exit)),
             Some(Some(same)) if same == exit => Some(Some(exit)),
             Some(_) => Some(None),
         };
-        self.first.get_or_insert(line);
+        self.first.get_or_insert(failure);
     }
 
     /// Fails unless every message was accepted. A single message fails with its own reason, and so do several that
@@ -42,7 +43,7 @@ impl Tally {
             _ => Exit::Partial,
         };
         if failed == 1 && self.accepted == 0 {
-            return Err(Failure::new(exit, first));
+            return Err(first);
         }
         let counts: Vec<_> = self
             .others
@@ -66,7 +67,7 @@ mod tests {
         let mut tally = Tally::default();
         (0..accepted).for_each(|_| tally.accepted());
         for (outcome, exit) in failed {
-            tally.failed(outcome, *exit, "message 1: why".to_owned());
+            tally.failed(outcome, Failure::new(*exit, "message 1: why"));
         }
         tally
             .verdict()
