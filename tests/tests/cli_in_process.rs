@@ -45,6 +45,7 @@ fn io(stdin: &'static [u8], stdout: impl Write + Send + 'static, stderr: &Kept) 
         stdin: Box::new(stdin),
         stdout: Box::new(stdout),
         stderr: Box::new(stderr.clone()),
+        stdin_is_terminal: false,
         stdout_is_terminal: false,
         stderr_is_terminal: false,
         manner: iothub_cli::Manner::default(),

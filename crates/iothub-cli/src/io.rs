@@ -15,6 +15,8 @@ pub struct Io {
     pub stdout: Box<dyn Write + Send>,
     /// Standard error, for everything that is not data.
     pub stderr: Box<dyn Write + Send>,
+    /// Whether standard input is a terminal, where people answer.
+    pub stdin_is_terminal: bool,
     /// Whether standard output is a terminal, where people watch.
     pub stdout_is_terminal: bool,
     /// Whether standard error is one.
@@ -48,6 +50,7 @@ impl Io {
             stdin: Box::new(io::stdin()),
             stdout: Box::new(io::stdout()),
             stderr: Box::new(io::stderr()),
+            stdin_is_terminal: io::stdin().is_terminal(),
             stdout_is_terminal: io::stdout().is_terminal(),
             stderr_is_terminal: io::stderr().is_terminal(),
             env: Box::new(|name| std::env::var_os(name)),
@@ -161,6 +164,7 @@ mod tests {
             stdin: Box::new(io::empty()),
             stdout: Box::new(io::sink()),
             stderr: Box::new(stderr.clone()),
+            stdin_is_terminal: terminal,
             stdout_is_terminal: terminal,
             stderr_is_terminal: terminal,
             env: Box::new(move |name| (name == "NO_COLOR").then_some(no_color?.into())),

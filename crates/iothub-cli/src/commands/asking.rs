@@ -35,7 +35,7 @@ pub(super) fn confirm(deletion: &Deletion, what: &str, io: &mut Io) -> Result<()
     if deletion.yes {
         return Ok(());
     }
-    if !io.stderr_is_terminal {
+    if !io.stdin_is_terminal || !io.stderr_is_terminal {
         return Err(
             Failure::usage(format!("nobody is there to ask whether to delete {what}"))
                 .hint("say so by --yes"),

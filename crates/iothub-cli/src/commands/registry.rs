@@ -5,7 +5,9 @@ use iothub_registry::{Authentication, Device, IfMatch, Status, SymmetricKey, Thu
 use serde_json::{Map, Value};
 
 use super::asking::{ask, confirm, failed, state};
-use super::{registry_keys, registry_transfer};
+use super::{
+    registry_keys, {registry_export, registry_import},
+};
 use crate::args::registry::{self as args, Create, Delete, List, Proof, Query, Registry, Show, Update};
 use crate::args::{Input, Output};
 use crate::exit::Exit;
@@ -24,8 +26,8 @@ pub(crate) fn run(command: Registry, io: &mut Io) -> Result<Exit, Failure> {
         Registry::List(args) => list(args, io),
         Registry::Query(args) => query(args, io),
         Registry::Keys(args) => registry_keys::run(args, io),
-        Registry::Import(args) => registry_transfer::import(args, io),
-        Registry::Export(args) => registry_transfer::export(args, io),
+        Registry::Import(args) => registry_import::import(args, io),
+        Registry::Export(args) => registry_export::export(args, io),
     }
 }
 

@@ -49,6 +49,14 @@ impl Progress {
         }
     }
 
+    /// Does something that writes to the terminal; where the bar stands, it makes room for it.
+    pub(crate) fn aside(&self, write: impl FnOnce()) {
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
     pub(crate) fn clear(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

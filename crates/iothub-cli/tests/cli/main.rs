@@ -26,6 +26,7 @@ mod state;
 #[cfg(unix)]
 mod surroundings;
 mod terminal;
+mod transfer;
 mod watching;
 mod ways;
 mod wrong_uses;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use iothub_address::{Identity, PolicyName};
-use iothub_emulator::{CloudMessage, Emulator};
+use iothub_emulator::{Builder, CloudMessage, Emulator};
 use iothub_sas::{SharedKey, Signer, UnixTime};
 use iothub_tests::proxy::TestProxy;
 use serde_json::{Value, json};
@@ -13,17 +13,21 @@ use tokio::runtime::Runtime;
 
 use super::harness::{Cli, KEY, iothub};
 
-struct Hub {
-    emulator: Emulator,
-    runtime: Runtime,
-    service: String,
+pub(super) struct Hub {
+    pub(super) emulator: Emulator,
+    pub(super) runtime: Runtime,
+    pub(super) service: String,
     scratch: TempDir,
 }
 
 impl Hub {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
+        Self::of(Emulator::builder())
+    }
+
+    pub(super) fn of(builder: Builder) -> Self {
         let runtime = Runtime::new().unwrap();
-        let emulator = runtime.block_on(Emulator::builder().start()).unwrap();
+        let emulator = runtime.block_on(builder.start()).unwrap();
         let owner: PolicyName = "iothubowner".parse().unwrap();
         let service = runtime
             .block_on(emulator.policy_connection_string(&owner))
@@ -40,7 +44,7 @@ impl Hub {
     }
 
     /// A command line whose words are parted by spaces.
-    fn run(&self, line: &str) -> Cli {
+    pub(super) fn run(&self, line: &str) -> Cli {
         let port = self.emulator.https_address().unwrap().port();
         iothub(line.split(' '))
             .env("IOTHUB_SERVICE_CONNECTION_STRING", &self.service)
@@ -49,15 +53,15 @@ impl Hub {
     }
 
     /// What it prints when all goes well.
-    fn said(&self, line: &str) -> String {
+    pub(super) fn said(&self, line: &str) -> String {
         self.run(line).run().expect_code(0).stdout
     }
 
-    fn object(&self, line: &str) -> Value {
+    pub(super) fn object(&self, line: &str) -> Value {
         self.run(line).run().expect_code(0).object()
     }
 
-    fn file(&self, name: &str) -> String {
+    pub(super) fn file(&self, name: &str) -> String {
         self.scratch.path().join(name).to_str().unwrap().to_owned()
     }
 }
@@ -313,82 +317,6 @@ fn a_method_is_called_and_a_queue_purged() {
 }
 
 #[test]
-fn a_registry_goes_from_one_hub_to_another() {
-    let (from, to) = (Hub::start(), Hub::start());
-    let lines: Vec<_> = (0..105)
-        .map(|number| json!({ "id": format!("dev{number:03}"), "tags": { "number": number } }).to_string())
-        .collect();
-    let imported = from
-        .run("registry import - -o json")
-        .stdin(lines.join("\n"))
-        .run()
-        .expect_code(0);
-    assert_eq!(
-        imported.object(),
-        json!({ "done": 105, "refused": 0, "not_asked": 0 })
-    );
-    assert_eq!(imported.stderr, "", "no progress where nobody watches");
-    from.said("module create dev007 cam");
-
-    let file = from.file("devices.jsonl");
-    assert_eq!(from.said(&format!("registry export {file}")), "");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-    }
-    assert_eq!(
-        to.said(&format!("registry import {file}")),
-        "106 done, 0 refused\n"
-    );
-    let everything = |hub: &Hub| -> BTreeSet<String> {
-        let lines = hub.said("registry export -");
-        let lines = lines.lines().map(|line| {
-            let mut line: Value = serde_json::from_str(line).unwrap();
-            // These are each hub's own.
-            for field in ["eTag", "twinETag"] {
-                line.as_object_mut().unwrap().shift_remove(field);
-            }
-            line.to_string()
-        });
-        lines.collect()
-    };
-    let there = everything(&to);
-    assert_eq!(there.len(), 106);
-    assert_eq!(everything(&from), there);
-    assert!(there.iter().any(|line| line.contains(r#""tags":{"number":7}"#)));
-
-    let again = to
-        .run("registry import - -o json")
-        .stdin("{\"id\":\"new\"}\n{\"id\":\"dev001\"}\n")
-        .run()
-        .expect_code(9);
-    assert_eq!(again.object(), json!({ "done": 1, "refused": 1, "not_asked": 0 }));
-    assert!(
-        again.stderr.starts_with("warning: dev001: DeviceAlreadyExists: "),
-        "{}",
-        again.stderr
-    );
-    to.run("registry import -")
-        .stdin("{\"id\":\"x\"}\n{\"id\":7}\n")
-        .run()
-        .expect_error(2, &["line 2 of standard input is no identity"]);
-    let nowhere = from.run("registry export /nowhere/devices.jsonl").run();
-    nowhere.expect_error(1, &["can't write /nowhere/devices.jsonl"]);
-
-    let mut query = to.run("registry").arg("query");
-    query = query
-        .arg("SELECT deviceId, tags.number FROM devices WHERE tags.number >= 103")
-        .arg("-o")
-        .arg("csv");
-    assert_eq!(
-        query.run().expect_code(0).stdout,
-        "deviceId,number\ndev103,103\ndev104,104\n"
-    );
-}
-
-#[test]
 fn the_way_leads_through_a_proxy_whose_password_is_never_shown() {
     let hub = Hub::start();
     // "Aladdin" with "open sesame", of RFC 7617 §2.
@@ -453,36 +381,52 @@ fn tokens_policies_and_kinds_that_do_not_fit_are_told_without_secrets() {
 }
 
 #[test]
-#[cfg(target_os = "linux")]
-fn an_import_shows_how_far_it_is_on_a_terminal_alone() {
-    let hub = Hub::start();
-    let lines: Vec<_> = (0..120)
-        .map(|number| format!("{{\"id\":\"dev{number}\"}}"))
-        .collect();
-    let file = hub.file("devices.jsonl");
-    std::fs::write(&file, lines.join("\n")).unwrap();
-    let on_a_terminal = |command: &str| {
-        let line = format!("{} registry {command} >/dev/null", env!("CARGO_BIN_EXE_iothub"));
-        let shown = std::process::Command::new("script")
-            .args(["-qec", &line, "/dev/null"])
-            .env("IOTHUB_SERVICE_CONNECTION_STRING", &hub.service)
-            .env("IOTHUB_CA_FILE", hub.file("ca.pem"))
-            .env(
-                "IOTHUB_HTTPS_PORT",
-                hub.emulator.https_address().unwrap().port().to_string(),
-            )
-            .env("TERM", "xterm")
-            .output()
-            .unwrap();
-        assert!(shown.status.success(), "{shown:?}");
-        String::from_utf8_lossy(&shown.stdout).into_owned()
-    };
-    let shown = on_a_terminal(&format!("import {file}"));
-    assert!(shown.contains("/120 identities"), "{shown:?}");
-    let shown = on_a_terminal("export -");
-    assert!(shown.contains("/120 identities"), "{shown:?}");
+fn a_list_says_when_it_may_not_be_all() {
+    let builder = (0..1_001).fold(Emulator::builder(), |builder, number| {
+        builder.device(format!("dev{number:04}").parse().unwrap(), None)
+    });
+    let hub = Hub::of(builder);
+    let listed = hub.run("registry list -o csv").run().expect_code(0);
     assert_eq!(
-        hub.run("registry export -").run().stderr,
-        "120 identities exported, with their keys\n"
+        listed.stdout.lines().count(),
+        1_001,
+        "the names, and what the hub gives at most"
     );
+    assert!(
+        listed.stderr.contains("more than 1000 devices"),
+        "{}",
+        listed.stderr
+    );
+    let all = hub
+        .run("registry query -o json")
+        .arg("SELECT deviceId FROM devices")
+        .run();
+    assert_eq!(all.expect_code(0).json().len(), 1_001);
+}
+
+/// In a pseudo-terminal, which util-linux's `script` makes.
+#[test]
+#[cfg(target_os = "linux")]
+fn whoever_sits_there_is_asked_before_a_deletion() {
+    let hub = Hub::start();
+    hub.said("registry create dev1");
+    let delete = |answer: &str, redirect: &str| {
+        let line = format!("exec \"$IOTHUB\" registry delete dev1 {redirect}");
+        hub.run("registry")
+            .program(
+                "script",
+                &["--quiet", "--return", "--command", &line, "/dev/null"],
+            )
+            .env("IOTHUB", env!("CARGO_BIN_EXE_iothub"))
+            .stdin(answer)
+            .run()
+    };
+    let not = delete("n\n", "").expect_code(2);
+    assert!(not.stdout.contains("delete device dev1 for good?"), "{not:?}");
+    // A terminal that shows is none that answers.
+    let nobody = delete("y\n", "</dev/null").expect_code(2);
+    assert!(nobody.stdout.contains("nobody is there to ask"), "{nobody:?}");
+    hub.said("registry show dev1");
+    delete("y\n", "").expect_code(0);
+    hub.run("registry show dev1").run().expect_code(5);
 }

@@ -1,97 +1,31 @@
-//! `iothub registry import` and `export`
+//! `iothub registry export`
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::cell::Cell;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use iothub_address::Identity;
-use iothub_registry::{BulkChange, BulkMode, MAX_BULK, Registry, RegistryError};
-use serde_json::{Map, Value, json};
+use iothub_registry::{BulkChange, BulkMode, Registry, RegistryError};
+use serde_json::{Map, Value};
 use tempfile::NamedTempFile;
 
 use super::asking::{ask, failed};
-use crate::args::registry::{Export, Import, Mode};
-use crate::args::{Input, Output};
+use crate::args::Input;
+use crate::args::registry::Export;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::io::Io;
 use crate::output::progress::Progress;
-use crate::output::{identity, rows};
 use crate::plan::rest::Hub;
-
-pub(super) fn import(args: Import, io: &mut Io) -> Result<Exit, Failure> {
-    let hub = Hub::of(args.rest, ("FILE '-'", args.file == Input::Stdin), io)?;
-    let changes = read(&args.file, mode(args.mode), io)?;
-    let output = hub.output;
-    ask(hub, async |registry| {
-        let progress = Progress::counting("identities", u64::try_from(changes.len()).ok(), io);
-        let mut errors = Vec::new();
-        let mut ended = Ok(());
-        let mut asked = 0;
-        for part in changes.chunks(MAX_BULK) {
-            match registry.bulk(part).await {
-                Ok(report) => errors.extend(report.errors),
-                Err(error) => {
-                    ended = Err(error);
-                    break;
-                }
-            }
-            asked += part.len();
-            part.iter().for_each(|_| progress.step());
-        }
-        progress.clear();
-        for error in &errors {
-            let module = error.module_id.as_ref().map(|module| format!("/{module}"));
-            let name = format!("{}{}", error.device_id, module.unwrap_or_default());
-            io.note(&format!("warning: {name}: {}: {}", error.code, error.message));
-        }
-        let done = asked - errors.len();
-        if output == Output::Text {
-            io.print(&format!("{done} done, {} refused", errors.len()))?;
-        } else {
-            let shown = json!({ "done": done, "refused": errors.len(), "not_asked": changes.len() - asked });
-            rows::print_one(&identity::object(shown), output, io)?;
-        }
-        failed(ended)?;
-        Ok(if errors.is_empty() {
-            Exit::Done
-        } else {
-            Exit::Partial
-        })
-    })
-}
-
-/// All lines, before anything is changed: what can't be read is told first, with its line.
-fn read(input: &Input, mode: BulkMode, io: &mut Io) -> Result<Vec<BulkChange>, Failure> {
-    let unreadable = |error: &std::io::Error| Failure::usage(format!("can't read {input}")).because(error);
-    let reader: Box<dyn Read> = match input {
-        Input::Stdin => io.take_stdin(),
-        Input::File(path) => Box::new(File::open(path).map_err(|error| unreadable(&error))?),
-    };
-    let mut changes = Vec::new();
-    for (at, line) in BufReader::new(reader).lines().enumerate() {
-        let line = line.map_err(|error| unreadable(&error))?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        // As export jobs and seeds have it; it is what --mode says here.
-        let line = line.replace(r#""importMode":"createOrUpdate","#, "");
-        let change = BulkChange::from_json(&line, mode);
-        changes.push(change.map_err(|error| {
-            Failure::usage(format!("line {} of {input} is no identity", at + 1)).because(&error)
-        })?);
-    }
-    Ok(changes)
-}
 
 pub(super) fn export(args: Export, io: &mut Io) -> Result<Exit, Failure> {
     let hub = Hub::of(args.rest, ("", false), io)?;
     let mut sink = Sink::open(&args.file, io)?;
-    ask(hub, async |registry| {
+    let count = Cell::new(0_u64);
+    let done = ask(hub, async |registry| {
         let total = failed(registry.device_counts().await)?.total;
         let progress = Progress::counting("identities", Some(total), io);
-        let mut count = 0_usize;
         for query in ["SELECT * FROM devices", "SELECT * FROM devices.modules"] {
             let mut pages = registry.query(query);
             while let Some(page) = failed(pages.next().await)? {
@@ -101,16 +35,32 @@ pub(super) fn export(args: Export, io: &mut Io) -> Result<Exit, Failure> {
                 let changes: Vec<_> = failed(changes.try_collect().await)?;
                 for change in changes.into_iter().flatten() {
                     sink.write(&change.expose_json())?;
-                    count += 1;
+                    count.set(count.get() + 1);
                     progress.step();
                 }
             }
         }
         progress.clear();
-        sink.finish()?;
-        io.note(&format!("{count} identities exported, with their keys"));
         Ok(Exit::Done)
-    })
+    });
+    let count = count.get();
+    let is_interrupted = matches!(&done, Err(failure) if failure.exit() == Exit::Interrupted);
+    match &args.file {
+        _ if done.is_ok() => {
+            sink.finish()?;
+            io.note(&format!("{count} identities exported, with their keys"));
+        }
+        Input::Stdin if is_interrupted => io.note(&format!("{count} identities exported until then")),
+        // One that looked whole would be taken for a backup.
+        Input::File(path) if is_interrupted => {
+            io.note(&format!(
+                "{count} identities read until then, and {} not written",
+                path.display()
+            ));
+        }
+        _ => {}
+    }
+    done
 }
 
 /// One that was deleted meanwhile is not there any more, and no error.
@@ -205,15 +155,6 @@ impl Sink {
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::unexpected(format!("can't write {}", path.display())).because(error)
-}
-
-const fn mode(mode: Mode) -> BulkMode {
-    match mode {
-        Mode::Create => BulkMode::Create,
-        Mode::Update => BulkMode::Update,
-        Mode::Delete => BulkMode::Delete,
-        Mode::UpdateTwin => BulkMode::UpdateTwin,
-    }
 }
 
 /// How many identities are asked for at once.
