@@ -1,5 +1,7 @@
 //! `iothub context …`
 
+use std::num::NonZeroU16;
+
 use clap::{Args, Subcommand};
 use iothub_address::Secret;
 
@@ -54,6 +56,10 @@ pub(crate) struct Add {
     /// Go through this HTTP proxy, http://[USER:PASSWORD@]HOST[:PORT], percent-encoded, or through none for 'none'
     #[arg(long, value_name = "URL|none", value_parser = secret)]
     pub(crate) proxy: Option<Secret>,
+
+    /// Where the hub has HTTPS, if not at 443
+    #[arg(long, value_name = "PORT")]
+    pub(crate) https_port: Option<NonZeroU16>,
 }
 
 #[derive(Args)]

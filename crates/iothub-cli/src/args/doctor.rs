@@ -1,5 +1,7 @@
 //! `iothub doctor`
 
+use std::num::NonZeroU16;
+
 use clap::Args;
 
 use super::device_live::Connect;
@@ -26,7 +28,7 @@ pub(crate) struct Doctor {
     #[arg(long)]
     pub(crate) no_send: bool,
 
-    /// Where the hub has HTTPS, for its clock and for WebSockets
-    #[arg(long, value_name = "PORT", default_value_t = 443, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) https_port: u16,
+    /// Where the hub has HTTPS, for its clock and for WebSockets; IOTHUB_HTTPS_PORT or a context may say it too. Otherwise 443
+    #[arg(long, value_name = "PORT")]
+    pub(crate) https_port: Option<NonZeroU16>,
 }

@@ -1,5 +1,7 @@
 //! Flags of every command that asks the hub's REST API.
 
+use std::num::NonZeroU16;
+
 use clap::Args;
 
 use super::everywhere::Everywhere;
@@ -10,8 +12,8 @@ pub(crate) struct Rest {
     #[command(flatten)]
     pub(crate) everywhere: Everywhere,
 
-    /// The hub's port for HTTPS; IOTHUB_HTTPS_PORT in the environment does the same. Default 443, where every hub has it but
-    /// an emulator that was told otherwise
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), help_heading = "The way to the hub")]
-    pub(crate) https_port: Option<u16>,
+    /// The hub's port for HTTPS; IOTHUB_HTTPS_PORT or a context may say it too. Otherwise 443, where every hub has it but an
+    /// emulator that was told otherwise
+    #[arg(long, value_name = "PORT", help_heading = "The way to the hub")]
+    pub(crate) https_port: Option<NonZeroU16>,
 }

@@ -1,5 +1,7 @@
 //! `iothub context …`
 
+use std::num::NonZeroU16;
+
 use iothub_address::{ConnectionString, Secret};
 use iothub_amqp::Proxy;
 use serde::Serialize;
@@ -39,15 +41,20 @@ fn add(args: Add, io: &mut Io) -> Result<(), Failure> {
         ca,
         transport,
         proxy,
+        https_port,
     } = args;
-    let of_environment =
-        connection_string_file.is_empty() && ca.is_none() && transport.is_none() && proxy.is_none();
+    let of_environment = connection_string_file.is_empty()
+        && ca.is_none()
+        && transport.is_none()
+        && proxy.is_none()
+        && https_port.is_none();
     let context = if of_environment {
         of_the_environment(io)?
     } else {
         let mut context = Context {
             transport,
             proxy,
+            https_port,
             ..Context::default()
         };
         let readers: Vec<_> = connection_string_file
@@ -101,6 +108,7 @@ fn of_the_environment(io: &mut Io) -> Result<Context, Failure> {
         let pem = secrets::read_bytes(&Input::File(path.into()), io)?;
         context.ca = Some(ca_text(&pem, CA_VARIABLE)?);
     }
+    context.https_port = settings::https_port_of_environment(io)?.map(|found| found.value);
     Ok(context)
 }
 
@@ -140,6 +148,7 @@ struct Row<'a> {
     ca: bool,
     transport: Option<&'static str>,
     proxy: Option<String>,
+    https_port: Option<NonZeroU16>,
 }
 
 impl<'a> Row<'a> {
@@ -154,6 +163,7 @@ impl<'a> Row<'a> {
             ca: context.ca.is_some(),
             transport: context.transport.map(settings::carrier_name),
             proxy: context.proxy.as_ref().map(redacted_proxy),
+            https_port: context.https_port,
         }
     }
 
@@ -169,6 +179,7 @@ impl<'a> Row<'a> {
             yes(self.ca),
             self.transport.unwrap_or_default().to_owned(),
             text(&self.proxy),
+            self.https_port.map(|port| port.to_string()).unwrap_or_default(),
         ]
     }
 }
@@ -253,6 +264,14 @@ fn show(args: Show, io: &mut Io) -> Result<(), Failure> {
             from,
         });
     }
+    if let Some(found) = settings.https_port(None, io)? {
+        let (value, from) = (found.value.to_string(), found.origin.to_string());
+        used.push(Used {
+            name: "https-port",
+            value,
+            from,
+        });
+    }
     if args.output == Output::Json {
         return used.iter().try_for_each(|used| io.print(&json::line(used)));
     }
@@ -292,7 +311,7 @@ fn redacted_proxy(proxy: &Secret) -> String {
     }
 }
 
-const LIST_COLUMNS: [&str; 8] = [
+const LIST_COLUMNS: [&str; 9] = [
     "name",
     "in_use",
     "service",
@@ -301,4 +320,5 @@ const LIST_COLUMNS: [&str; 8] = [
     "ca",
     "transport",
     "proxy",
+    "https_port",
 ];

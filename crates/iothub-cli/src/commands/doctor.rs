@@ -7,6 +7,7 @@ use iothub_address::Secret;
 use iothub_amqp::{
     ConnectError, DeviceClient, Event, EventValue, Events, EventsClient, Message, Phase, Position, Read,
 };
+use iothub_registry::HTTPS_PORT;
 use iothub_sas::{SasToken, UnixTime};
 
 use self::chart::Chart;
@@ -34,13 +35,15 @@ pub(crate) fn run(mut args: Doctor, io: &mut Io) -> Result<Exit, Failure> {
             return Ok(chart.exit());
         }
     };
+    let https_port = planned.settings.https_port(args.https_port, chart.io())?;
+    let https_port = https_port.map_or(HTTPS_PORT, |found| found.value.get());
     let other_side = Service::of_surroundings(context, args.connect.timeout.0, &planned, chart.io())?;
     runtime.block_on(async {
         let mut stop = StopSignals::new()?;
         tokio::select! {
             biased;
             () = stop.received() => Err(Failure::interrupted()),
-            done = examine(planned, other_side, &args, &mut chart) => done,
+            done = examine(planned, other_side, &args, https_port, &mut chart) => done,
         }
     })?;
     Ok(chart.exit())
@@ -50,6 +53,7 @@ async fn examine(
     planned: Planned,
     other_side: Option<Service>,
     args: &Doctor,
+    https_port: u16,
     chart: &mut Chart<'_>,
 ) -> Result<(), Failure> {
     let Planned {
@@ -62,13 +66,14 @@ async fn examine(
         transport,
         proxies,
         roots,
+        settings: _,
     } = planned;
     let whom = identity.map(|identity| identity.to_string()).unwrap_or_default();
     credential(&whom, &place, token.as_ref(), chart)?;
     let server = Server::new(
         &host,
         port,
-        args.https_port,
+        https_port,
         transport,
         &proxies,
         roots,

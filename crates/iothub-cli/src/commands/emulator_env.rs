@@ -10,7 +10,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::io::Io;
 use crate::output::shell;
-use crate::plan::rest::PORT_VARIABLE;
+use crate::plan::settings::HTTPS_PORT_VARIABLE;
 
 pub(crate) fn run(args: Env, io: &mut Io) -> Result<Exit, Failure> {
     let hub = RunningHub::find(&args.running, io)?;
@@ -36,7 +36,7 @@ pub(crate) fn run(args: Env, io: &mut Io) -> Result<Exit, Failure> {
     // Where it is everywhere else, nobody has to be told.
     let https_port = hub.ready().https_port.filter(|port| *port != HTTPS_PORT);
     let https_port = https_port.map(|port| port.to_string());
-    variables.extend(https_port.as_deref().map(|port| (PORT_VARIABLE, port)));
+    variables.extend(https_port.as_deref().map(|port| (HTTPS_PORT_VARIABLE, port)));
     variables.extend(CA_VARIABLES.map(|name| (name, ca.as_str())));
     let lines: Vec<_> = variables
         .into_iter()

@@ -27,6 +27,8 @@ pub(crate) struct Planned {
     pub(crate) transport: Transport,
     pub(crate) proxies: Proxies,
     pub(crate) roots: Vec<CertificateDer<'static>>,
+    /// Where all this comes from.
+    pub(crate) settings: Settings,
 }
 
 /// What the flags say, or else the environment. `other` is what else reads standard input.
@@ -109,6 +111,7 @@ pub(crate) fn plan(connect: &mut Connect, other: (&str, bool), io: &mut Io) -> R
             .map_or(Transport::Amqp, |found| settings::transport(found.value)),
         proxies: settings::proxies(settings.proxy(route.proxy.clone()).as_ref(), io)?,
         roots,
+        settings,
     })
 }
 

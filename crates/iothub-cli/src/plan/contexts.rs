@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use iothub_address::{ConnectionString, ConnectionStringKind, Secret};
@@ -38,6 +39,9 @@ pub(crate) struct Context {
     pub(crate) transport: Option<Carrier>,
     #[serde(default, with = "kept", skip_serializing_if = "Option::is_none")]
     pub(crate) proxy: Option<Secret>,
+    /// Where the hub has HTTPS, if not at 443.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) https_port: Option<NonZeroU16>,
 }
 
 /// What a connection string is for.

@@ -27,11 +27,11 @@ impl Hub {
             everywhere,
             https_port,
         } = rest;
-        let port = match https_port {
-            Some(port) => port,
-            None => port_of_environment(io)?,
-        };
         let service = Service::of(everywhere, other, io)?;
+        let port = service
+            .settings
+            .https_port(https_port, io)?
+            .map_or(HTTPS_PORT, |found| found.value.get());
         let failed = |error: &BuildError| {
             Failure::usage(format!("the connection string in {}", service.place)).because(error)
         };
@@ -64,17 +64,3 @@ impl Hub {
             .map_err(|error| Failure::usage("can't reach the hub so").because(&error))
     }
 }
-
-fn port_of_environment(io: &Io) -> Result<u16, Failure> {
-    let Some(text) = io.variable(PORT_VARIABLE) else {
-        return Ok(HTTPS_PORT);
-    };
-    let port = text.to_str().and_then(|text| text.parse().ok());
-    port.filter(|port| *port != 0).ok_or_else(|| {
-        Failure::usage(format!(
-            "the environment variable {PORT_VARIABLE} is no port: a number from 1 to 65535 is"
-        ))
-    })
-}
-
-pub(crate) const PORT_VARIABLE: &str = "IOTHUB_HTTPS_PORT";

@@ -28,6 +28,8 @@ pub(crate) struct Service {
     pub(crate) transport: Transport,
     pub(crate) timeout: Duration,
     pub(crate) output: Output,
+    /// Where all this comes from.
+    pub(crate) settings: Settings,
 }
 
 impl Service {
@@ -86,6 +88,7 @@ impl Service {
             transport: other.transport,
             timeout,
             output: Output::Text,
+            settings,
         }))
     }
 
@@ -137,6 +140,7 @@ impl Service {
             transport: carrier.map_or(Transport::Amqp, settings::transport),
             timeout: timeout.0,
             output,
+            settings,
         })
     }
 }

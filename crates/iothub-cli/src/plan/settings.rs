@@ -1,6 +1,7 @@
 //! Where a value comes from: flags, the environment, a context, in this order.
 
 use std::fmt;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use iothub_address::{ConnectionString, Secret};
@@ -214,6 +215,28 @@ impl Settings {
         })
     }
 
+    /// Where the hub has HTTPS, if that is said anywhere.
+    pub(crate) fn https_port(
+        &self,
+        flag: Option<NonZeroU16>,
+        io: &Io,
+    ) -> Result<Option<Found<NonZeroU16>>, Failure> {
+        if let Some(value) = flag {
+            let origin = Origin::Flag("--https-port");
+            return Ok(Some(Found { value, origin }));
+        }
+        let of_context = self.context.as_ref().and_then(|(name, _, context)| {
+            Some(Found {
+                value: context.https_port?,
+                origin: Origin::Context(name.clone()),
+            })
+        });
+        if self.context_first() {
+            return Ok(of_context);
+        }
+        Ok(https_port_of_environment(io)?.or(of_context))
+    }
+
     fn context_first(&self) -> bool {
         matches!(self.context, Some((_, NamedBy::Flag, _)))
     }
@@ -259,6 +282,21 @@ pub(crate) const fn carrier_name(carrier: Carrier) -> &'static str {
     }
 }
 
+/// The environment's word on where the hub has HTTPS.
+pub(crate) fn https_port_of_environment(io: &Io) -> Result<Option<Found<NonZeroU16>>, Failure> {
+    let Some(text) = io.variable(HTTPS_PORT_VARIABLE) else {
+        return Ok(None);
+    };
+    let port = text.to_str().and_then(|text| text.parse().ok());
+    let value = port.ok_or_else(|| {
+        Failure::usage(format!(
+            "the environment variable {HTTPS_PORT_VARIABLE} is no port: a number from 1 to 65535 is"
+        ))
+    })?;
+    let origin = Origin::Environment(HTTPS_PORT_VARIABLE.to_owned());
+    Ok(Some(Found { value, origin }))
+}
+
 fn environment(roles: &[Role], io: &mut Io) -> Result<Option<Found<Secret>>, Failure> {
     for role in roles {
         if let Some(value) = secrets::from_environment(role.variable(), io)? {
@@ -282,4 +320,5 @@ fn context_of_environment(io: &Io) -> Result<Option<String>, Failure> {
 }
 
 pub(crate) const CONTEXT_VARIABLE: &str = "IOTHUB_CONTEXT";
+pub(crate) const HTTPS_PORT_VARIABLE: &str = "IOTHUB_HTTPS_PORT";
 pub(crate) const CA_VARIABLE: &str = "IOTHUB_CA_FILE";

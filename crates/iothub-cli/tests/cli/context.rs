@@ -85,7 +85,7 @@ fn a_context_is_added_used_listed_and_removed() {
     let none = Value::Null;
     let one = json!({
         "name": "one", "in_use": true, "service": redacted("h-1.azure-devices.net"), "device": none, "events": none,
-        "ca": false, "transport": "ws", "proxy": none,
+        "ca": false, "transport": "ws", "proxy": none, "https_port": none,
     });
     assert_eq!(listed.json()[0], one);
     assert_eq!(listed.json()[1]["device"], DEVICE);
@@ -95,9 +95,9 @@ fn a_context_is_added_used_listed_and_removed() {
     let csv = home.run("context list -o csv").run().expect_code(0).stdout;
     assert_eq!(
         csv.lines().next().unwrap(),
-        "name,in_use,service,device,events,ca,transport,proxy"
+        "name,in_use,service,device,events,ca,transport,proxy,https_port"
     );
-    assert_eq!(csv.lines().nth(2).unwrap(), format!("two,,,{DEVICE},,,,"));
+    assert_eq!(csv.lines().nth(2).unwrap(), format!("two,,,{DEVICE},,,,,"));
 
     home.run("context use two").run().expect_code(0);
     let shown = home.shown(|cli| cli);
@@ -226,12 +226,17 @@ fn without_flags_a_context_is_what_the_environment_gives() {
         .env("IOTHUB_DEVICE_CONNECTION_STRING", device())
         .env("IOTHUB_EVENTS_CONNECTION_STRING", events)
         .env("IOTHUB_CA_FILE", hub.ca())
+        .env("IOTHUB_HTTPS_PORT", "8443")
         .run()
         .expect_code(0);
     let shown = home.shown(|cli| cli);
     let names: Vec<_> = shown.iter().map(|line| line[0].as_str()).collect();
-    assert_eq!(names, ["context", "service", "device", "events", "ca"]);
+    assert_eq!(
+        names,
+        ["context", "service", "device", "events", "ca", "https-port"]
+    );
     assert_eq!(shown[4], ["ca", "1 certificate", "the context all"]);
+    assert_eq!(shown[5], ["https-port", "8443", "the context all"]);
 }
 
 #[test]
@@ -326,4 +331,37 @@ fn errors_are_json_where_the_output_is() {
         (&nobody["kind"], &nobody["retryable"]),
         (&json!("unreachable"), &json!(true))
     );
+}
+
+/// Flag, `--context`, environment, the context in use; without any of them 443.
+#[test]
+fn where_https_is_comes_from_the_first_that_says_it() {
+    let home = Home::new();
+    home.run("context add one --https-port 2")
+        .file("--connection-string-file", service("localhost"))
+        .run()
+        .expect_code(0);
+    let asked = |line: &str, environment: Option<&str>| {
+        let cli = home.run(line);
+        let cli = environment
+            .into_iter()
+            .fold(cli, |cli, port| cli.env("IOTHUB_HTTPS_PORT", port));
+        cli.run().expect_code(3).stderr
+    };
+    for (line, environment, port) in [
+        ("registry list --https-port 1", Some("3"), 1),
+        ("registry list --context one", Some("3"), 2),
+        ("registry list", Some("3"), 3),
+        ("registry list", None, 2),
+    ] {
+        let told = asked(line, environment);
+        assert!(told.contains(&format!("localhost:{port}:")), "{line}: {told}");
+    }
+    let shown = home.shown(|cli| cli.env("IOTHUB_HTTPS_PORT", "3"));
+    let last = &shown[shown.len() - 1];
+    assert_eq!(
+        last,
+        &["https-port", "3", "the environment variable IOTHUB_HTTPS_PORT"]
+    );
+    home.run("context add two --https-port 0").run().expect_code(2);
 }
