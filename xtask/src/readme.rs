@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,12 @@ pub(crate) fn commands(tests_passed: bool) -> Result<String, Failure> {
         return Err(Failure::Failed(
             "README.md has no block of language `sh`".to_owned(),
         ));
+    }
+    // The hub that the README begins with is new, whatever a session before has left.
+    if let Err(error) = std::fs::remove_dir_all(shell::root().join("target/hub"))
+        && error.kind() != ErrorKind::NotFound
+    {
+        return Err(Failure::Failed(format!("cannot remove target/hub: {error}")));
     }
     let mut bash = bash(&session(&blocks));
     bash.env("PATH", path_with_release()?);

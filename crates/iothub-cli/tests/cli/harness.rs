@@ -39,15 +39,34 @@ pub(crate) struct Ran {
 }
 
 pub(crate) fn iothub<'a>(args: impl IntoIterator<Item = &'a str>) -> Cli {
-    let scratch = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_iothub"));
     command.args(args);
+    alone(command)
+}
+
+/// A line that is typed into bash, where `iothub` is this program.
+#[cfg(unix)]
+pub(crate) fn shell(line: &str) -> Cli {
+    let program = Path::new(env!("CARGO_BIN_EXE_iothub"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(program.parent().unwrap().to_owned());
+    let path = std::env::join_paths(folders.chain(std::env::split_paths(&path))).unwrap();
+    let mut command = Command::new("bash");
+    command
+        .args(["--norc", "--noprofile", "-c", line])
+        .env("PATH", path);
+    alone(command)
+}
+
+fn alone(mut command: Command) -> Cli {
+    let scratch = tempfile::tempdir().unwrap();
     for variable in [
         "IOTHUB_DEVICE_CONNECTION_STRING",
         "IOTHUB_SERVICE_CONNECTION_STRING",
         "IOTHUB_EVENTS_CONNECTION_STRING",
         "IOTHUB_CONTEXT",
         "IOTHUB_CA_FILE",
+        "IOTHUB_HTTPS_PORT",
         "NO_COLOR",
         "HTTPS_PROXY",
         "https_proxy",
@@ -126,6 +145,13 @@ impl Cli {
 
     pub(crate) fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// Where it is when it starts.
+    #[cfg(unix)]
+    pub(crate) fn directory(mut self, path: impl AsRef<Path>) -> Self {
+        self.command.current_dir(path);
         self
     }
 

@@ -18,6 +18,8 @@ mod live;
 mod manual;
 mod offline;
 mod operators;
+#[cfg(unix)]
+mod round;
 mod secrets;
 mod send;
 #[cfg(unix)]
