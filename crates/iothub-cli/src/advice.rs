@@ -11,6 +11,8 @@ pub(crate) fn on_asking(error: &RegistryError) -> Option<&'static str> {
             (ErrorCode::PreconditionFailed | ErrorCode::IotHubPreconditionFailed, _) => {
                 "another has changed it since: look at it, and give its ETag of now"
             }
+            (ErrorCode::DeviceNotFound, _) => "check the device's id: 'iothub registry list'",
+            (ErrorCode::ModuleNotFound, _) => "check the module's id: 'iothub module list'",
             (ErrorCode::DeviceNotOnline, _) => "wait for it with --connect-timeout",
             (ErrorCode::GatewayTimeout, _) => {
                 "the device may have done it: see what it did, or give it longer with --timeout"

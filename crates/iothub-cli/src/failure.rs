@@ -33,7 +33,7 @@ impl Failure {
     pub(crate) fn new(exit: Exit, what: impl Into<String>) -> Self {
         Self {
             exit,
-            message: what.into(),
+            message: without_stop(what.into()),
             hint: None,
             condition: None,
             tracking_id: None,
@@ -136,7 +136,16 @@ impl Failure {
     fn push(&mut self, part: &str) {
         self.message.push_str(": ");
         self.message.push_str(part);
+        self.message = without_stop(std::mem::take(&mut self.message));
     }
+}
+
+/// A hub's sentences end with a full stop, and then what to do stands behind it.
+fn without_stop(mut text: String) -> String {
+    if text.ends_with('.') && !text.ends_with("..") {
+        text.pop();
+    }
+    text
 }
 
 /// An error and the errors behind it, on one line.
@@ -177,13 +186,11 @@ impl From<RegistryError> for Failure {
             }
         }
         // What may have been done is looked at, not repeated.
-        let is_in_doubt = match &error {
-            RegistryError::Unknown(_) => true,
-            RegistryError::Refused(refusal) => refusal.code == ErrorCode::GatewayTimeout,
-            _ => false,
-        };
-        if is_in_doubt {
+        let code = error.refusal().map(|refusal| &refusal.code);
+        if matches!(error, RegistryError::Unknown(_)) || code == Some(&ErrorCode::GatewayTimeout) {
             failure = failure.retryable(false);
+        } else if code == Some(&ErrorCode::DeviceNotOnline) {
+            failure = failure.retryable(true);
         }
         match advice::on_asking(&error) {
             Some(advice) => failure.hint(advice),

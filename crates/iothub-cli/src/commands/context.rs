@@ -19,18 +19,32 @@ use crate::plan::{roots, secrets};
 pub(crate) fn run(command: Command, io: &mut Io) -> Result<Exit, Failure> {
     match command {
         Command::Add(args) => add(args, io),
-        Command::Use(Named { name }) => change(io, |contexts| contexts.switch_to(&name)),
+        Command::Use(Named { name }) => change(
+            |contexts| contexts.switch_to(&name),
+            &format!("context {name} is in use"),
+            io,
+        ),
         Command::List(args) => list(&args, io),
         Command::Show(args) => show(args, io),
-        Command::Remove(Named { name }) => change(io, |contexts| contexts.remove(&name)),
+        Command::Remove(Named { name }) => change(
+            |contexts| contexts.remove(&name),
+            &format!("context {name} is forgotten"),
+            io,
+        ),
     }
     .map(|()| Exit::Done)
 }
 
-fn change(io: &Io, change: impl FnOnce(&mut Contexts) -> Result<(), Failure>) -> Result<(), Failure> {
+fn change(
+    change: impl FnOnce(&mut Contexts) -> Result<(), Failure>,
+    done: &str,
+    io: &mut Io,
+) -> Result<(), Failure> {
     let mut contexts = Contexts::read(io)?;
     change(&mut contexts)?;
-    contexts.write(io).map(drop)
+    contexts.write(io)?;
+    io.note(done);
+    Ok(())
 }
 
 fn add(args: Add, io: &mut Io) -> Result<(), Failure> {
@@ -167,8 +181,11 @@ impl<'a> Row<'a> {
         }
     }
 
-    fn cells(&self) -> Vec<String> {
-        let yes = |is: bool| if is { "yes" } else { "" }.to_owned();
+    fn cells(&self, output: Output) -> Vec<String> {
+        let yes = |is: bool| match output {
+            Output::Text => if is { "yes" } else { "" }.to_owned(),
+            _ => is.to_string(),
+        };
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         vec![
             self.name.to_owned(),
@@ -194,7 +211,7 @@ fn list(args: &List, io: &mut Io) -> Result<(), Failure> {
     if args.output == Output::Json {
         return rows.iter().try_for_each(|row| io.print(&json::line(row)));
     }
-    let cells: Vec<_> = rows.iter().map(Row::cells).collect();
+    let cells: Vec<_> = rows.iter().map(|row| row.cells(args.output)).collect();
     if args.output == Output::Text && cells.is_empty() {
         io.note("there are no contexts: make one with 'iothub context add'");
         return Ok(());

@@ -57,7 +57,8 @@ impl Reader {
             .find(|partition| !known.contains(partition))
         {
             let what = format!("there is no partition {unknown}");
-            return Err(Failure::usage(what).hint(format!("the event hub has {}", known.len())));
+            let last = known.len().saturating_sub(1);
+            return Err(Failure::usage(what).hint(format!("they are 0 to {last}")));
         }
         let partitions = if which.partitions.is_empty() {
             known.to_vec()

@@ -1,5 +1,8 @@
 //! `iothub method call`
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use iothub_registry::MethodCall;
 use serde_json::json;
 
@@ -23,6 +26,11 @@ pub(crate) fn run(Method::Call(args): Method, io: &mut Io) -> Result<Exit, Failu
     } = args;
     let is_stdin = payload.as_deref() == Some("-");
     let hub = Hub::of(of.rest, ("PAYLOAD '-'", is_stdin), io)?;
+    if !ANSWERS_IN.contains(&hub.timeout) {
+        return Err(Failure::usage(
+            "--timeout is how long a device may take to answer: 5s to 300s",
+        ));
+    }
     let payload = match payload {
         Some(given) => parse(&text(given, io)?, "the payload")?,
         None => serde_json::Value::Null,
@@ -52,3 +60,6 @@ pub(crate) fn run(Method::Call(args): Method, io: &mut Io) -> Result<Exit, Failu
         Ok(Exit::Done)
     })
 }
+
+/// What a hub takes.
+const ANSWERS_IN: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(300);

@@ -4,6 +4,7 @@ use iothub_registry::Module as Identity;
 
 use super::asking::{ask, confirm, failed, state};
 use super::registry::{authentication, proof_reader};
+use crate::args::Output;
 use crate::args::registry::{Module, ModuleCreate, ModuleDelete, ModuleShow, Show};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -52,6 +53,9 @@ fn list(args: Show, io: &mut Io) -> Result<Exit, Failure> {
     ask(hub, async |registry| {
         let modules = failed(registry.modules(&args.id).await)?;
         let shown: Vec<_> = modules.iter().map(identity::module).collect();
+        if shown.is_empty() && output == Output::Text {
+            io.note(&format!("device {} has no modules", args.id));
+        }
         rows::print(&identity::MODULE_COLUMNS, &shown, output, io)?;
         Ok(Exit::Done)
     })

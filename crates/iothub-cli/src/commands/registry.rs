@@ -112,17 +112,26 @@ fn list(args: List, io: &mut Io) -> Result<Exit, Failure> {
     })
 }
 
-/// Page by page: as JSON the rows as the hub has them, else a table of each page under the names of the first row.
+/// Page by page: as JSON the rows as the hub has them; else a table of each page under the names of the first row, or for
+/// people, of rows that have deep values, such as whole twins, each by itself.
 fn query(args: Query, io: &mut Io) -> Result<Exit, Failure> {
     let hub = Hub::of(args.rest, ("", false), io)?;
     let output = hub.output;
     ask(hub, async |registry| {
         let mut pages = registry.query(&args.text);
         let mut columns: Option<Vec<String>> = None;
+        let mut count = 0;
         while let Some(page) = failed(pages.next().await)? {
+            count += page.rows.len();
             if output == Output::Json {
                 for row in &page.rows {
                     io.print(&json::line(row))?;
+                }
+                continue;
+            }
+            if output == Output::Text && columns.is_none() && page.rows.iter().any(is_deep) {
+                for row in &page.rows {
+                    io.print(&format!("{row:#}"))?;
                 }
                 continue;
             }
@@ -134,11 +143,27 @@ fn query(args: Query, io: &mut Io) -> Result<Exit, Failure> {
             match output {
                 // One line of names is enough for all pages.
                 Output::Csv if !is_first => rows::print_csv_rows(&names, &objects, io)?,
-                _ => rows::print(&names, &objects, output, io)?,
+                _ => rows::print_named(&names, &objects, output, io)?,
             }
+        }
+        if count == 0 && output == Output::Text {
+            io.note("there are no rows");
         }
         Ok(Exit::Done)
     })
+}
+
+/// No cell can show what has parts that have parts.
+fn is_deep(row: &Value) -> bool {
+    fn parts(value: &Value) -> Vec<&Value> {
+        match value {
+            Value::Object(object) => object.values().collect(),
+            Value::Array(items) => items.iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+    let cells = parts(row).into_iter().flat_map(parts);
+    cells.flat_map(parts).next().is_some()
 }
 
 fn as_object(row: Value) -> Map<String, Value> {

@@ -1,7 +1,7 @@
 //! `iothub registry export`
 
 use std::cell::Cell;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::Path;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -44,17 +44,18 @@ pub(super) fn export(args: Export, io: &mut Io) -> Result<Exit, Failure> {
         Ok(Exit::Done)
     });
     let count = count.get();
+    let identities = if count == 1 { "identity" } else { "identities" };
     let is_interrupted = matches!(&done, Err(failure) if failure.exit() == Exit::Interrupted);
     match &args.file {
         _ if done.is_ok() => {
             sink.finish()?;
-            io.note(&format!("{count} identities exported, with their keys"));
+            io.note(&format!("{count} {identities} exported, with their keys"));
         }
-        Input::Stdin if is_interrupted => io.note(&format!("{count} identities exported until then")),
+        Input::Stdin if is_interrupted => io.note(&format!("{count} {identities} exported until then")),
         // One that looked whole would be taken for a backup.
         Input::File(path) if is_interrupted => {
             io.note(&format!(
-                "{count} identities read until then, and {} not written",
+                "{count} {identities} read until then, and {} not written",
                 path.display()
             ));
         }
@@ -124,7 +125,7 @@ impl Sink {
                 let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
                 // Its owner alone may read it: it holds keys.
                 let file = NamedTempFile::new_in(folder.unwrap_or_else(|| Path::new(".")));
-                let file = file.map_err(|error| unwritable(path, &error))?;
+                let file = file.map_err(|error| unmakable(path, &error))?;
                 Ok(Self::File(BufWriter::new(file), path.clone()))
             }
         }
@@ -151,6 +152,18 @@ impl Sink {
             .map(drop)
             .map_err(|error| unwritable(&path, &error.error))
     }
+}
+
+/// Where no file can be made, another place is to be named.
+fn unmakable(path: &Path, error: &std::io::Error) -> Failure {
+    let what = format!("can't make {}", path.display());
+    let failure = match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::PermissionDenied => Failure::usage(what),
+        _ => Failure::unexpected(what),
+    };
+    // Of the file that would have become it nobody has heard.
+    let why = error.to_string();
+    failure.and(why.split(" at path ").next().unwrap_or_default())
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Failure {

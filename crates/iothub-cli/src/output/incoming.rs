@@ -1,7 +1,5 @@
 //! What comes to a device, and what it answers, as lines.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use iothub_amqp::{DesiredChange, ReceivedMessage};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -23,8 +21,8 @@ pub(crate) fn command(message: &ReceivedMessage, settled: &str, format: Format) 
             to: message.to.as_deref(),
             content_type: message.content_type.as_deref(),
             content_encoding: message.content_encoding.as_deref(),
-            enqueued: message.enqueued_at.map(seconds).map(human::time),
-            expires: message.expires_at.map(seconds).map(human::time),
+            enqueued: message.enqueued_at.map(human::rfc3339),
+            expires: message.expires_at.map(human::rfc3339),
             seq: message.sequence_number,
             delivery_count: message.delivery_count,
             input: message.input_name.as_deref(),
@@ -138,8 +136,4 @@ pub(crate) fn reported(version: Option<i64>, format: Format) -> String {
         (Format::Text, Some(version)) => format!("reported  version {version}"),
         (Format::Text, None) => "reported".to_owned(),
     }
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -7,14 +7,33 @@ use crate::args::Output;
 use crate::failure::Failure;
 use crate::io::Io;
 
-/// Many of them: a table for people.
+/// Many of them: a table for people, under the columns' names in capitals.
 pub(crate) fn print(
     columns: &[&str],
     rows: &[Map<String, Value>],
     output: Output,
     io: &mut Io,
 ) -> Result<(), Failure> {
-    let cells = |row: &Map<String, Value>| columns.iter().map(|name| cell(row.get(*name))).collect();
+    print_as(columns, rows, output, table::text, io)
+}
+
+/// The same under the names as they are, where they are somebody else's.
+pub(crate) fn print_named(
+    columns: &[&str],
+    rows: &[Map<String, Value>],
+    output: Output,
+    io: &mut Io,
+) -> Result<(), Failure> {
+    print_as(columns, rows, output, table::named, io)
+}
+
+fn print_as(
+    columns: &[&str],
+    rows: &[Map<String, Value>],
+    output: Output,
+    table: fn(&[&str], &[Vec<String>]) -> String,
+    io: &mut Io,
+) -> Result<(), Failure> {
     match output {
         Output::Json => rows.iter().try_for_each(|row| io.print(&json::line(row))),
         Output::Csv => {
@@ -23,8 +42,9 @@ pub(crate) fn print(
         }
         Output::Text if rows.is_empty() => Ok(()),
         Output::Text => {
+            let cells = |row: &Map<String, Value>| columns.iter().map(|name| cell(row.get(*name))).collect();
             let rows: Vec<_> = rows.iter().map(cells).collect();
-            io.print(&table::text(columns, &rows))
+            io.print(&table(columns, &rows))
         }
     }
 }
@@ -61,6 +81,11 @@ fn cell(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text.clone(),
+        // Such as thumbprints.
+        Some(Value::Array(items)) if !items.is_empty() && items.iter().all(Value::is_string) => {
+            let items: Vec<_> = items.iter().filter_map(Value::as_str).collect();
+            items.join(" ")
+        }
         Some(other) => other.to_string(),
     }
 }

@@ -4,16 +4,23 @@ use std::fmt::Write;
 
 use super::human::OneLine;
 
-/// A table with a line of names over it, each column as wide as its widest cell; nothing if there are no rows.
+/// A table with its columns' names in capitals over it, each column as wide as its widest cell; nothing if there are no rows.
 pub(crate) fn text(columns: &[&str], rows: &[Vec<String>]) -> String {
+    let names: Vec<_> = columns.iter().map(|name| name.to_uppercase()).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    named(&names, rows)
+}
+
+/// The same with the names as they are, where they are somebody else's.
+pub(crate) fn named(names: &[&str], rows: &[Vec<String>]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let names: Vec<_> = columns.iter().map(|name| name.to_uppercase()).collect();
-    let rows: Vec<Vec<String>> = std::iter::once(names)
+    let one_line = |cell: &str| OneLine(cell).to_string();
+    let rows: Vec<Vec<String>> = std::iter::once(names.iter().map(|name| one_line(name)).collect())
         .chain(
             rows.iter()
-                .map(|row| row.iter().map(|cell| OneLine(cell).to_string()).collect()),
+                .map(|row| row.iter().map(|cell| one_line(cell)).collect()),
         )
         .collect();
     let width = |column: usize| {
@@ -22,7 +29,7 @@ pub(crate) fn text(columns: &[&str], rows: &[Vec<String>]) -> String {
             .map(|cell| cell.chars().count())
             .max()
     };
-    let widths: Vec<_> = (0..columns.len())
+    let widths: Vec<_> = (0..names.len())
         .map(|column| width(column).unwrap_or_default())
         .collect();
     let lines: Vec<_> = rows

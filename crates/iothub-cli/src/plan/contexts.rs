@@ -220,7 +220,7 @@ impl Contexts {
         if names.is_empty() {
             failure.hint("make one with 'iothub context add'")
         } else {
-            failure.hint(format!("there are {}", names.join(", ")))
+            failure.hint(format!("known by name: {}", names.join(", ")))
         }
     }
 }

@@ -97,7 +97,10 @@ fn a_context_is_added_used_listed_and_removed() {
         csv.lines().next().unwrap(),
         "name,in_use,service,device,events,ca,transport,proxy,https_port"
     );
-    assert_eq!(csv.lines().nth(2).unwrap(), format!("two,,,{DEVICE},,,,,"));
+    assert_eq!(
+        csv.lines().nth(2).unwrap(),
+        format!("two,false,,{DEVICE},,false,,,")
+    );
 
     home.run("context use two").run().expect_code(0);
     let shown = home.shown(|cli| cli);
@@ -106,7 +109,7 @@ fn a_context_is_added_used_listed_and_removed() {
     home.run("context remove two").run().expect_code(0);
     assert_eq!(home.shown(|cli| cli), Vec::<[String; 3]>::new());
     let unknown = home.run("context use two").run();
-    unknown.expect_error(2, &["there is no context \"two\"", "there are one"]);
+    unknown.expect_error(2, &["there is no context \"two\"", "known by name: one"]);
 }
 
 /// The order of the documentation: flag, environment, context; but a context that a flag names is a flag.

@@ -28,6 +28,8 @@ mod state;
 #[cfg(unix)]
 mod surroundings;
 mod terminal;
+#[cfg(unix)]
+mod transcripts;
 mod transfer;
 mod watching;
 mod ways;

@@ -75,7 +75,7 @@ fn a_registry_goes_from_one_hub_to_another() {
         .run()
         .expect_error(2, &["line 2 of standard input is no identity"]);
     let nowhere = from.run("registry export /nowhere/devices.jsonl").run();
-    nowhere.expect_error(1, &["can't write /nowhere/devices.jsonl"]);
+    nowhere.expect_error(2, &["can't make /nowhere/devices.jsonl: No such file"]);
 
     let mut query = to.run("registry").arg("query");
     query = query

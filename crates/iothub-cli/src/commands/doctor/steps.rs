@@ -105,7 +105,9 @@ impl Server {
         match self.shake_hands(stream).await {
             Ok(stream) => {
                 let version = stream.get_ref().1.protocol_version();
+                // `TLSv1_3` to rustls.
                 let version = version.and_then(|version| version.as_str()).unwrap_or("TLS");
+                let version = version.replace("TLSv", "TLS ").replace('_', ".");
                 let found = format!("the certificate is {}'s, and trusted ({version})", self.host);
                 chart.ok("tls", &found)?;
                 Ok(true)

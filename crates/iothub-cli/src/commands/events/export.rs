@@ -48,7 +48,8 @@ pub(super) async fn run(args: Export, io: &mut Io) -> Result<Exit, Failure> {
     page.flush()?;
     read?;
     let _ = reader.client.close().await;
-    io.note(&format!("{count} events are in {what}"));
+    let events = if count == 1 { "event" } else { "events" };
+    io.note(&format!("{count} {events} exported"));
     Ok(Exit::Done)
 }
 
