@@ -26,7 +26,7 @@ pub(crate) enum Address {
     group = ArgGroup::new("credential").required(true).args(["sas_file", "key_env", "key_file"]),
     after_long_help = "\
 Example:
-  iothub address build --hub myhub --device dev1 --key-file key.txt > address.txt"
+  iothub address build --hub myhub --device d1 --key-file key.txt > address.txt"
 )]
 pub(crate) struct Build {
     /// The hub's name, the first label of its host

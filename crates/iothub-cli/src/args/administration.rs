@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use iothub_address::{DeviceId, ModuleId};
 use iothub_emulator::{CloseReason, FaultKind};
 
+use super::examples::examples;
 use super::{Format, Span};
 
 /// Which hub.
@@ -23,8 +24,14 @@ pub(crate) enum Fault {
     /// Let something go wrong
     Inject(Inject),
     /// Show what goes wrong, and what is to come
+    #[command(after_long_help = examples!(
+        "iothub emulator fault list",
+    ))]
     List(Plain),
     /// End all that goes wrong, and forget what is to come
+    #[command(after_long_help = examples!(
+        "iothub emulator fault clear",
+    ))]
     Clear(Plain),
 }
 
@@ -83,8 +90,14 @@ pub(crate) struct Inject {
 #[derive(Subcommand)]
 pub(crate) enum Clock {
     /// Show it
+    #[command(after_long_help = examples!(
+        "iothub emulator clock show",
+    ))]
     Show(Plain),
     /// Turn it on: what falls due by that is done when this returns
+    #[command(after_long_help = examples!(
+        "iothub emulator clock turn 1h",
+    ))]
     Turn(Turn),
 }
 

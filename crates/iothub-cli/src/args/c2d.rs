@@ -8,19 +8,17 @@ use iothub_address::{DeviceId, ModuleId};
 use super::Span;
 use super::device::property;
 use super::everywhere::Everywhere;
+use super::examples::service_examples;
 
 /// Send a message to a device.
 ///
 /// It is done when the message waits at the hub; with --wait when the hub knows what has become of it, which it tells up to
 /// 15 s later. What the hub tells of other messages meanwhile stays there for others.
 #[derive(Args)]
-#[command(after_long_help = "\
-Examples, against 'iothub emulator run', with 'iothub device listen' as the device:
-  eval \"$(iothub emulator env)\"
-  iothub c2d send myFirstDevice '{\"reboot\":true}' -p urgent=yes --expires 1h
-  iothub c2d send myFirstDevice 'Hello device!' --wait -o json
-
-'iothub --help' lists the exit codes.")]
+#[command(after_long_help = service_examples!(
+    "iothub c2d send myFirstDevice '{\"reboot\":true}' -p urgent=yes --expires 1h",
+    "iothub c2d send myFirstDevice 'Hello device!' --wait -o json",
+))]
 pub(crate) struct Send {
     /// The device
     #[arg(value_name = "ID")]
@@ -80,12 +78,10 @@ pub(crate) enum Which {
 ///
 /// A hub tells everyone's feedback once: what is printed here no other service hears of.
 #[derive(Args)]
-#[command(after_long_help = "\
-Examples:
-  iothub c2d feedback
-  iothub c2d feedback -n 10 -o json
-
-'iothub --help' lists the exit codes.")]
+#[command(after_long_help = service_examples!(
+    "iothub c2d feedback",
+    "iothub c2d feedback -n 10 -o json",
+))]
 pub(crate) struct Feedback {
     /// End after so many, or some more that the hub tells at once
     #[arg(short = 'n', long = "count", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

@@ -5,6 +5,7 @@ use std::num::NonZeroU16;
 use clap::{Args, Subcommand};
 use iothub_address::Secret;
 
+use super::examples::examples;
 use super::route::Carrier;
 use super::values::secret;
 use super::{Input, Output};
@@ -16,17 +17,43 @@ use crate::args::given::Given;
 /// else of ~/.config (on Windows of APPDATA). A command takes each value from the first that has it: its flags; the
 /// environment, with IOTHUB_CONTEXT to name a context; the context in use.
 #[derive(Subcommand)]
-#[command(after_long_help = EXAMPLES)]
+#[command(after_long_help = examples!(
+    "eval \"$(iothub emulator env)\" && iothub context add local",
+    "iothub context add plant-7 --connection-string-file service.txt --ca ca.pem",
+    "iothub context use plant-7",
+    "iothub context show",
+))]
 pub(crate) enum Context {
     /// Keep a context, in place of the one with its name
+    #[command(after_long_help = examples!(
+        "eval \"$(iothub emulator env)\" && iothub context add local",
+        "iothub context add plant-7 --connection-string-file service.txt --ca ca.pem",
+        "iothub context add far --connection-string-file service.txt --transport ws",
+    ))]
     Add(Add),
     /// Use a context from now on, where nothing else is said
+    #[command(after_long_help = examples!(
+        "iothub context add plant-7 --connection-string-file service.txt",
+        "iothub context use plant-7",
+    ))]
     Use(Named),
     /// Show all contexts, without their secrets
+    #[command(after_long_help = examples!(
+        "iothub context list",
+    ))]
     List(List),
     /// Show what a command would use here, without the secrets, and where each value comes from
+    #[command(after_long_help = examples!(
+        "eval \"$(iothub emulator env)\" && iothub context add local",
+        "iothub context show",
+        "iothub context show --context local -o json",
+    ))]
     Show(Show),
     /// Forget a context
+    #[command(after_long_help = examples!(
+        "eval \"$(iothub emulator env)\" && iothub context add local",
+        "iothub context remove local",
+    ))]
     Remove(Named),
 }
 
@@ -35,7 +62,6 @@ pub(crate) enum Context {
 /// What a connection string is for, it tells itself: a service, a device or module, or an event hub. Without flags all
 /// that the environment gives is kept, as 'iothub emulator env' sets it.
 #[derive(Args)]
-#[command(after_long_help = EXAMPLES)]
 pub(crate) struct Add {
     /// Its name: letters, digits, '.', '-' and '_'
     #[arg(value_name = "NAME", value_parser = name)]
@@ -93,10 +119,3 @@ fn name(text: &str) -> Result<String, &'static str> {
         _ => Err("1 to 64 letters, digits, '.', '-' or '_'"),
     }
 }
-
-const EXAMPLES: &str = "\
-Examples:
-  eval \"$(iothub emulator env)\" && iothub context add local
-  iothub context add plant-7 --connection-string-file service.txt --ca edge-ca.pem
-  iothub context use plant-7
-  iothub context show";

@@ -131,9 +131,10 @@ pub(crate) fn property(text: &str) -> Result<(String, String), &'static str> {
 const EXAMPLES: &str = "\
 Examples:
   iothub device send --local \"Hello World!\"
-  iothub device send --url-file address.txt -p alarm=false '{\"temperature\": 21.5}'
+  iothub device send --url-file address.txt -p alarm=false '{\"t\": 21.5}'
   iothub device send --jsonl readings.jsonl -o json
-  iothub device send --count 100000 --rate 500/s --batch '{\"temperature\": 21.5}'
-  iothub device send --transport ws --cert device.pem --cert-key device.key \"Hello World!\"
+  iothub device send --count 10000 --rate 5000/s --batch '{\"t\": 21.5}'
+  iothub device send --transport ws \"Hello World!\"
+  iothub device send --cert device.pem --cert-key device.key \"Hello World!\"
 
 'iothub --help' lists the exit codes.";

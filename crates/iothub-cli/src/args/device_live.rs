@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::device::Auth;
+use super::examples::examples;
 use super::given::Given;
 use super::route::Route;
 use super::{Format, Input, Span};
@@ -70,10 +71,21 @@ pub(crate) enum Settle {
 #[derive(Subcommand)]
 pub(crate) enum Twin {
     /// Print all of the twin that the device may see
+    #[command(after_long_help = examples!(
+        "iothub device twin get",
+        "iothub device twin get -o json",
+    ))]
     Get(Get),
     /// Merge a JSON patch into the reported properties; null deletes
+    #[command(after_long_help = examples!(
+        "iothub device twin report '{\"fan\":\"on\"}'",
+        "iothub device twin report '{\"fan\":null}'",
+    ))]
     Report(Report),
     /// Print the desired properties, and each change, a line each, until Ctrl-C
+    #[command(after_long_help = examples!(
+        "iothub device twin watch",
+    ))]
     Watch(Watch),
 }
 
@@ -149,8 +161,8 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) reply: Reply,
 
-    /// The body of telemetry; {n} in it counts up from 1
-    #[arg(long, value_name = "BODY", default_value = "{\"count\":{n}}")]
+    /// The body of telemetry; {number} in it counts up from 1
+    #[arg(long, value_name = "BODY", default_value = "{\"count\":{number}}")]
     pub(crate) body: String,
 
     /// Send telemetry so often
@@ -178,6 +190,6 @@ Examples:
 
 const RUN_EXAMPLES: &str = "\
 Examples:
-  iothub device run --interval 1s --body '{\"temperature\": 21.5, \"n\": {n}}'
+  iothub device run --interval 1s --body '{\"t\": 21.5, \"n\": {number}}'
 
 'iothub --help' lists the exit codes.";

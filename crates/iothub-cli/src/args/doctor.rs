@@ -5,6 +5,7 @@ use std::num::NonZeroU16;
 use clap::Args;
 
 use super::device_live::Connect;
+use super::examples::examples;
 
 /// Find out, step by step, why a device does not get through.
 ///
@@ -13,13 +14,11 @@ use super::device_live::Connect;
 /// link for telemetry; and one message, whose application property 'iothub-doctor' tells it from others. The exit code is
 /// that of the first step that fails.
 #[derive(Args)]
-#[command(after_long_help = "\
-Examples:
-  iothub doctor
-  iothub doctor --transport ws --no-send
-  iothub doctor -o json | jq -r 'select(.status == \"fail\") | .next'
-
-'iothub --help' lists the exit codes.")]
+#[command(after_long_help = examples!(
+    "eval \"$(iothub emulator env)\" && iothub doctor",
+    "iothub doctor --transport ws --no-send",
+    "iothub doctor -o json",
+))]
 pub(crate) struct Doctor {
     #[command(flatten)]
     pub(crate) connect: Connect,

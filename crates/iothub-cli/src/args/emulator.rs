@@ -48,7 +48,9 @@ pub(crate) enum Emulator {
 #[command(after_long_help = "\
 Examples:
   iothub emulator run
-  iothub emulator run --device dev1 --device dev2=BASE64KEY --module dev1/m --amqps-port 0 -o json
+  iothub emulator run --device dev1 --module dev1/m -o json
+  iothub emulator run --device dev2=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=
+  iothub emulator run --state-dir hub --partitions 8 --tier S1
   iothub emulator run --name hub.example --device-ca ca.pem --x509-device dev3")]
 pub(crate) struct Run {
     /// The hub's name

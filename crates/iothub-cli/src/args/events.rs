@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use iothub_address::ConsumerGroup;
 
 use super::everywhere::Everywhere;
+use super::examples::service_examples;
 use super::values::Since;
 use super::{Input, Span};
 
@@ -42,15 +43,13 @@ pub(crate) struct Which {
 /// It goes on through lost connections, with none lost and none twice; what the hub has dropped meanwhile is told on
 /// standard error. Ctrl-C ends it, with exit code 130.
 #[derive(Args)]
-#[command(after_long_help = "\
-Examples:
-  iothub events watch
-  iothub events watch -d 'pump-*' --since 10m -o json
-  iothub events watch --where '.body.temp > 20 and .properties.alarm != null'
-  iothub events watch --since start --stats
-  iothub events watch --since start --checkpoint seen.json -n 1000
-
-'iothub --help' lists the exit codes.")]
+#[command(after_long_help = service_examples!(
+    "iothub events watch",
+    "iothub events watch -d 'pump-*' --since 10m -o json",
+    "iothub events watch --where '.body.temp > 20 and .properties.alarm != null'",
+    "iothub events watch --since start --stats",
+    "iothub events watch --since start --checkpoint seen.json -n 1000",
+))]
 pub(crate) struct Watch {
     #[command(flatten)]
     pub(crate) which: Which,
@@ -94,12 +93,10 @@ pub(crate) struct Watch {
 
 /// Count the events that are there, by partition.
 #[derive(Args)]
-#[command(after_long_help = "\
-Examples:
-  iothub events count
-  iothub events count --since 1h -d 'pump-*' -o json
-
-'iothub --help' lists the exit codes.")]
+#[command(after_long_help = service_examples!(
+    "iothub events count",
+    "iothub events count --since 1h -d 'pump-*' -o json",
+))]
 pub(crate) struct Count {
     #[command(flatten)]
     pub(crate) which: Which,
@@ -114,12 +111,10 @@ pub(crate) struct Count {
 
 /// Write the events that are there into a file, as lines of JSON.
 #[derive(Args)]
-#[command(after_long_help = "\
-Examples:
-  iothub events export events.jsonl
-  iothub events export --since 1h -d pump-7 -
-
-'iothub --help' lists the exit codes.")]
+#[command(after_long_help = service_examples!(
+    "iothub events export events.jsonl",
+    "iothub events export --since 1h -d pump-7 -",
+))]
 pub(crate) struct Export {
     /// The file, which must not be there yet; '-' is standard output
     #[arg(value_name = "FILE|-")]

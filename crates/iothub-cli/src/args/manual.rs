@@ -21,7 +21,7 @@ pub(crate) struct Completions {
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
-  iothub man ~/.local/share/man/man1 && man iothub-device-send")]
+  iothub man ~/.local/share/man/man1")]
 pub(crate) struct Man {
     /// The folder; it is made if it is not there
     #[arg(value_name = "DIR")]

@@ -10,6 +10,7 @@ pub(crate) mod doctor;
 pub(crate) mod emulator;
 pub(crate) mod events;
 pub(crate) mod everywhere;
+mod examples;
 pub(crate) mod given;
 pub(crate) mod manual;
 pub(crate) mod registry;

@@ -4,50 +4,106 @@ use clap::{Args, Subcommand, ValueEnum};
 use iothub_address::{DeviceId, ModuleId};
 
 use super::Input;
+use super::examples::service_examples;
 use super::rest::Rest;
 
 /// Keep the devices that a hub knows.
 #[derive(Subcommand)]
-#[command(after_long_help = EXAMPLES)]
+#[command(after_long_help = service_examples!(
+    "iothub registry create dev1 -o json",
+    "iothub registry list",
+    "iothub registry query \"SELECT deviceId FROM devices WHERE status = 'enabled'\"",
+    "iothub registry export devices.jsonl",
+))]
 pub(crate) enum Registry {
     /// Register a device
+    #[command(after_long_help = service_examples!(
+        "iothub registry create dev1 -o json",
+        "iothub registry create gateway-7 --edge",
+        "iothub registry create dev2 --key-file key.txt",
+        "iothub registry create dev3 --ca-signed --status disabled",
+    ))]
     Create(Create),
     /// Show a device
+    #[command(after_long_help = service_examples!(
+        "iothub registry show myFirstDevice",
+    ))]
     Show(Show),
     /// Remove a device, with its modules, its twin and what waits for it
+    #[command(after_long_help = service_examples!(
+        "iothub registry create dev1",
+        "iothub registry delete dev1 --yes",
+    ))]
     Delete(Delete),
     /// Change a device
+    #[command(after_long_help = service_examples!(
+        "iothub registry update myFirstDevice --status disabled --reason workshop",
+        "iothub registry update myFirstDevice --status enabled --reason \"\"",
+    ))]
     Update(Update),
     /// List devices
+    #[command(after_long_help = service_examples!(
+        "iothub registry list",
+        "iothub registry list --top 10 -o csv",
+    ))]
     List(List),
     /// Ask in the hub's query language
+    #[command(after_long_help = service_examples!(
+        "iothub registry query \"SELECT deviceId FROM devices WHERE status = 'enabled'\"",
+        "iothub registry query \"SELECT COUNT() AS number FROM devices\"",
+    ))]
     Query(Query),
     /// Show or replace a device's or module's keys
     #[command(subcommand)]
     Keys(Keys),
     /// Make the changes that a file's lines say, in bulks of 100
+    #[command(after_long_help = service_examples!(
+        "iothub registry import devices.jsonl",
+        "iothub registry import devices.jsonl --mode update",
+        "grep dev2 devices.jsonl | iothub registry import - --mode delete",
+    ))]
     Import(Import),
     /// Write all devices and modules with their keys and twins, a line each
+    #[command(after_long_help = service_examples!(
+        "iothub registry export devices.jsonl",
+        "iothub registry export - | grep myFirstDevice",
+    ))]
     Export(Export),
 }
 
 /// Keep the modules of a device.
 #[derive(Subcommand)]
-#[command(after_long_help = MODULE_EXAMPLES)]
+#[command(after_long_help = service_examples!(
+    "iothub module create myFirstDevice cam",
+    "iothub module list myFirstDevice",
+))]
 pub(crate) enum Module {
     /// Register a module
+    #[command(after_long_help = service_examples!(
+        "iothub module create myFirstDevice cam -o json",
+    ))]
     Create(ModuleCreate),
     /// Show a module
+    #[command(after_long_help = service_examples!(
+        "iothub module create myFirstDevice cam",
+        "iothub module show myFirstDevice cam",
+    ))]
     Show(ModuleShow),
     /// List a device's modules
+    #[command(after_long_help = service_examples!(
+        "iothub module list myFirstDevice",
+    ))]
     List(Show),
     /// Remove a module with its twin
+    #[command(after_long_help = service_examples!(
+        "iothub module create myFirstDevice cam",
+        "iothub module delete myFirstDevice cam --yes",
+    ))]
     Delete(ModuleDelete),
 }
 
 /// Register a device. The output has its connection string.
 #[derive(Args)]
-#[command(after_long_help = EXAMPLES)]
 pub(crate) struct Create {
     /// The device
     #[arg(value_name = "ID")]
@@ -93,7 +149,6 @@ pub(crate) enum Status {
 }
 
 #[derive(Args)]
-#[command(after_long_help = EXAMPLES)]
 pub(crate) struct Show {
     /// The device
     #[arg(value_name = "ID")]
@@ -116,7 +171,6 @@ pub(crate) struct Deletion {
 }
 
 #[derive(Args)]
-#[command(after_long_help = EXAMPLES)]
 pub(crate) struct Delete {
     /// The device
     #[arg(value_name = "ID")]
@@ -130,7 +184,6 @@ pub(crate) struct Delete {
 }
 
 #[derive(Args)]
-#[command(after_long_help = EXAMPLES)]
 pub(crate) struct Update {
     /// The device
     #[arg(value_name = "ID")]
@@ -157,7 +210,6 @@ pub(crate) struct Update {
 }
 
 #[derive(Args)]
-#[command(after_long_help = EXAMPLES)]
 pub(crate) struct List {
     /// At most so many, 1 to 1000; without it the hub gives up to 1000
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -168,7 +220,6 @@ pub(crate) struct List {
 }
 
 #[derive(Args)]
-#[command(after_long_help = EXAMPLES)]
 pub(crate) struct Query {
     /// The query
     #[arg(value_name = "SQL")]
@@ -179,13 +230,21 @@ pub(crate) struct Query {
 }
 
 #[derive(Subcommand)]
-#[command(after_long_help = EXAMPLES)]
 pub(crate) enum Keys {
     /// Show both keys and the connection string
+    #[command(after_long_help = service_examples!(
+        "iothub registry keys show myFirstDevice",
+    ))]
     Show(Whose),
     /// Make new keys
+    #[command(after_long_help = service_examples!(
+        "iothub registry keys renew myFirstDevice --key secondary",
+    ))]
     Renew(Renew),
     /// Put the secondary key in the primary's place, and the other way round
+    #[command(after_long_help = service_examples!(
+        "iothub registry keys swap myFirstDevice",
+    ))]
     Swap(Whose),
 }
 
@@ -225,7 +284,6 @@ pub(crate) enum Which {
 
 /// Make the changes that a file's lines say, in bulks of 100. A line is as 'registry export' and a hub's export job write it.
 #[derive(Args)]
-#[command(after_long_help = EXAMPLES)]
 pub(crate) struct Import {
     /// The file
     #[arg(value_name = "FILE|-")]
@@ -253,7 +311,6 @@ pub(crate) enum Mode {
 
 /// Write all devices and modules with their keys and twins, a line each. The file is for its owner alone, and is there whole or not at all.
 #[derive(Args)]
-#[command(after_long_help = EXAMPLES)]
 pub(crate) struct Export {
     /// The file
     #[arg(value_name = "FILE|-")]
@@ -264,7 +321,6 @@ pub(crate) struct Export {
 }
 
 #[derive(Args)]
-#[command(after_long_help = MODULE_EXAMPLES)]
 pub(crate) struct ModuleShow {
     /// The device
     #[arg(value_name = "ID")]
@@ -279,7 +335,6 @@ pub(crate) struct ModuleShow {
 }
 
 #[derive(Args)]
-#[command(after_long_help = MODULE_EXAMPLES)]
 pub(crate) struct ModuleCreate {
     #[command(flatten)]
     pub(crate) named: ModuleShow,
@@ -289,7 +344,6 @@ pub(crate) struct ModuleCreate {
 }
 
 #[derive(Args)]
-#[command(after_long_help = MODULE_EXAMPLES)]
 pub(crate) struct ModuleDelete {
     #[command(flatten)]
     pub(crate) named: ModuleShow,
@@ -297,21 +351,3 @@ pub(crate) struct ModuleDelete {
     #[command(flatten)]
     pub(crate) deletion: Deletion,
 }
-
-const EXAMPLES: &str = "\
-Examples, against 'iothub emulator run':
-  eval \"$(iothub emulator env)\"
-  iothub registry create dev1 -o json
-  iothub registry update dev1 --status disabled --reason \"in the workshop\"
-  iothub registry query \"SELECT deviceId, status FROM devices WHERE status = 'disabled'\"
-  iothub registry keys renew dev1 --key secondary
-  iothub registry export devices.jsonl
-  iothub registry delete dev1 --yes";
-
-const MODULE_EXAMPLES: &str = "\
-Examples, against 'iothub emulator run':
-  eval \"$(iothub emulator env)\"
-  iothub registry create dev1
-  iothub module create dev1 cam -o json
-  iothub module list dev1
-  iothub module delete dev1 cam --yes";

@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 use iothub_address::{DeviceId, ModuleId};
 
 use super::administration::Running;
+use super::examples::examples;
 
 /// Print what a shell needs to reach a hub that runs.
 ///
@@ -39,6 +40,9 @@ pub(crate) struct Env {
 ///
 /// With --state-dir the hub need not run, but must have run before.
 #[derive(Args)]
+#[command(after_long_help = examples!(
+    "iothub emulator ca > ca.pem",
+))]
 pub(crate) struct Ca {
     #[command(flatten)]
     pub(crate) running: Running,

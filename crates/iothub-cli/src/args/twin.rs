@@ -5,24 +5,37 @@ use iothub_address::{DeviceId, ModuleId};
 
 use super::Span;
 use super::c2d;
+use super::examples::service_examples;
 use super::rest::Rest;
 
 /// Read and change twins, as a service.
 #[derive(Subcommand)]
-#[command(after_long_help = EXAMPLES)]
 pub(crate) enum Twin {
     /// Show a twin
+    #[command(after_long_help = service_examples!(
+        "iothub twin show myFirstDevice -o json",
+    ))]
     Show(Of),
     /// Merge a JSON patch of tags and desired properties; null deletes
+    #[command(after_long_help = service_examples!(
+        "iothub twin patch myFirstDevice '{\"tags\":{\"floor\":4}}'",
+        "iothub twin patch myFirstDevice '{\"properties\":{\"desired\":{\"light\":\"on\"}}}'",
+        "iothub twin patch myFirstDevice '{\"properties\":{\"desired\":{\"light\":null}}}'",
+    ))]
     Patch(Change),
     /// Put tags and desired properties in place of those that are there
+    #[command(after_long_help = service_examples!(
+        "iothub twin replace myFirstDevice '{\"properties\":{\"desired\":{\"light\":\"off\"}}}'",
+    ))]
     Replace(Change),
     /// Show a twin, and again whenever it has changed, until Ctrl-C
+    #[command(after_long_help = service_examples!(
+        "iothub twin watch myFirstDevice --every 5s",
+    ))]
     Watch(Watch),
 }
 
 #[derive(Args)]
-#[command(after_long_help = EXAMPLES)]
 pub(crate) struct Of {
     /// The device
     #[arg(value_name = "ID")]
@@ -37,7 +50,6 @@ pub(crate) struct Of {
 }
 
 #[derive(Args)]
-#[command(after_long_help = EXAMPLES)]
 pub(crate) struct Change {
     #[command(flatten)]
     pub(crate) of: Of,
@@ -52,7 +64,6 @@ pub(crate) struct Change {
 }
 
 #[derive(Args)]
-#[command(after_long_help = EXAMPLES)]
 pub(crate) struct Watch {
     #[command(flatten)]
     pub(crate) of: Of,
@@ -68,15 +79,16 @@ pub(crate) struct Watch {
 
 /// Call direct methods.
 #[derive(Subcommand)]
-#[command(after_long_help = METHOD_EXAMPLES)]
 pub(crate) enum Method {
     /// Call a direct method, and show the device's answer
+    #[command(after_long_help = service_examples!(
+        "iothub method call myFirstDevice reboot '{\"delay\":5}' --connect-timeout 30s",
+    ))]
     Call(Call),
 }
 
 /// Call a direct method, and show the device's answer. --timeout is how long the device may take to answer, 5s to 300s.
 #[derive(Args)]
-#[command(after_long_help = METHOD_EXAMPLES)]
 pub(crate) struct Call {
     #[command(flatten)]
     pub(crate) of: Of,
@@ -96,18 +108,19 @@ pub(crate) struct Call {
 
 /// Deal with messages to devices.
 #[derive(Subcommand)]
-#[command(after_long_help = C2D_EXAMPLES)]
 pub(crate) enum C2d {
     /// Send a message to a device
     Send(Box<c2d::Send>),
     /// Print what becomes of messages whose senders asked
     Feedback(c2d::Feedback),
     /// Take away all messages that wait for a device
+    #[command(after_long_help = service_examples!(
+        "iothub c2d purge myFirstDevice",
+    ))]
     Purge(Purge),
 }
 
 #[derive(Args)]
-#[command(after_long_help = C2D_EXAMPLES)]
 pub(crate) struct Purge {
     /// The device
     #[arg(value_name = "ID")]
@@ -124,22 +137,3 @@ fn connect_timeout(text: &str) -> Result<Span, &'static str> {
         text => text.parse(),
     }
 }
-
-const EXAMPLES: &str = "\
-Examples, against 'iothub emulator run':
-  eval \"$(iothub emulator env)\"
-  iothub registry create dev1
-  iothub twin patch dev1 '{\"tags\":{\"floor\":4},\"properties\":{\"desired\":{\"light\":\"on\"}}}'
-  iothub twin show dev1 -o json
-  iothub twin watch dev1 --every 5s";
-
-const METHOD_EXAMPLES: &str = "\
-Example, against 'iothub emulator run', with 'iothub device methods' as the device:
-  eval \"$(iothub emulator env)\"
-  iothub method call myFirstDevice reboot '{\"delay\":5}' --timeout 10s --connect-timeout 30s";
-
-const C2D_EXAMPLES: &str = "\
-Example, against 'iothub emulator run':
-  eval \"$(iothub emulator env)\"
-  iothub c2d send myFirstDevice '{\"reboot\":true}' --expires 1h
-  iothub c2d purge myFirstDevice";

@@ -56,7 +56,7 @@ async fn work(args: &Run, reply: &Reply, live: &mut Live, io: &mut Io) -> Result
             Some(line) = doing.next() => io.print(&line)?,
             _ = ticks.tick(), if more && doing.len() < AT_ONCE => {
                 sent += 1;
-                doing.push(Box::pin(send(&client, args.body.replace("{n}", &sent.to_string()), sent, format)));
+                doing.push(Box::pin(send(&client, args.body.replace("{number}", &sent.to_string()), sent, format)));
             }
             command = commands.next() => match command {
                 None => return Ok(stream_ended(commands.ended())),

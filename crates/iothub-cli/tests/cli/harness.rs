@@ -273,6 +273,11 @@ impl Running {
         serde_json::from_str(&self.line()).unwrap()
     }
 
+    /// Whether it has not ended.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// Its folder for the state of running hubs.
     pub(crate) fn runtime_dir(&self) -> &Path {
         self.scratch.path()

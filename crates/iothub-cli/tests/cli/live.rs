@@ -314,7 +314,7 @@ fn a_simulated_device_does_all_of_it_at_once() {
             "--interval",
             "1h",
             "--body",
-            "{\"n\":{n}}",
+            "{\"n\":{number}}",
             "--reply",
             "true",
             "-o",

@@ -10,6 +10,8 @@ mod context;
 mod doctor;
 mod emulator;
 mod events;
+#[cfg(unix)]
+mod examples;
 #[cfg(target_os = "linux")]
 mod flood;
 mod harness;

@@ -111,7 +111,7 @@ fn the_operators_round_goes_from_a_new_device_to_its_end() {
     shell.run("iothub registry export devices.jsonl");
     shell.run("iothub registry delete pump-1 --yes");
     let again = shell.object("grep pump-1 devices.jsonl | iothub registry import - -o json");
-    assert_eq!(again, json!({"done": 1, "refused": 0, "not_asked": 0}));
+    assert_eq!((&again["done"], &again["refused"]), (&json!(1), &json!(0)));
     let keys = shell.object("iothub registry keys show pump-1 -o json");
     assert_eq!(
         keys["connection_string"], made["connection_string"],

@@ -122,6 +122,11 @@ impl Terminal {
         settings.set_omit_expression(true);
         let folder = self.folder.path().to_str().unwrap();
         settings.add_filter(&regex_of(folder), "~");
+        let amqps = self.emulator.amqps_address().port();
+        let https = self.emulator.https_address().unwrap().port();
+        for (port, shown) in [(amqps, "15671"), (https, "15443")] {
+            settings.add_filter(&format!(r"\b{port}\b"), shown);
+        }
         for (pattern, replacement) in DIFFERS {
             settings.add_filter(pattern, *replacement);
         }
@@ -357,10 +362,6 @@ fn regex_of(path: &str) -> String {
 
 /// What differs from run to run, and what stands in its place; of the same width, so that columns stay as they are.
 const DIFFERS: &[(&str, &str)] = &[
-    // Ports.
-    (r"localhost:\d{5}", "localhost:15671"),
-    (r"port \d{5}", "port 15671"),
-    (r"--https-port \d{5}", "--https-port 15671"),
     // Keys, given ones too.
     (
         r"[A-Za-z0-9+/]{43}=",
