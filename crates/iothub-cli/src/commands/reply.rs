@@ -12,6 +12,7 @@ use crate::args::Format;
 use crate::args::device_live::Reply as Flags;
 use crate::failure::Failure;
 use crate::output::incoming;
+use crate::plan::contexts::Role;
 
 #[derive(Clone)]
 pub(super) struct Reply {
@@ -71,8 +72,10 @@ impl Reply {
             .arg(SHELL[1])
             .arg(command)
             .env("IOTHUB_METHOD", name)
-            // The hub's secret is none of its business.
-            .env_remove("IOTHUB_DEVICE_CONNECTION_STRING")
+            // The hub's secrets are none of its business.
+            .env_remove(Role::Device.variable())
+            .env_remove(Role::Service.variable())
+            .env_remove(Role::Events.variable())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -15,8 +15,12 @@ pub(crate) struct Outcome<'a> {
     message_id: &'a str,
     outcome: &'static str,
     condition: Option<&'a str>,
+    /// The hub's own words, as they came.
     description: Option<String>,
     ms: f64,
+    /// The reason for people.
+    #[serde(skip)]
+    reason: Option<String>,
 }
 
 impl<'a> Outcome<'a> {
@@ -27,6 +31,7 @@ impl<'a> Outcome<'a> {
             condition: None,
             description: None,
             ms: millis(took),
+            reason: None,
         };
         let Err(error) = result else { return outcome };
         match error {
@@ -35,15 +40,18 @@ impl<'a> Outcome<'a> {
             | SendError::Unknown(Interruption::Refused(condition)) => Self {
                 condition: Some(&condition.name),
                 description: condition.description.clone(),
+                reason: Some(condition.to_string()),
                 ..outcome
             },
             SendError::NotSent(why) | SendError::Unknown(why) => Self {
                 description: Some(why.to_string()),
+                reason: Some(why.to_string()),
                 ..outcome
             },
             SendError::Released => outcome,
             error => Self {
                 description: Some(error.to_string()),
+                reason: Some(error.to_string()),
                 ..outcome
             },
         }
@@ -56,6 +64,7 @@ impl<'a> Outcome<'a> {
             message_id,
             outcome: UNKNOWN,
             condition: None,
+            reason: description.clone(),
             description,
             ms: millis(took),
         }
@@ -68,6 +77,7 @@ impl<'a> Outcome<'a> {
             message_id,
             outcome: TOO_LARGE,
             condition: None,
+            reason: description.clone(),
             description,
             ms: 0.0,
         }
@@ -83,12 +93,8 @@ impl<'a> Outcome<'a> {
             OneLine(self.message_id),
             self.ms
         );
-        let reason: Vec<_> = [self.condition, self.description.as_deref()]
-            .into_iter()
-            .flatten()
-            .collect();
-        if !reason.is_empty() {
-            line.push_str(&format!("  {}", OneLine(&reason.join(": "))));
+        if let Some(reason) = &self.reason {
+            line.push_str(&format!("  {}", OneLine(reason)));
         }
         line
     }

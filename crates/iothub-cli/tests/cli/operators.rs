@@ -316,6 +316,27 @@ fn a_method_is_called_and_a_queue_purged() {
     assert_eq!(hub.said("c2d purge dev1"), "0 messages purged\n");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_command_that_answers_methods_sees_no_credential() {
+    let hub = Hub::start();
+    let made = hub.object("registry create dev1 -o json");
+    let device = hub
+        .run("device methods --count 1 --exec")
+        .arg("env | grep -c CONNECTION_STRING")
+        .env(
+            "IOTHUB_DEVICE_CONNECTION_STRING",
+            made["connection_string"].as_str().unwrap(),
+        )
+        .env("IOTHUB_EVENTS_CONNECTION_STRING", &hub.service)
+        .start();
+    let answer = hub.object("method call dev1 count --connect-timeout 60s -o json");
+    // By grep: none, which it calls a failure.
+    let error = answer["payload"]["error"].as_str().unwrap();
+    assert!(error.ends_with("exit status: 1"), "{answer}");
+    device.end().expect_code(0);
+}
+
 #[test]
 fn the_way_leads_through_a_proxy_whose_password_is_never_shown() {
     let hub = Hub::start();
