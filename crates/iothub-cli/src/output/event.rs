@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use base64::engine::{Engine, general_purpose::STANDARD};
 use iothub_emulator::{Body, Event, MessageId, Properties, Value};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Number, Value as Json};
 
@@ -28,32 +28,32 @@ pub(crate) fn line(event: &Event, format: Format) -> String {
             module: event.module().map(|module| module.as_str()),
             partition: event.partition.into(),
             seq: i64::try_from(event.sequence_number).unwrap_or(i64::MAX),
-            offset: event.offset_text(),
+            offset: &event.offset_text(),
             enqueued: event.enqueued.to_string(),
             source: event.source.as_str(),
             properties: application_properties(event),
             system: system_properties(event),
             body_kind: shown.kind(),
-            body: shown.into_json(),
+            body: &shown,
         }),
         Format::Text => text(event, &shown),
     }
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct Line<'a, P> {
     device: &'a str,
     module: Option<&'a str>,
     partition: u32,
     seq: i64,
     /// Text, as readers of the built-in endpoint get it.
-    offset: String,
+    offset: &'a str,
     enqueued: String,
     source: &'a str,
-    properties: Map<String, Json>,
-    system: Map<String, Json>,
+    properties: P,
+    system: P,
     body_kind: Kind,
-    body: Box<RawValue>,
+    body: &'a ShownBody,
 }
 
 fn text(event: &Event, shown: &ShownBody) -> String {
@@ -127,7 +127,9 @@ impl ShownBody {
         {
             return Self::Json(json);
         }
-        if text.contains(|c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r')) {
+        // Most bodies are of characters that need no closer look.
+        let is_plain = bytes.iter().all(|byte| matches!(byte, b' '..=b'~'));
+        if !is_plain && text.contains(|c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r')) {
             return Self::Base64(STANDARD.encode(bytes));
         }
         Self::Text(text.to_owned())
@@ -166,6 +168,16 @@ impl ShownBody {
                     if length == 1 { "" } else { "s" }
                 )
             }
+        }
+    }
+}
+
+/// As a JSON value: a text is quoted.
+impl Serialize for ShownBody {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Json(json) => json.serialize(serializer),
+            Self::Text(text) | Self::Base64(text) => serializer.serialize_str(text),
         }
     }
 }

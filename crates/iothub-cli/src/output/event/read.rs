@@ -1,6 +1,7 @@
 //! An event as it is read from a hub's event endpoint, in the form of one that our own hub has taken.
 
 use iothub_amqp::{Event, EventValue};
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value as Json};
 
 use super::{Line, STANDARD, ShownBody, float, packed, text_line, text_or_base64};
@@ -14,27 +15,26 @@ pub(crate) fn read_line(event: &Event, format: Format) -> String {
     let shown = body(event);
     let device = event.device.as_deref().unwrap_or_default();
     let enqueued = human::rfc3339(event.enqueued_at);
-    let properties = map(&event.properties);
     match format {
         Format::Json => json::line(&Line {
             device,
             module: event.module.as_deref(),
             partition: event.partition,
             seq: event.sequence_number,
-            offset: event.offset.clone(),
+            offset: &event.offset,
             enqueued,
             source: event.source.as_deref().unwrap_or_default(),
-            properties,
-            system: map(&event.system),
+            properties: Values(&event.properties),
+            system: Values(&event.system),
             body_kind: shown.kind(),
-            body: shown.into_json(),
+            body: &shown,
         }),
         Format::Text => {
             let whose = match &event.module {
                 Some(module) => format!("{device}/{module}"),
                 None => device.to_owned(),
             };
-            text_line(&enqueued, &whose, &properties, &shown)
+            text_line(&enqueued, &whose, &map(&event.properties), &shown)
         }
     }
 }
@@ -58,6 +58,35 @@ fn map(values: &[(String, EventValue)]) -> Map<String, Json> {
         .iter()
         .map(|(name, value)| (name.clone(), plain(name, value)))
         .collect()
+}
+
+/// The same, written without being built first: a flood of events is mostly these.
+struct Values<'a>(&'a [(String, EventValue)]);
+
+impl Serialize for Values<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Of two by one name the last counts, as in a map that is built.
+        let last = self.0.iter().enumerate().filter(|(at, (name, _))| {
+            let behind = &self.0[at + 1..];
+            !behind.iter().any(|(other, _)| other == name)
+        });
+        serializer.collect_map(last.map(|(_, (name, value))| (name, Named { name, value })))
+    }
+}
+
+struct Named<'a> {
+    name: &'a str,
+    value: &'a EventValue,
+}
+
+impl Serialize for Named<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.value {
+            EventValue::Text(text) => serializer.serialize_str(text),
+            EventValue::Whole(number) => serializer.serialize_i64(*number),
+            other => plain(self.name, other).serialize(serializer),
+        }
+    }
 }
 
 fn plain(name: &str, value: &EventValue) -> Json {
