@@ -9,17 +9,18 @@ use std::time::Duration;
 
 use iothub_address::{AmqpUrl, ConnectionString, HubHost, Identity};
 use iothub_sas::UnixTime;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::builder::DeviceClientBuilder;
-use crate::config::{MAX_DEVICES, QUEUE, QUEUE_BYTES};
+use crate::config::MAX_DEVICES;
 use crate::driver::command::{Command, Payload, SendResult};
 use crate::driver::engine::Encoded;
 use crate::driver::member::Ended;
 use crate::error::{
     Accepted, CloseError, ConnectError, EnqueueError, Interruption, Lost, Phase, SendError, SubscribeError,
 };
+use crate::room::{Place, Room};
 use crate::supervisor::{LaneKind, RequestId, SignIn, SlotId, TicketId};
 use crate::{ClientCertificate, Commands, Credential, Message, Methods, Statistics, Status, Twin};
 
@@ -134,14 +135,14 @@ impl Shared {
         let shared = self;
         let deadline = Instant::now() + shared.limit;
         let weight = message.weight();
-        let Ok(Some(room)) = timeout_at(deadline, shared.room.wait(weight)).await else {
+        let Ok(place) = timeout_at(deadline, shared.room.wait(weight)).await else {
             return Err(SendError::NotSent(Interruption::TimedOut {
                 phase: Phase::Credit,
                 after: shared.limit,
             }));
         };
         let (ticket, outcome) = shared
-            .give(message, room, deadline, shared.limit)
+            .give(message, place, deadline, shared.limit)
             .map_err(SendError::NotSent)?;
         let mut withdrawal = Withdrawal {
             ticket: Some(ticket),
@@ -156,7 +157,7 @@ impl Shared {
     fn give(
         &self,
         message: Message,
-        room: [OwnedSemaphorePermit; 2],
+        place: Place,
         deadline: Instant,
         limit: Duration,
     ) -> Result<(TicketId, oneshot::Receiver<SendResult>), Interruption> {
@@ -169,7 +170,7 @@ impl Shared {
             payload: Payload {
                 message: Encoded::from(message),
                 reply,
-                _room: room,
+                _place: place,
             },
             deadline,
             limit,
@@ -337,8 +338,8 @@ impl DeviceClient {
     /// Queues a message, behind those queued before, and gives what awaits its outcome.
     ///
     /// # Errors
-    /// [`EnqueueError::QueueFull`] if [`QUEUE`] messages or [`QUEUE_BYTES`] have no outcome yet;
-    /// [`EnqueueError::Ended`] if the client has ended.
+    /// [`EnqueueError::QueueFull`] if [`QUEUE`](crate::QUEUE) messages or [`QUEUE_BYTES`](crate::QUEUE_BYTES) have no outcome
+    /// yet, or who [sends](Self::send) waits for room; [`EnqueueError::Ended`] if the client has ended.
     ///
     /// # Delivery
     /// What is queued stays so through lost connections, until it has an outcome, its
@@ -349,13 +350,13 @@ impl DeviceClient {
     pub fn enqueue(&self, message: Message) -> Result<Ticket, EnqueueError> {
         let weight = message.weight();
         let shared = &self.shared;
-        let room = shared.room.take(weight).ok_or_else(|| match shared.ended.get() {
+        let place = shared.room.take(weight).ok_or_else(|| match shared.ended.get() {
             Some(why) => EnqueueError::Ended(why.clone()),
             None => EnqueueError::QueueFull,
         })?;
         let deadline = Instant::now() + shared.queue_timeout;
         let (_, outcome) = shared
-            .give(message, room, deadline, shared.queue_timeout)
+            .give(message, place, deadline, shared.queue_timeout)
             .map_err(EnqueueError::Ended)?;
         Ok(Ticket {
             outcome,
@@ -462,43 +463,4 @@ impl Drop for Withdrawal<'_> {
             let _ = self.shared.commands.send(Command::Withdraw { slot, ticket });
         }
     }
-}
-
-/// The room for messages that have no outcome yet, by count and bytes.
-#[derive(Clone)]
-struct Room {
-    count: Arc<Semaphore>,
-    bytes: Arc<Semaphore>,
-}
-
-impl Room {
-    fn new() -> Self {
-        Self {
-            count: Arc::new(Semaphore::new(QUEUE)),
-            bytes: Arc::new(Semaphore::new(QUEUE_BYTES)),
-        }
-    }
-
-    /// `None` is not to be: nobody closes the semaphores.
-    async fn wait(&self, weight: usize) -> Option<[OwnedSemaphorePermit; 2]> {
-        let count = Arc::clone(&self.count).acquire_owned().await.ok()?;
-        let bytes = Arc::clone(&self.bytes)
-            .acquire_many_owned(clamp(weight))
-            .await
-            .ok()?;
-        Some([count, bytes])
-    }
-
-    fn take(&self, weight: usize) -> Option<[OwnedSemaphorePermit; 2]> {
-        let count = Arc::clone(&self.count).try_acquire_owned().ok()?;
-        let bytes = Arc::clone(&self.bytes)
-            .try_acquire_many_owned(clamp(weight))
-            .ok()?;
-        Some([count, bytes])
-    }
-}
-
-/// A message that is larger than all the room takes all of it: its link will refuse it.
-fn clamp(weight: usize) -> u32 {
-    u32::try_from(weight.min(QUEUE_BYTES)).unwrap_or(u32::MAX)
 }

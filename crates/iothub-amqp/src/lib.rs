@@ -29,6 +29,7 @@ mod proxy;
 mod received;
 pub mod recovery;
 mod report;
+mod room;
 mod service;
 mod status;
 #[doc(hidden)]

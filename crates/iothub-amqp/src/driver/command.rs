@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::MethodAnswer;
@@ -12,6 +12,7 @@ use crate::error::{
     Accepted, CloseError, ConnectError, Interruption, Phase, SendError, SettleError, SubscribeError,
     TwinError,
 };
+use crate::room::Place;
 use crate::supervisor::{
     DeliveryId, Epoch, LaneId, Question, RequestId, SlotId, SlotSettings, TicketId, Verdict,
 };
@@ -80,7 +81,7 @@ pub(crate) struct Payload {
     pub(crate) message: Encoded,
     pub(crate) reply: oneshot::Sender<SendResult>,
     /// Its room in the queue, given back when this is dropped.
-    pub(crate) _room: [OwnedSemaphorePermit; 2],
+    pub(crate) _place: Place,
 }
 
 /// The word on something that came in, until the link has it.

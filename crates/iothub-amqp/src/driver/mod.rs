@@ -4,6 +4,7 @@
 mod ahead;
 pub(crate) mod command;
 pub(crate) mod connection;
+mod counted;
 pub(crate) mod dial;
 pub(crate) mod engine;
 mod inlet;

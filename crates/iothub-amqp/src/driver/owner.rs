@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::ahead::Ahead;
 use super::command::{Answering, Asking, Closer, Command, Payload};
 use super::connection::{self, Order, Plan};
+use super::counted::ByCount;
 use super::engine::{Login, Outgoing, Put};
 use super::member::{Items, Member, answer_closers};
 use super::{Carried, Fact, Facts, LaneOrder};
@@ -47,7 +48,7 @@ pub(crate) async fn run(parts: Parts) {
         facts: facts_in,
         tasks: JoinSet::new(),
         members: BTreeMap::new(),
-        payloads: HashMap::new(),
+        payloads: HashMap::default(),
         answering: BTreeMap::new(),
         asking: BTreeMap::new(),
         carried: None,
@@ -94,7 +95,7 @@ struct Owner {
     /// Connections, and questions to credentials.
     tasks: JoinSet<()>,
     members: BTreeMap<SlotId, Member>,
-    payloads: HashMap<TicketId, Payload>,
+    payloads: HashMap<TicketId, Payload, ByCount>,
     answering: BTreeMap<(LaneId, Epoch, DeliveryId), Answering>,
     asking: BTreeMap<RequestId, Asking>,
     /// What the fact that the supervisor hears of just now carries.
