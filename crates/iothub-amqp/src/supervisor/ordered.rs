@@ -1,5 +1,6 @@
 //! A map for what comes in order and goes in nearly that order, such as numbered messages.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 
 /// A sorted queue. What is put in at the end, found by a number without gaps, or taken out near either end, costs next to
@@ -71,11 +72,13 @@ impl<K: Ord + Copy, V> Ordered<K, V> {
     }
 
     fn place(&self, key: K) -> Result<usize, usize> {
-        // Outcomes come in order.
-        if self.entries.front().is_some_and(|(first, _)| *first == key) {
-            return Ok(0);
+        // Outcomes come in order, and what has one is looked for among those behind it too.
+        let first = self.entries.front().map(|(first, _)| *first);
+        match first.map(|first| key.cmp(&first)) {
+            None | Some(Ordering::Less) => Err(0),
+            Some(Ordering::Equal) => Ok(0),
+            Some(Ordering::Greater) => self.entries.binary_search_by_key(&key, |(key, _)| *key),
         }
-        self.entries.binary_search_by_key(&key, |(key, _)| *key)
     }
 }
 

@@ -10,7 +10,11 @@ pub(crate) struct OneLine<'a>(pub(crate) &'a str);
 
 impl fmt::Display for OneLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What stands between two that are escaped is written in one go: a hub shows much text.
+        // A hub shows much text, and most of it needs no closer look.
+        if self.0.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return f.write_str(self.0);
+        }
+        // What stands between two that are escaped is written in one go.
         let mut shown = 0;
         for (at, c) in self.0.char_indices().filter(|(_, c)| acts(*c)) {
             f.write_str(&self.0[shown..at])?;
