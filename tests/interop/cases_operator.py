@@ -230,7 +230,8 @@ def nodes_service_sdk_reads_what_registry_import_made(world):
     lines[0]["properties"] = {"desired": {"light": "on"}}
     file = world.folder("import") / "devices.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    expect("what came of it", hub.object("registry", "import", file), {"done": 4, "refused": 0, "not_asked": 0})
+    came = hub.object("registry", "import", file)
+    expect("what came of it", (came["done"], came["refused"]), (4, 0))
 
     registry = NodeRegistry(world, hub, connection_string=hub.ready["service"])
     keyed, off, by_print = (registry.registry("get", name) for name in ("keyed", "off", "by-print"))

@@ -5,7 +5,7 @@ use iothub_address::{DeviceId, ModuleId};
 
 use super::Input;
 use super::examples::service_examples;
-use super::rest::Rest;
+use super::rest::{Rest, Whose};
 
 /// Keep the devices that a hub knows.
 #[derive(Subcommand)]
@@ -246,20 +246,6 @@ pub(crate) enum Keys {
         "iothub registry keys swap myFirstDevice",
     ))]
     Swap(Whose),
-}
-
-#[derive(Args)]
-pub(crate) struct Whose {
-    /// The device
-    #[arg(value_name = "ID")]
-    pub(crate) id: DeviceId,
-
-    /// Its module
-    #[arg(short, long, value_name = "MODULE")]
-    pub(crate) module: Option<ModuleId>,
-
-    #[command(flatten)]
-    pub(crate) rest: Rest,
 }
 
 #[derive(Args)]

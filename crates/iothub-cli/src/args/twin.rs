@@ -1,12 +1,12 @@
 //! `iothub twin …`, `iothub method …` and `iothub c2d …`
 
 use clap::{Args, Subcommand};
-use iothub_address::{DeviceId, ModuleId};
+use iothub_address::DeviceId;
 
 use super::Span;
 use super::c2d;
 use super::examples::service_examples;
-use super::rest::Rest;
+use super::rest::{Rest, Whose};
 
 /// Read and change twins, as a service.
 #[derive(Subcommand)]
@@ -15,7 +15,7 @@ pub(crate) enum Twin {
     #[command(after_long_help = service_examples!(
         "iothub twin show myFirstDevice -o json",
     ))]
-    Show(Of),
+    Show(Whose),
     /// Merge a JSON patch of tags and desired properties; null deletes
     #[command(after_long_help = service_examples!(
         "iothub twin patch myFirstDevice '{\"tags\":{\"floor\":4}}'",
@@ -36,23 +36,9 @@ pub(crate) enum Twin {
 }
 
 #[derive(Args)]
-pub(crate) struct Of {
-    /// The device
-    #[arg(value_name = "ID")]
-    pub(crate) id: DeviceId,
-
-    /// Its module
-    #[arg(short, long, value_name = "MODULE")]
-    pub(crate) module: Option<ModuleId>,
-
-    #[command(flatten)]
-    pub(crate) rest: Rest,
-}
-
-#[derive(Args)]
 pub(crate) struct Change {
     #[command(flatten)]
-    pub(crate) of: Of,
+    pub(crate) of: Whose,
 
     /// {"tags":{…},"properties":{"desired":{…}}}, or '-' to read it from standard input
     #[arg(value_name = "JSON")]
@@ -66,7 +52,7 @@ pub(crate) struct Change {
 #[derive(Args)]
 pub(crate) struct Watch {
     #[command(flatten)]
-    pub(crate) of: Of,
+    pub(crate) of: Whose,
 
     /// How often to look
     #[arg(long, value_name = "TIME", default_value = "2s")]
@@ -91,7 +77,7 @@ pub(crate) enum Method {
 #[derive(Args)]
 pub(crate) struct Call {
     #[command(flatten)]
-    pub(crate) of: Of,
+    pub(crate) of: Whose,
 
     /// The method
     #[arg(value_name = "NAME")]

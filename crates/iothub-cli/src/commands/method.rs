@@ -7,7 +7,7 @@ use iothub_registry::MethodCall;
 use serde_json::json;
 
 use super::asking::{ask, failed};
-use super::twin::{parse, text, whose};
+use super::twin::{parse, text};
 use crate::args::Output;
 use crate::args::twin::{Call, Method};
 use crate::exit::Exit;
@@ -17,7 +17,7 @@ use crate::output::{identity, rows};
 use crate::plan::rest::Hub;
 
 pub(crate) fn run(Method::Call(args): Method, io: &mut Io) -> Result<Exit, Failure> {
-    let whose = whose(&args.of);
+    let whose = args.of.identity();
     let Call {
         of,
         name,

@@ -6,7 +6,7 @@ use iothub_sas::SharedKey;
 use serde_json::json;
 
 use super::asking::{ask, failed};
-use crate::args::registry::{Keys, Which, Whose};
+use crate::args::registry::{Keys, Which};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::io::Io;
@@ -25,13 +25,10 @@ pub(super) fn run(command: Keys, io: &mut Io) -> Result<Exit, Failure> {
         Keys::Renew(args) => (args.whose, Work::Renew(args.key)),
         Keys::Swap(whose) => (whose, Work::Swap),
     };
-    let Whose { id, module, rest } = whose;
-    let hub = Hub::of(rest, ("", false), io)?;
+    let identity = whose.identity();
+    let hub = Hub::of(whose.rest, ("", false), io)?;
     let (host, port, output) = (hub.host.clone(), hub.port, hub.output);
-    let whose = match module {
-        None => Identity::Device(id),
-        Some(module) => Identity::Module(id, module),
-    };
+    let whose = identity;
     ask(hub, async |registry| {
         let keys = worked(&registry, &whose, &work).await?;
         let text = |key: &Option<Secret>| key.as_ref().map(|key| key.expose().to_owned());

@@ -2,14 +2,14 @@
 
 use std::io::Read;
 
-use iothub_address::Identity;
 use iothub_registry::{IfMatch, TwinChange};
 use serde_json::{Map, Value};
 
 use super::asking::{ask, failed};
 use super::emulator_run::stop::StopSignals;
 use crate::args::Output;
-use crate::args::twin::{Change, Of, Twin, Watch};
+use crate::args::rest::Whose;
+use crate::args::twin::{Change, Twin, Watch};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::io::Io;
@@ -30,16 +30,8 @@ enum How {
     Replace,
 }
 
-/// Of a device or its module.
-pub(super) fn whose(of: &Of) -> Identity {
-    match &of.module {
-        None => Identity::Device(of.id.clone()),
-        Some(module) => Identity::Module(of.id.clone(), module.clone()),
-    }
-}
-
-fn show(args: Of, io: &mut Io) -> Result<Exit, Failure> {
-    let whose = whose(&args);
+fn show(args: Whose, io: &mut Io) -> Result<Exit, Failure> {
+    let whose = args.identity();
     let hub = Hub::of(args.rest, ("", false), io)?;
     let output = formats(hub.output)?;
     ask(hub, async |registry| {
@@ -50,7 +42,7 @@ fn show(args: Of, io: &mut Io) -> Result<Exit, Failure> {
 }
 
 fn change(args: Change, how: How, io: &mut Io) -> Result<Exit, Failure> {
-    let whose = whose(&args.of);
+    let whose = args.of.identity();
     let hub = Hub::of(args.of.rest, ("JSON '-'", args.json == "-"), io)?;
     let output = formats(hub.output)?;
     let Value::Object(given) = parse(&text(args.json, io)?, "the twin")? else {
@@ -72,7 +64,7 @@ fn change(args: Change, how: How, io: &mut Io) -> Result<Exit, Failure> {
 }
 
 fn watch(args: Watch, io: &mut Io) -> Result<Exit, Failure> {
-    let whose = whose(&args.of);
+    let whose = args.of.identity();
     let hub = Hub::of(args.of.rest, ("", false), io)?;
     let output = formats(hub.output)?;
     super::runtime()?.block_on(async {
