@@ -282,3 +282,87 @@ fn is_whole(bytes: &[u8]) -> bool {
 fn handle(field: &[u8]) -> u32 {
     if field == [0x43] { 0 } else { number(field) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frames::{frame_on, performative, string, uint, ushort};
+    use crate::whole::plan::Plan;
+
+    const SENDS: &[u8] = &[0x42];
+
+    fn begin(channel: u16) -> Vec<u8> {
+        frame_on(
+            channel,
+            &performative(0x11, &[NULL, &uint(0), &uint(9), &uint(9)]),
+        )
+    }
+
+    fn begun(channel: u16) -> Vec<u8> {
+        let answer = [&ushort(channel)[..], &uint(0), &uint(9), &uint(9)];
+        frame_on(channel, &performative(0x11, &answer))
+    }
+
+    fn attach(handle: u32, role: &[u8], address: &str) -> Vec<u8> {
+        let (source, target) = (
+            performative(0x28, &[&string(address)]),
+            performative(0x29, &[&string(address)]),
+        );
+        let name = string(&format!("link {handle}"));
+        let fields = [&name[..], &uint(handle), role, NULL, NULL, &source, &target];
+        frame_on(1, &performative(0x12, &fields))
+    }
+
+    fn detach(handle: u32) -> Vec<u8> {
+        frame_on(1, &performative(0x16, &[&uint(handle), TRUE]))
+    }
+
+    fn transfer(channel: u16, handle: u32) -> Vec<u8> {
+        frame_on(
+            channel,
+            &performative(0x14, &[&uint(handle), &uint(0), &[0xa0, 0], &uint(0)]),
+        )
+    }
+
+    fn end(channel: u16) -> Vec<u8> {
+        frame_on(channel, &performative(0x17, &[]))
+    }
+
+    /// How much is wrong with what the client writes and the hub answers.
+    fn wrong(frames: &[(usize, Vec<u8>)]) -> usize {
+        let sends = Arc::new(Mutex::new(Sends::new(&Plan::quiet())));
+        let mut observer = Observer::new(Clockwork::new(), Duration::from_secs(3600), sends, 1);
+        for (side, bytes) in [(CLIENT, begin(1)), (HUB, begun(1))].iter().chain(frames) {
+            assert_eq!(observer.observe(*side, bytes, None), bytes.len());
+        }
+        observer.wrong().len()
+    }
+
+    #[test]
+    fn two_links_to_a_node_at_once_are_found_by_their_direction() {
+        const NODE: &str = "/devices/d0/twin";
+        let one = (CLIENT, attach(0, SENDS, NODE));
+        assert_eq!(wrong(&[one.clone(), (CLIENT, attach(1, SENDS, NODE))]), 1);
+        assert_eq!(wrong(&[one.clone(), (CLIENT, attach(1, TRUE, NODE))]), 0);
+        assert_eq!(wrong(&[one.clone(), (CLIENT, attach(1, SENDS, "$cbs"))]), 0);
+        let again = [one, (CLIENT, detach(0)), (CLIENT, attach(0, SENDS, NODE))];
+        assert_eq!(wrong(&again), 0);
+        let two = (CLIENT, attach(0, TRUE, NODE));
+        assert_eq!(wrong(&[two.clone(), (CLIENT, attach(1, TRUE, NODE))]), 1);
+    }
+
+    #[test]
+    fn what_leaves_on_no_link_to_send_by_or_on_no_session_is_found() {
+        const NODE: &str = "/devices/d0/methods/devicebound";
+        let attached = |role: &[u8]| (CLIENT, attach(0, role, NODE));
+        let sent = (CLIENT, transfer(1, 0));
+        assert_eq!(wrong(&[attached(SENDS), sent.clone()]), 0);
+        assert_eq!(wrong(&[attached(TRUE), sent.clone()]), 1);
+        assert_eq!(wrong(std::slice::from_ref(&sent)), 1);
+        assert_eq!(wrong(&[attached(SENDS), (CLIENT, detach(0)), sent.clone()]), 1);
+        // What the hub has said the client may not have heard.
+        assert_eq!(wrong(&[attached(SENDS), (HUB, detach(0)), sent.clone()]), 0);
+        assert_eq!(wrong(&[attached(SENDS), (CLIENT, end(1)), sent]), 1);
+        assert_eq!(wrong(&[(CLIENT, transfer(7, 0))]), 1);
+    }
+}
