@@ -164,6 +164,12 @@ async fn a_next_that_is_dropped_loses_no_command_no_call_and_no_change() {
     let mut methods = client.methods().await.unwrap();
     let mut changes = client.twin().desired().await.unwrap();
     changes.next().await.unwrap(); // all of them, at first
+    hub.send_to_device(id.clone(), CloudMessage::new("undisturbed"))
+        .await
+        .unwrap();
+    let undisturbed = commands.next().await.unwrap();
+    let deliveries = undisturbed.message().delivery_count;
+    undisturbed.complete().await.unwrap();
     for number in 0..5 {
         dropped(commands.next()).await;
         let message = CloudMessage::new(number.to_string());
@@ -171,6 +177,7 @@ async fn a_next_that_is_dropped_loses_no_command_no_call_and_no_change() {
         sleep(SOON).await; // it is here, and nobody asks for it
         let command = comes_after_a_drop!(commands);
         assert_eq!(command.message().body, number.to_string().as_bytes());
+        assert_eq!(command.message().delivery_count, deliveries);
         command.complete().await.unwrap();
 
         dropped(methods.next()).await;
