@@ -5,14 +5,17 @@
 //! that says nothing, and a paused clock stands still beside a spin.
 #![allow(clippy::unwrap_used, reason = "a test that fails here fails as it should")]
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use iothub_address::{ConnectionString, HubHost, Identity, ModuleId};
 use iothub_amqp::recovery::{Recovery, classify_connect};
-use iothub_amqp::{ConnectError, DeviceClient, DeviceClientBuilder, Lost, Message, Phase, Recover, Schedule};
+use iothub_amqp::{
+    ByteStream, ConnectError, DeviceClient, DeviceClientBuilder, Lost, Message, Phase, Recover, Schedule,
+};
 use iothub_tests::faults::{FAULTS, Fault, Pipes, Place, Side};
 use iothub_tests::reactive::{Answer, Hub, Seen};
-use iothub_tests::tls::TestCa;
+use iothub_tests::tls::{TestCa, Validity};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -292,6 +295,51 @@ async fn each_fault_in_the_tls_handshake_ends_with_its_error() {
             _ => assert!(matches!(error, ConnectError::Tls { .. }), "{fault:?}: {error:?}"),
         }
         drop(arrivals.try_recv());
+    }
+}
+
+/// A hub that drops the first connection at its first message and accepts all others, behind TLS; and the network that leads
+/// to it.
+fn hub_behind_tls(ca: &TestCa, attempts: impl IntoIterator<Item = Option<(Place, Fault)>>) -> (Hub, Pipes) {
+    let dropped = AtomicBool::new(false);
+    let (hub, inner) = Hub::in_memory("ANONYMOUS", move |seen, _| match seen {
+        Seen::Telemetry(_) if !dropped.swap(true, Ordering::Relaxed) => Answer::Cut,
+        _ => Answer::Accept,
+    });
+    let acceptor = ca.acceptor("localhost", Validity::Current);
+    let (door, mut arrivals) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(stream) = arrivals.recv().await {
+            let (acceptor, inner) = (acceptor.clone(), inner.clone());
+            tokio::spawn(async move {
+                // A handshake that fails is the client's to tell.
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    let stream: Box<dyn ByteStream> = Box::new(stream);
+                    let _ = inner.send(stream);
+                }
+            });
+        }
+    });
+    (hub, Pipes::to(door, attempts))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_fault_in_the_tls_handshake_of_a_second_connection_is_recovered_from_by_a_third() {
+    for fault in FAULTS {
+        let ca = TestCa::new();
+        let (mut hub, pipes) = hub_behind_tls(&ca, [None, Some((Place::Byte(100), fault))]);
+        let text = format!("HostName=localhost;DeviceId=dev;SharedAccessKey={KEY}");
+        let builder = DeviceClient::with(&ConnectionString::parse(&text).unwrap()).unwrap();
+        let client = impatient(builder.root_certificate(ca.root()), "tls")
+            .network(pipes.clone())
+            .connect()
+            .await
+            .unwrap();
+        let sent = client.enqueue(Message::new("a")).unwrap().await;
+        assert!(sent.is_ok(), "{fault:?}: {sent:?}");
+        assert_eq!(pipes.attempts(), 3, "{fault:?}");
+        assert_eq!(first_copies(&bodies(&mut hub)), b"a", "{fault:?}");
+        client.close().await.unwrap();
     }
 }
 

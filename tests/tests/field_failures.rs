@@ -300,8 +300,12 @@ async fn a_thousand_clients_come_back_to_a_hub_that_restarts_without_a_rush() {
     assert!(peak <= CLIENTS * 15 / 100, "{peak} attempts within a second");
 }
 
-/// While nobody listens, the schedule's steps of 1, 2 and 4 s add up to about half of the clients within the busiest second;
-/// what the hub that is back has to bear is what the bound is for.
+/// While nobody listens, the schedule itself makes more attempts than the bound: each client's first comes at an even chance
+/// within 10 s, a tenth of all in each second, and the second to fifth follow it by 0.5, 1, 2 and 4 s on the average, so that
+/// by the tenth second nearly five such tenths fall together. Counted over 200,000 clients by the schedule's words alone, the
+/// busiest second has 48.9 % of them, and in no second of the last fifteen are there more than 13 %. Only six attempts a
+/// minute that are kept ten seconds apart would hold 15 %, and then the steps of 1 to 8 s would mean nothing. What the hub that
+/// is back has to bear is what the bound is for.
 #[tokio::test(start_paused = true)]
 async fn a_thousand_clients_come_back_to_a_hub_that_refuses_them_for_half_a_minute() {
     let outage = MINUTE / 2;
@@ -310,7 +314,7 @@ async fn a_thousand_clients_come_back_to_a_hub_that_refuses_them_for_half_a_minu
     let (refused, taken): (Vec<_>, Vec<_>) = attempts.into_iter().partition(|at| *at < outage);
     let (refused, taken) = (peak(&refused), peak(&taken));
     assert!(
-        refused <= CLIENTS * 60 / 100,
+        (CLIENTS * 40 / 100..=CLIENTS * 55 / 100).contains(&refused),
         "{refused} attempts within a second"
     );
     assert!(taken <= CLIENTS * 15 / 100, "{taken} attempts within a second");
