@@ -546,6 +546,9 @@ async fn a_reader_that_falls_behind_gets_the_last_version_all_the_same() {
     for version in 2..=40 {
         cloud.send(TWIN, change(version, &format!(r#"{{"a":{version}}}"#)));
     }
+    // What is asked by the same links is answered behind them: by then all of them are here.
+    let (asked, ()) = tokio::join!(twin.get(), read(&mut cloud, 40, r#""a":40"#));
+    asked.unwrap();
     // Sixteen wait; the rest is read as one when there is room.
     let reading = tokio::spawn(async move {
         read(&mut cloud, 40, r#""a":40"#).await;
