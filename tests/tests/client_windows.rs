@@ -67,6 +67,21 @@ async fn sends_three(opens_with: u8, first: Answer) -> (Vec<Vec<String>>, Vec<St
     }
 }
 
+/// The first goes through, and then all of them on a last link. A link of before from which nothing was held back may be
+/// followed by another of its session, whose window is closed to it.
+fn is_clean(opens_with: u8, links: &[Vec<String>], strays: &[String]) {
+    let (Some(first), Some(last)) = (links.first(), links.last()) else {
+        panic!("{opens_with:#x}: no link");
+    };
+    assert_eq!(first, &["one"], "{opens_with:#x}: {links:?}");
+    assert_eq!(last, &["one", "two", "three"], "{opens_with:#x}: {links:?}");
+    assert!(
+        links[1..links.len() - 1].iter().all(Vec::is_empty),
+        "{opens_with:#x}: {links:?}"
+    );
+    assert_eq!(strays, [""; 0], "{opens_with:#x}");
+}
+
 const ATTACH: u8 = 0x12;
 const DETACH: u8 = 0x16;
 const END: u8 = 0x17;
@@ -76,9 +91,7 @@ async fn what_a_link_that_the_hub_detaches_was_not_let_send_is_not_sent_twice_by
     let detach = Answer::Detach("amqp:link:detach-forced");
     for opens_with in [ATTACH, DETACH, END] {
         let (links, strays) = sends_three(opens_with, detach).await;
-        let all = vec!["one".to_owned(), "two".to_owned(), "three".to_owned()];
-        assert_eq!(links, [vec!["one".to_owned()], all], "{opens_with:#x}");
-        assert_eq!(strays, [""; 0], "{opens_with:#x}");
+        is_clean(opens_with, &links, &strays);
     }
 }
 
@@ -86,9 +99,7 @@ async fn what_a_link_that_the_hub_detaches_was_not_let_send_is_not_sent_twice_by
 async fn what_a_silent_hub_did_not_let_go_is_not_sent_on_a_link_or_session_that_has_ended() {
     for opens_with in [DETACH, END] {
         let (links, strays) = sends_three(opens_with, Answer::Nothing).await;
-        let all = vec!["one".to_owned(), "two".to_owned(), "three".to_owned()];
-        assert_eq!(links, [vec!["one".to_owned()], all], "{opens_with:#x}");
-        assert_eq!(strays, [""; 0], "{opens_with:#x}");
+        is_clean(opens_with, &links, &strays);
     }
 }
 
