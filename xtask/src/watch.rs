@@ -10,8 +10,8 @@ let `iothub events watch` show very many events, through cuts of its connection 
 usage: cargo xtask watch [--events N] [--cuts N] [--many N]
 
   --events N  how many are sent while the connection is cut; default 200000
-  --cuts N    how often it is cut; default 100. A client connects six times a minute at the most, so a hundred take about
-              17 minutes
+  --cuts N    how often it is cut; default 100. Who is cut again and again waits for up to a minute before it tries again, so a
+              hundred take most of an hour
   --many N    how many are sent for the memory's sake; default 1000000
 
 Built as release. Each event must be shown once and in order, what a hub has dropped be told to the number, and the memory be

@@ -5,6 +5,7 @@
 //! `cargo xtask watch` does it with more: WATCH_EVENTS, WATCH_CUTS and WATCH_MANY are its numbers.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use iothub_address::DeviceId;
 use iothub_amqp::{Batching, DeviceClient, Message};
@@ -14,7 +15,7 @@ use iothub_tests::proxy::TestProxy;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use super::harness::{Cli, PATIENCE, Ran, Running, iothub, key};
+use super::harness::{Cli, Ran, Running, iothub, key};
 
 const DEVICES: usize = 8;
 const PARTITIONS: u16 = 4;
@@ -156,7 +157,7 @@ impl Shown {
 
     fn take_until(&mut self, count: u64, watching: &mut Running) {
         while self.count < count {
-            self.take(&watching.json());
+            self.take(&watching.json_within(WITHIN));
         }
     }
 }
@@ -189,7 +190,7 @@ fn cuts_of_its_connection_lose_no_event_and_show_none_twice() {
         let bytes = 10_007 * cut % (each * devices * BYTES);
         world.proxy.cut_after(usize::try_from(bytes).unwrap());
         let sending = world.send(each, &mut sent);
-        let cut = async { tokio::time::timeout(PATIENCE, world.proxy.until_cut(cut)).await };
+        let cut = async { tokio::time::timeout(WITHIN, world.proxy.until_cut(cut)).await };
         world
             .runtime
             .block_on(cut)
@@ -226,7 +227,7 @@ fn what_the_hub_has_dropped_meanwhile_is_told_to_the_number() {
         .iter()
         .any(|(partition, last)| next.get(partition).is_none_or(|next| next <= last))
     {
-        let line = watching.json();
+        let line = watching.json_within(WITHIN);
         let partition = line["partition"].as_u64().unwrap();
         let seq = line["seq"].as_i64().unwrap();
         let expected = next.insert(partition, seq + 1).unwrap_or_default();
@@ -284,6 +285,9 @@ fn many_events_take_no_more_memory_than_few() {
 
 /// In bytes: all that is sent.
 const LOG: usize = 1 << 30;
+
+/// Who is cut again and again waits for up to a minute before it tries again.
+const WITHIN: Duration = Duration::from_secs(3 * 60);
 
 /// An event has more of them on the wire.
 const BYTES: u64 = 200;

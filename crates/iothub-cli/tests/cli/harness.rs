@@ -265,7 +265,11 @@ pub(crate) struct Running {
 impl Running {
     /// The next line of its standard output.
     pub(crate) fn line(&mut self) -> String {
-        self.lines.recv_timeout(PATIENCE).expect("a line comes in time")
+        self.line_within(PATIENCE)
+    }
+
+    fn line_within(&mut self, limit: Duration) -> String {
+        self.lines.recv_timeout(limit).expect("a line comes in time")
     }
 
     /// Its next line, as JSON.
@@ -276,6 +280,12 @@ impl Running {
     /// Whether it has not ended.
     pub(crate) fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// The same, where it may take long.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn json_within(&mut self, limit: Duration) -> Value {
+        serde_json::from_str(&self.line_within(limit)).unwrap()
     }
 
     /// Its folder for the state of running hubs.
