@@ -142,7 +142,12 @@ impl Failure {
 
 /// A hub's sentences end with a full stop, and then what to do stands behind it.
 fn without_stop(mut text: String) -> String {
-    if text.ends_with('.') && !text.ends_with("..") {
+    // A dot that is a name of its own, as of a folder, is none.
+    let is_sentence = text
+        .strip_suffix('.')
+        .and_then(|rest| rest.chars().next_back())
+        .is_some_and(|last| last.is_alphanumeric() || matches!(last, ')' | '"' | '\''));
+    if is_sentence {
         text.pop();
     }
     text
@@ -285,7 +290,7 @@ impl fmt::Display for Failure {
             Some(hint) => write!(
                 f,
                 "{}: {}",
-                OneLine(self.message.trim_end_matches('.')),
+                OneLine(&without_stop(self.message.clone())),
                 OneLine(hint)
             ),
             None => write!(f, "{}", OneLine(&self.message)),

@@ -48,7 +48,7 @@ pub fn run_to_exit(args: impl IntoIterator<Item = OsString>, io: &mut Io) -> Exi
             io.manner.colourless = args.no_color;
             commands::run(args.command, io)
         }
-        Err(error) => show(&error, &args::command_of(&args), io),
+        Err(error) => show(&error, &args, io),
     };
     done.unwrap_or_else(|failure| {
         io.fail(&failure);
@@ -57,8 +57,8 @@ pub fn run_to_exit(args: impl IntoIterator<Item = OsString>, io: &mut Io) -> Exi
 }
 
 /// What clap has to say: help that was asked for is data, all else is an error, on one line as every other is.
-fn show(error: &clap::Error, command: &str, io: &mut Io) -> Result<Exit, Failure> {
-    let text = error.render().to_string();
+fn show(error: &clap::Error, args: &[OsString], io: &mut Io) -> Result<Exit, Failure> {
+    let text = args::without_secrets(error.render().to_string(), args);
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             io.print(text.trim_end())?;
@@ -69,7 +69,7 @@ fn show(error: &clap::Error, command: &str, io: &mut Io) -> Result<Exit, Failure
             io.say(text.trim_end());
             Ok(Exit::Usage)
         }
-        _ => Err(misuse(&text, command)),
+        _ => Err(misuse(&text, &args::command_of(args))),
     }
 }
 

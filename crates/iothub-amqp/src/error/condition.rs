@@ -71,7 +71,7 @@ struct Words {
 /// On one line, whatever the peer's text holds.
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)?;
+        write!(f, "{}", OneLine(&self.name))?;
         match (self.words(), &self.description) {
             (
                 Some(Words {
@@ -105,7 +105,8 @@ impl fmt::Display for OneLine<'_> {
 
 /// Control characters, line and paragraph separators, and those of Unicode TR 9.
 fn acts(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -145,7 +146,7 @@ mod tests {
             assert_eq!(with(text).to_string(), format!("amqp:not-found: {shown}"));
             assert_eq!((with(text).error_code(), with(text).tracking_id()), (None, None));
         }
-        assert_eq!(Condition::new("a:b", None).to_string(), "a:b");
+        assert_eq!(Condition::new("a:b\u{1b}", None).to_string(), "a:b\\u{1b}");
         let endpoint = with(
             "It could not be found. TrackingId:5b1c_G21_B3, SystemTracker:hub, Timestamp:2026-11-29T10:43:07",
         );

@@ -142,6 +142,20 @@ pub(crate) fn command_of(args: &[OsString]) -> String {
     names
 }
 
+/// What clap says of a command line, without the words of it that hold a credential: it repeats what it does not expect.
+pub(crate) fn without_secrets(text: String, args: &[OsString]) -> String {
+    let holds = |word: &str| {
+        let word = word.to_ascii_lowercase();
+        ["sharedaccesskey=", "sharedaccesssignature", "sig=", "primarykey="]
+            .iter()
+            .any(|mark| word.contains(mark))
+    };
+    let words = args.iter().map(|arg| arg.to_string_lossy());
+    words
+        .filter(|word| holds(word))
+        .fold(text, |text, word| text.replace(&*word, "***"))
+}
+
 /// What stands behind `--output` or `-o` in the same word: nothing, where the value is the next one.
 fn format_flag(word: &str) -> Option<&str> {
     let value = match word.strip_prefix("--output") {

@@ -11,7 +11,7 @@ use crate::args::device_live::{Connect, Get, Report, Twin, Watch};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::io::Io;
-use crate::output::{incoming, json};
+use crate::output::{human, incoming, json};
 use crate::plan::connecting;
 
 pub(crate) fn run(twin: Twin, io: &mut Io) -> Result<Exit, Failure> {
@@ -120,7 +120,7 @@ fn all(state: &TwinState, format: Format) -> String {
     });
     match format {
         Format::Json => json::line(&twin),
-        Format::Text => format!("{twin:#}"),
+        Format::Text => human::pretty(&twin),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::args::twin::{Call, Method};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::io::Io;
-use crate::output::{identity, rows};
+use crate::output::{human, identity, rows};
 use crate::plan::rest::Hub;
 
 pub(crate) fn run(Method::Call(args): Method, io: &mut Io) -> Result<Exit, Failure> {
@@ -46,7 +46,7 @@ pub(crate) fn run(Method::Call(args): Method, io: &mut Io) -> Result<Exit, Failu
         let response = failed(registry.call_method(&whose, &call).await)?;
         if output == Output::Text {
             io.note(&format!("status {}", response.status));
-            io.print(&format!("{:#}", response.payload))?;
+            io.print(&human::pretty(&response.payload))?;
             return Ok(Exit::Done);
         }
         let shown = identity::object(json!({

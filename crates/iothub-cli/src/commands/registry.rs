@@ -13,7 +13,7 @@ use crate::args::{Input, Output};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::io::Io;
-use crate::output::{identity, json, rows};
+use crate::output::{human, identity, json, rows};
 use crate::plan::rest::Hub;
 use crate::plan::secrets;
 
@@ -131,7 +131,7 @@ fn query(args: Query, io: &mut Io) -> Result<Exit, Failure> {
             }
             if output == Output::Text && columns.is_none() && page.rows.iter().any(is_deep) {
                 for row in &page.rows {
-                    io.print(&format!("{row:#}"))?;
+                    io.print(&human::pretty(row))?;
                 }
                 continue;
             }

@@ -107,13 +107,19 @@ impl Tally {
         let asked = std::mem::take(&mut self.flying);
         match answer {
             Ok(report) => {
-                let refused = report.errors.len() as u64;
+                let refused = (report.errors.len() as u64).min(asked);
                 self.refused += refused;
-                self.done += asked.saturating_sub(refused);
+                self.done += asked - refused;
                 Ok(report.errors)
             }
             Err(error) => {
-                if matches!(error, RegistryError::Unknown(_) | RegistryError::BadReply(_)) {
+                let is_unknown = match &error {
+                    RegistryError::Unknown(_) | RegistryError::BadReply(_) => true,
+                    // What failed at the hub itself may be done in part.
+                    RegistryError::Refused(refusal) => refusal.status >= 500,
+                    _ => false,
+                };
+                if is_unknown {
                     self.unknown += asked;
                 }
                 Err(error.into())
@@ -122,7 +128,8 @@ impl Tally {
     }
 
     fn print(&self, total: u64, output: Output, io: &mut Io) -> Result<(), Failure> {
-        let not_asked = total - self.done - self.refused - self.unknown;
+        // The file may have grown since its lines were counted.
+        let not_asked = total.saturating_sub(self.done + self.refused + self.unknown);
         if output != Output::Text {
             let shown = json!({
                 "done": self.done,

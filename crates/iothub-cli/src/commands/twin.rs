@@ -13,7 +13,7 @@ use crate::args::twin::{Change, Twin, Watch};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::io::Io;
-use crate::output::json;
+use crate::output::{human, json};
 use crate::plan::rest::Hub;
 
 pub(crate) fn run(command: Twin, io: &mut Io) -> Result<Exit, Failure> {
@@ -120,7 +120,7 @@ pub(super) fn parse(text: &str, what: &str) -> Result<Value, Failure> {
 pub(super) fn print(value: &Value, output: Output, io: &mut Io) -> Result<(), Failure> {
     let text = match output {
         Output::Json | Output::Csv => json::line(value),
-        Output::Text => format!("{value:#}"),
+        Output::Text => human::pretty(value),
     };
     io.print(&text)
 }

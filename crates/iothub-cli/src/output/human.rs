@@ -1,6 +1,7 @@
 //! Text for people.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use time::OffsetDateTime;
 
@@ -25,13 +26,30 @@ impl fmt::Display for OneLine<'_> {
     }
 }
 
+/// A text of several lines, each as [`OneLine`] has it.
+pub(crate) struct Lines<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, line) in self.0.split('\n').enumerate() {
+            write!(f, "{}{}", if at == 0 { "" } else { "\n" }, OneLine(line))?;
+        }
+        Ok(())
+    }
+}
+
+/// JSON for people, whatever a device put into it.
+pub(crate) fn pretty(value: &serde_json::Value) -> String {
+    Lines(&format!("{value:#}")).to_string()
+}
+
 fn acts(c: char) -> bool {
     c.is_control() || is_format(c)
 }
 
 /// Line and paragraph separators, and the characters that turn the reading direction (Unicode TR 9).
 const fn is_format(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A time of day in UTC, such as `2023-11-14 22:13:20 UTC`; the bare seconds if no calendar has it.
@@ -50,9 +68,15 @@ pub(crate) fn time(seconds: u64) -> String {
     }
 }
 
-/// A time in RFC 3339, in UTC with milliseconds, as a hub writes them.
-pub(crate) fn rfc3339(time: std::time::SystemTime) -> String {
-    let time = OffsetDateTime::from(time);
+/// A time in RFC 3339, in UTC with milliseconds, as a hub writes them. A device can send times that RFC 3339 has no year for:
+/// they are shown as the first or the last that it has.
+pub(crate) fn rfc3339(time: SystemTime) -> String {
+    let nanos = match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => i128::try_from(since.as_nanos()).unwrap_or(i128::MAX),
+        Err(before) => i128::try_from(before.duration().as_nanos()).map_or(i128::MIN, |nanos| -nanos),
+    };
+    let nanos = nanos.clamp(FIRST, LAST);
+    let time = OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let (date, clock) = (time.date(), time.time());
     let (month, day) = (u8::from(date.month()).into(), date.day().into());
     let (hour, minute, second) = (clock.hour().into(), clock.minute().into(), clock.second().into());
@@ -75,6 +99,10 @@ pub(crate) fn rfc3339(time: std::time::SystemTime) -> String {
     }
     text
 }
+
+/// 0000-01-01T00:00:00Z and the millisecond before the year 10000, in nanoseconds since 1970.
+const FIRST: i128 = -62_167_219_200 * 1_000_000_000;
+const LAST: i128 = 253_402_300_799_999 * 1_000_000;
 
 /// A UUID's text (RFC 9562 §4).
 pub(crate) fn uuid(bytes: &[u8; 16]) -> String {
@@ -117,5 +145,11 @@ mod tests {
         // The example of RFC 3339 §5.8, and the last second of 1999.
         assert_eq!(rfc3339(at(482_196_050_520)), "1985-04-12T23:20:50.520Z");
         assert_eq!(rfc3339(at(946_684_799_007)), "1999-12-31T23:59:59.007Z");
+        // What a device may send for a time: any 64 bits of milliseconds.
+        let far = std::time::Duration::from_millis(i64::MAX as u64);
+        assert_eq!(rfc3339(SystemTime::UNIX_EPOCH + far), "9999-12-31T23:59:59.999Z");
+        assert_eq!(rfc3339(SystemTime::UNIX_EPOCH - far), "0000-01-01T00:00:00.000Z");
+        assert_eq!(rfc3339(at(253_402_300_799_999)), "9999-12-31T23:59:59.999Z");
+        assert_eq!(rfc3339(at(253_402_300_800_000)), "9999-12-31T23:59:59.999Z");
     }
 }

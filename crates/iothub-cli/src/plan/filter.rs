@@ -109,9 +109,9 @@ fn run(
                     None | Some(Ok(Val::Null | Val::Bool(false))) => Answer::LeftOut,
                     Some(Ok(_)) => Answer::Shown,
                     // What is no error is an order to halt, which nobody has a use for here.
-                    Some(Err(error)) => error
-                        .get_err()
-                        .map_or(Answer::LeftOut, |error| Answer::Failed(error.to_string())),
+                    Some(Err(error)) => error.get_err().map_or(Answer::LeftOut, |error| {
+                        Answer::Failed(shortened(error.to_string()))
+                    }),
                 }
             }
         };
@@ -148,6 +148,15 @@ fn undefined((name, kind): &compile::Error<&str>) -> String {
     }
 }
 
+/// An error repeats the value, which may be a whole body.
+fn shortened(mut why: String) -> String {
+    if let Some((end, _)) = why.char_indices().nth(LONGEST_REASON) {
+        why.truncate(end);
+        why.push('…');
+    }
+    why
+}
+
 /// Enough of it to find the place.
 fn start_of(text: &str) -> String {
     text.chars().take(20).collect()
@@ -155,6 +164,7 @@ fn start_of(text: &str) -> String {
 
 /// It is read by recursion, so that its length and the stack bound each other.
 const LONGEST: usize = 4 * 1024;
+const LONGEST_REASON: usize = 200;
 const STACK: usize = 256 * 1024 * 1024;
 
 #[cfg(test)]
@@ -195,6 +205,11 @@ mod tests {
             assert_eq!(said(left_out).await, Answer::LeftOut, "{left_out}");
         }
         assert!(matches!(said(".device.temp").await, Answer::Failed(_)));
+        let long = said("(\"x\" * 10000).temp").await;
+        assert!(
+            matches!(&long, Answer::Failed(why) if why.chars().count() == 201),
+            "{long:?}"
+        );
         assert!(matches!(said("error(\"no\")").await, Answer::Failed(why) if why.contains("no")));
     }
 

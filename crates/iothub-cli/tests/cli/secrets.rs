@@ -230,6 +230,14 @@ fn misuse_of_the_command_line_does_not_repeat_what_may_be_secret() {
     expect_silence(2, || {
         iothub(["emulator", "run", "--policy", &format!("service={}", &key[1..])])
     });
+    let string = format!("HostName=localhost;DeviceId=dev;SharedAccessKey={key}");
+    for args in [
+        vec!["device", "listen", &string],
+        vec!["registry", "list", &string, "-o", "json"],
+        vec![&string],
+    ] {
+        expect_silence(2, || iothub(args.iter().copied()));
+    }
     for flag in ["--connection-string", "--key", "--url", "--token"] {
         expect_silence(2, || send().arg(format!("{flag}={key}")));
     }

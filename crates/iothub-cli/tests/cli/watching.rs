@@ -67,6 +67,18 @@ fn ctrl_c_ends_a_watch_whose_filter_does_not() {
     assert_eq!(watch.json()["body"], "a");
     watch.signal("INT");
     watch.end().expect_code(130);
+    let bounded = world
+        .events(&[
+            "watch",
+            "--since",
+            "start",
+            "--for",
+            "2s",
+            "--where",
+            "[range(infinite)]",
+        ])
+        .run();
+    bounded.expect_code(0);
 }
 
 #[test]

@@ -164,13 +164,13 @@ fn row(line: &Line) -> Vec<String> {
 fn row_of_all(lines: &[Line]) -> Vec<String> {
     let sum = |of: fn(&Line) -> u64| lines.iter().map(of).sum::<u64>().to_string();
     let lag: Option<u64> = lines.iter().map(|line| line.lag).sum();
-    let behind = lines.iter().filter_map(|line| line.behind).fold(0.0, f64::max);
+    let behind = lines.iter().filter_map(|line| line.behind).reduce(f64::max);
     vec![
         "all".to_owned(),
         sum(|line| line.events),
         format!("{:.1}", lines.iter().map(|line| line.rate).sum::<f64>()),
         lag.map_or_else(unknown, |lag| lag.to_string()),
-        format!("{behind:.1} s"),
+        behind.map_or_else(unknown, |behind| format!("{behind:.1} s")),
         sum(|line| line.missing),
         sum(|line| line.repeated),
         lines

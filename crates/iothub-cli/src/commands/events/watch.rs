@@ -146,6 +146,7 @@ impl Watching {
             }
             match self.judge(event, io).await? {
                 Verdict::Interrupted => return Ok(Exit::Interrupted),
+                Verdict::Over => return Ok(Exit::Done),
                 Verdict::LeftOut => {}
                 Verdict::Shown(line) => {
                     self.view.show(event, line)?;
@@ -182,6 +183,7 @@ impl Watching {
                 biased;
                 () = self.reader.stop.received() => return Ok(Verdict::Interrupted),
                 answer = &mut asked => break answer?,
+                () = at(self.until) => return Ok(Verdict::Over),
                 // What was let through before does not wait for a filter that takes its time.
                 () = sleep(SLOW) => self.view.flush()?,
             }
@@ -230,6 +232,8 @@ enum Verdict {
     Shown(Option<String>),
     LeftOut,
     Interrupted,
+    /// The time is over, and it is not known.
+    Over,
 }
 
 async fn at(time: Option<Instant>) {

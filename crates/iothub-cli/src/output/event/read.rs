@@ -65,6 +65,10 @@ struct Values<'a>(&'a [(String, EventValue)]);
 
 impl Serialize for Values<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Each is compared with those behind it, which is for few.
+        if self.0.len() > FEW {
+            return map(self.0).serialize(serializer);
+        }
         // Of two by one name the last counts, as in a map that is built.
         let last = self.0.iter().enumerate().filter(|(at, (name, _))| {
             let behind = &self.0[at + 1..];
@@ -73,6 +77,9 @@ impl Serialize for Values<'_> {
         serializer.collect_map(last.map(|(_, (name, value))| (name, Named { name, value })))
     }
 }
+
+/// As many properties as messages mostly have, and more.
+const FEW: usize = 32;
 
 struct Named<'a> {
     name: &'a str,
