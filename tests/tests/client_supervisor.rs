@@ -32,10 +32,14 @@ fn supervisor_of(now: Instant, left: Duration, renews: bool) -> Supervisor {
 }
 
 fn supervisor_that(now: Instant, life: TokenLife, batching: Batching) -> Supervisor {
+    supervisor_to(now, life, batching, true)
+}
+
+fn supervisor_to(now: Instant, life: TokenLife, batching: Batching, recover: bool) -> Supervisor {
     let settings = Settings {
         sign_in: SignIn::Plain,
         lifetime: Lifetime::OfItsSlots,
-        recover: true,
+        recover,
         schedule: Schedule::default(),
         operation_timeout: Duration::from_secs(30),
         window_bytes: 1 << 20,
@@ -94,6 +98,85 @@ fn a_token_that_expires_while_offline_is_replaced_before_the_next_attempt() {
     assert!(
         !done.iter().any(|action| matches!(action, Action::Dial { .. })),
         "{done:?}"
+    );
+}
+
+const FIRST: Epoch = Epoch {
+    conn: 1,
+    session: 0,
+    lane: 1,
+};
+
+fn spoilt() -> Input {
+    Input::SessionSpoilt {
+        lane: LANE,
+        epoch: FIRST,
+    }
+}
+
+fn enqueued(supervisor: &mut Supervisor, ticket: u64, now: Instant) -> Vec<Action> {
+    let limit = Duration::from_secs(60);
+    let input = Input::Enqueue {
+        slot: SLOT,
+        ticket: TicketId(ticket),
+        size: 10,
+        deadline: now + limit,
+        limit,
+    };
+    supervisor.handle(input, now);
+    actions(supervisor)
+}
+
+/// The engine holds back what a link of before was given, while the telemetry link lives and goes on.
+#[test]
+fn a_spoilt_session_is_replaced_with_its_living_link_detached_and_what_that_was_given_in_doubt() {
+    let now = Instant::now();
+    let mut supervisor = supervisor_up(now);
+    for ticket in 0..2 {
+        assert_eq!(enqueued(&mut supervisor, ticket, now).len(), 1);
+    }
+    supervisor.handle(spoilt(), now);
+    let next = Epoch {
+        session: 1,
+        lane: 2,
+        ..FIRST
+    };
+    let lanes = |told: &[Action]| -> Vec<Action> {
+        let is_lane = |action: &&Action| matches!(action, Action::OpenLane(..) | Action::CloseLane(..));
+        told.iter().filter(is_lane).cloned().collect()
+    };
+    let told = actions(&mut supervisor);
+    assert_eq!(
+        lanes(&told),
+        [Action::CloseLane(LANE, FIRST), Action::OpenLane(LANE, next)]
+    );
+    // Until it has heard of that the link goes on, so neither is known not to have left.
+    let (slot, ticket) = (SLOT, TicketId(0));
+    supervisor.handle(Input::Withdraw { slot, ticket }, now);
+    // Another lane of the session may tell the same.
+    supervisor.handle(spoilt(), now);
+    assert_eq!(actions(&mut supervisor), []);
+    let later = now + Duration::from_secs(60);
+    supervisor.handle_timeout(later);
+    let unknown = |action: &&Action| matches!(action, Action::Complete(_, Err(SendError::Unknown(_))));
+    assert_eq!(actions(&mut supervisor).iter().filter(unknown).count(), 2);
+}
+
+/// Only a subscription has gone, of the application's own will.
+#[test]
+fn without_recovery_a_client_whose_session_is_spoilt_goes_on() {
+    let now = Instant::now();
+    let life = TokenLife {
+        left: Duration::from_secs(3600),
+        renews: true,
+    };
+    let mut supervisor = supervisor_to(now, life, Batching::Off, false);
+    supervisor.handle(spoilt(), now);
+    assert_eq!(actions(&mut supervisor), []);
+    let told = enqueued(&mut supervisor, 0, now);
+    assert!(
+        matches!(told[..], [Action::Transfer { epoch: FIRST, .. }]),
+        "{told:?}"
     );
 }
 

@@ -121,6 +121,10 @@ impl Session {
             Err(error) if error.is_unexplained() && self.channel.is_ended() => {
                 Some(Over::Unmade(lane, epoch, error))
             }
+            Err(_) if self.channel.holds_back() && !self.channel.is_ended() => {
+                self.lost_with_session(lane, epoch);
+                None
+            }
             Err(error) => {
                 let mut cause = Cause::not_made(&error);
                 let ended = self.channel.is_ended();
@@ -252,9 +256,9 @@ impl Session {
             Ok((_, _, None)) => {
                 // As it was told. What it has left behind in the engine is not to go where the others are.
                 if self.channel.holds_back()
-                    && let Some((lane, epoch)) = self.running.first_key_value()
+                    && let Some((&lane, &epoch)) = self.running.first_key_value()
                 {
-                    self.lost_with_session(*lane, *epoch);
+                    tell(&self.facts, Input::SessionSpoilt { lane, epoch });
                 }
                 return None;
             }
@@ -276,7 +280,7 @@ impl Session {
         (end.of == Operation::Session).then_some(end)
     }
 
-    /// The session is of no use any more, which is told of one of its lanes and is true of all.
+    /// The lane could not be attached, since the session is of no use any more: which is true of all on it.
     fn lost_with_session(&self, lane: LaneId, epoch: Epoch) {
         let cause = Cause::ended(Interruption::Closed, Operation::Session);
         tell(&self.facts, Input::LaneLost { lane, epoch, cause });

@@ -82,6 +82,8 @@ pub enum Input {
         epoch: Epoch,
         cause: Cause,
     },
+    /// The lane lives, but its session is to be replaced: another link of it can't be attached any more.
+    SessionSpoilt { lane: LaneId, epoch: Epoch },
     /// The engine has taken the transfer.
     Handed {
         lane: LaneId,
@@ -143,6 +145,7 @@ impl Input {
         match self {
             Self::LaneUp { lane, .. }
             | Self::LaneLost { lane, .. }
+            | Self::SessionSpoilt { lane, .. }
             | Self::Handed { lane, .. }
             | Self::NotHanded { lane, .. }
             | Self::Settled { lane, .. }

@@ -229,6 +229,7 @@ impl Supervisor {
         self.with(lane.slot, now, |slot, core, now| match fact {
             Input::LaneUp { epoch, limit, .. } => slot.lane_up(core, lane.kind, epoch, limit, now),
             Input::LaneLost { epoch, cause, .. } => slot.lane_lost(core, lane.kind, epoch, cause, now),
+            Input::SessionSpoilt { epoch, .. } => slot.session_spoilt(core, lane.kind, epoch, now),
             Input::NotHanded {
                 epoch, transfer, why, ..
             } => slot.not_handed(core, epoch, transfer, why),

@@ -356,6 +356,27 @@ impl Slot {
         if retiring {
             return; // a new connection comes anyway
         }
+        self.recover(core, kind, why, recovery, now);
+    }
+
+    /// Nothing can be attached on the session any more. What lives on it has all to say yet, and without recovery it goes on.
+    pub(super) fn session_spoilt(&mut self, core: &mut Core, kind: LaneKind, epoch: Epoch, now: Instant) {
+        let present = (epoch.conn, epoch.session) == (core.conn, self.session);
+        let leaves = core.line.is_retiring() || self.leaving.is_some_and(|leaving| leaving.ending);
+        if present && core.is_up() && !leaves && core.settings.recover && self.ever_up {
+            self.recover(core, kind, Interruption::Closed, Recovery::Resession, now);
+        }
+    }
+
+    /// Makes anew what was lost with a lane.
+    fn recover(
+        &mut self,
+        core: &mut Core,
+        kind: LaneKind,
+        why: Interruption,
+        recovery: Recovery,
+        now: Instant,
+    ) {
         let healthy = core.settings.schedule.healthy;
         // A session's end is told by whichever of its lanes hears of it first.
         let lost = if recovery == Recovery::Resession && !self.is_service() {

@@ -16,7 +16,7 @@ use super::connection::Channel;
 use super::receiver::Inlet;
 use super::rumour::made;
 use super::sender::Link;
-use crate::error::{ConnectError, Phase};
+use crate::error::{ConnectError, Interruption, Phase};
 
 /// What a link is to be.
 pub(crate) struct LinkPlan<'a> {
@@ -122,6 +122,7 @@ impl Channel {
             .map_err(|error| {
                 ConnectError::interrupted(Phase::Attach, sender_not_attached(error, &self.fuse))
             })?;
+        self.check_handle()?;
         tracing::debug!(node = %plan.node, max_message_size = sender.max_message_size(), "link attached");
         Ok(Link::new(sender, load, self.fuse.clone()))
     }
@@ -153,8 +154,19 @@ impl Channel {
             .map_err(|error| {
                 ConnectError::interrupted(Phase::Attach, receiver_not_attached(error, &self.fuse))
             })?;
+        self.check_handle()?;
         tracing::debug!(node = %plan.node, "link attached");
         Ok(Inlet::new(receiver, self.fuse.clone()))
+    }
+}
+
+impl Channel {
+    /// A link that was detached while this one was attached may have left something behind, and this one has its handle.
+    fn check_handle(&self) -> Result<(), ConnectError> {
+        if self.holds_back() {
+            return Err(ConnectError::interrupted(Phase::Attach, Interruption::Closed));
+        }
+        Ok(())
     }
 }
 

@@ -19,25 +19,37 @@ use super::inward::{Transfer, performative, uint};
 #[derive(Debug)]
 pub(super) struct Gate {
     manifest: Manifest,
-    /// The handles that are attached on the sessions that are begun, by channel.
-    sessions: BTreeMap<u16, BTreeMap<u32, Option<Left>>>,
+    /// The sessions that are begun, by channel.
+    sessions: BTreeMap<u16, Handles>,
 }
 
-/// How many deliveries have left, whole.
-type Left = Arc<AtomicU64>;
+/// The handles of a session.
+#[derive(Debug, Default)]
+struct Handles {
+    attached: BTreeMap<u32, Option<Arc<Cargo>>>,
+    /// What links were given that had a handle before and may have something left of it.
+    before: BTreeMap<u32, Vec<Arc<Cargo>>>,
+}
+
+/// What one link was given and what has left of it, in deliveries.
+#[derive(Debug, Default)]
+struct Cargo {
+    given: AtomicU64,
+    /// Whole.
+    left: AtomicU64,
+    held_back: HeldBack,
+}
 
 /// Links that are about to be attached, by name; the connection's, and clones are the same.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Manifest(Arc<Mutex<BTreeMap<String, Left>>>);
+pub(super) struct Manifest(Arc<Mutex<BTreeMap<String, Arc<Cargo>>>>);
 
-/// What one link was given, and what has left of it.
+/// A link's side of what it gives; dropped with the link.
 #[derive(Debug)]
 pub(super) struct Load {
     manifest: Manifest,
     name: String,
-    given: u64,
-    left: Left,
-    held_back: HeldBack,
+    cargo: Arc<Cargo>,
 }
 
 /// Whether the engine holds something back of a link that is gone; its session's, and clones are the same.
@@ -59,13 +71,13 @@ impl Gate {
         };
         match code {
             BEGIN => {
-                self.sessions.insert(channel, BTreeMap::new());
+                self.sessions.insert(channel, Handles::default());
                 true
             }
             END => self.sessions.remove(&channel).is_some(),
             ATTACH..END => match self.sessions.get_mut(&channel) {
                 // What can't be read is not ours to judge: the engine has written it.
-                Some(links) => on_session(links, &self.manifest, (code, fields), frame).unwrap_or(true),
+                Some(handles) => on_session(handles, &self.manifest, (code, fields), frame).unwrap_or(true),
                 None => false,
             },
             _ => true,
@@ -74,7 +86,7 @@ impl Gate {
 }
 
 fn on_session(
-    links: &mut BTreeMap<u32, Option<Left>>,
+    Handles { attached, before }: &mut Handles,
     manifest: &Manifest,
     (code, fields): (u8, &[u8]),
     frame: &[u8],
@@ -82,29 +94,44 @@ fn on_session(
     match code {
         ATTACH => {
             let [name, handle] = first_fields(fields)?;
-            links.insert(uint(handle), manifest.take(name));
+            attached.insert(uint(handle), manifest.take(name));
         }
         FLOW => {
             // One without a handle is the session's.
             let handle = first_fields(fields).map(|[_, _, _, _, handle]| handle);
             return Ok(handle.map_or(true, |handle| {
-                handle == [NULL] || links.contains_key(&uint(handle))
+                handle == [NULL] || attached.contains_key(&uint(handle))
             }));
         }
         TRANSFER => {
             let Some(transfer) = Transfer::in_frame(frame)? else {
                 return Ok(true);
             };
-            let Some(left) = links.get(&transfer.link.1) else {
+            let handle = transfer.link.1;
+            let Some(cargo) = attached.get(&handle) else {
                 return Ok(false);
             };
-            if let Some(left) = left.as_ref().filter(|_| !transfer.more) {
-                left.fetch_add(1, Ordering::Release);
+            // It may be what the engine held back of a link of before.
+            if before
+                .get(&handle)
+                .is_some_and(|all| all.iter().any(|cargo| cargo.is_missed()))
+            {
+                return Ok(false);
+            }
+            if let Some(cargo) = cargo.as_ref().filter(|_| !transfer.more) {
+                cargo.left.fetch_add(1, Ordering::Release);
             }
         }
         DETACH => {
             let [handle] = first_fields(fields)?;
-            links.remove(&uint(handle));
+            let handle = uint(handle);
+            if let Some(cargo) = attached.remove(&handle).flatten() {
+                // From here on the engine may give the handle to another link, long before this one's task has ended.
+                cargo.is_missed();
+                let all = before.entry(handle).or_default();
+                all.retain(|cargo| Arc::strong_count(cargo) > 1 || cargo.is_missed());
+                all.push(cargo);
+            }
         }
         _ => {}
     }
@@ -126,29 +153,41 @@ fn first_fields<const N: usize>(list: &[u8]) -> Result<[&[u8]; N], Violation> {
     Ok(fields)
 }
 
+impl Cargo {
+    /// Whether something of it has not left; said of its session too.
+    fn is_missed(&self) -> bool {
+        let missed = self.given.load(Ordering::Acquire) > self.left.load(Ordering::Acquire);
+        if missed {
+            self.held_back.0.store(true, Ordering::Release);
+        }
+        missed
+    }
+}
+
 impl Manifest {
     /// What a link of this name is going to be given, on a session.
     pub(super) fn load(&self, name: &str, held_back: &HeldBack) -> Load {
-        let left = Left::default();
-        self.lock().insert(name.to_owned(), Arc::clone(&left));
+        let cargo = Arc::new(Cargo {
+            held_back: held_back.clone(),
+            ..Cargo::default()
+        });
+        self.lock().insert(name.to_owned(), Arc::clone(&cargo));
         Load {
             manifest: self.clone(),
             name: name.to_owned(),
-            given: 0,
-            left,
-            held_back: held_back.clone(),
+            cargo,
         }
     }
 
     /// What counts for the link of this name, as the engine encodes it.
-    fn take(&self, name: &[u8]) -> Option<Left> {
+    fn take(&self, name: &[u8]) -> Option<Arc<Cargo>> {
         let ([0xa1, _, text @ ..] | [0xb1, _, _, _, _, text @ ..]) = name else {
             return None;
         };
         self.lock().remove(std::str::from_utf8(text).ok()?)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Left>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Cargo>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -156,15 +195,13 @@ impl Manifest {
 impl Load {
     /// The engine has one more delivery.
     pub(super) fn give(&mut self) {
-        self.given += 1;
+        self.cargo.given.fetch_add(1, Ordering::Release);
     }
 }
 
 impl Drop for Load {
     fn drop(&mut self) {
-        if self.given > self.left.load(Ordering::Acquire) {
-            self.held_back.0.store(true, Ordering::Release);
-        }
+        self.cargo.is_missed();
         // One that was never attached.
         self.manifest.lock().remove(&self.name);
     }
@@ -306,6 +343,51 @@ mod tests {
             assert_eq!((session.is_something(), other.is_something()), (held_back, false));
             assert!(manifest.lock().is_empty());
         }
+    }
+
+    /// The engine frees a handle with the detach, and the link's task ends later.
+    #[test]
+    fn what_was_held_back_of_a_link_does_not_leave_on_the_next_of_its_handle_while_the_link_still_closes() {
+        for late in [false, true] {
+            let manifest = Manifest::default();
+            let mut gate = Gate::new(manifest.clone());
+            let session = HeldBack::default();
+            let mut load = manifest.load("a", &session);
+            let next = manifest.load("b", &session);
+            let mut give = |now| {
+                if now {
+                    load.give()
+                }
+            };
+            leave(&mut gate, &[begin(1), attach(1, "a", 0)]);
+            give(!late);
+            leave(&mut gate, &[detach(1, 0)]);
+            assert_eq!(session.is_something(), !late);
+            // What it hands over until it hears of the peer's detach, too.
+            give(late);
+            let frames = [attach(1, "b", 0), transfer(1, 0, WHOLE), transfer(1, 0, WHOLE)];
+            assert_eq!(leave(&mut gate, &frames), [true, false, false]);
+            assert!(session.is_something());
+            leave(&mut gate, &[end(1), begin(1), attach(1, "c", 0)]);
+            assert_eq!(leave(&mut gate, &[transfer(1, 0, WHOLE)]), [true]);
+            drop(next);
+        }
+    }
+
+    #[test]
+    fn links_that_come_and_go_on_a_handle_leave_no_trace() {
+        let manifest = Manifest::default();
+        let mut gate = Gate::new(manifest.clone());
+        let session = HeldBack::default();
+        leave(&mut gate, &[begin(1)]);
+        for _ in 0..100 {
+            let mut load = manifest.load("a", &session);
+            load.give();
+            let frames = [attach(1, "a", 0), transfer(1, 0, WHOLE), detach(1, 0)];
+            assert_eq!(leave(&mut gate, &frames), [true; 3]);
+        }
+        assert!(!session.is_something());
+        assert_eq!(gate.sessions[&1].before[&0].len(), 1);
     }
 
     #[test]
