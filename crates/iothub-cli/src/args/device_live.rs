@@ -10,7 +10,10 @@ use super::{Format, Input, Span};
 
 /// Whose device, and how to reach its hub.
 #[derive(Args)]
-pub(crate) struct Connect {
+pub(crate) struct Connect<F = Format>
+where
+    F: ValueEnum + Send + Sync + 'static,
+{
     /// Read the double-"@" address, token included, from a file
     #[arg(long, value_name = "FILE|-", group = "credential")]
     pub(crate) url_file: Option<Input>,
@@ -28,7 +31,7 @@ pub(crate) struct Connect {
 
     /// How to write
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    pub(crate) output: Format,
+    pub(crate) output: F,
 
     /// Trust these certificates too (PEM, one or more); IOTHUB_CA_FILE in the environment does the same
     #[arg(long, value_name = "FILE")]

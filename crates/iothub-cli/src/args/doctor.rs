@@ -4,6 +4,7 @@ use std::num::NonZeroU16;
 
 use clap::Args;
 
+use super::Output;
 use super::device_live::Connect;
 use super::examples::examples;
 
@@ -21,7 +22,7 @@ use super::examples::examples;
 ))]
 pub(crate) struct Doctor {
     #[command(flatten)]
-    pub(crate) connect: Connect,
+    pub(crate) connect: Connect<Output>,
 
     /// Send no message
     #[arg(long)]

@@ -25,8 +25,7 @@ use tokio::time::timeout;
 
 pub(crate) fn run(mut args: Doctor, io: &mut Io) -> Result<Exit, Failure> {
     let runtime = super::runtime()?;
-    let format = args.connect.output;
-    let mut chart = Chart::new(format, io);
+    let mut chart = Chart::new(args.connect.output, io);
     let context = args.connect.given.context.clone();
     let planned = match connecting::plan(&mut args.connect, ("", false), chart.io()) {
         Ok(planned) => planned,

@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Number, Value as Json};
 
-pub(crate) use self::read::read_line;
+pub(crate) use self::read::{FIELDS, read_line, read_row};
 use super::human::{self, OneLine};
 use super::json;
 use crate::args::Format;

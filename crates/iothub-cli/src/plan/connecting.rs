@@ -1,5 +1,6 @@
 //! How a device that stays is to connect.
 
+use clap::ValueEnum;
 use iothub_address::{AmqpUrl, HubHost, Identity, Secret, User};
 use iothub_amqp::{DeviceClient, DeviceClientBuilder, Proxies, Transport};
 use rustls_pki_types::CertificateDer;
@@ -41,7 +42,10 @@ pub(crate) fn builder(
 }
 
 /// As [`builder`], with all that is known of its way.
-pub(crate) fn plan(connect: &mut Connect, other: (&str, bool), io: &mut Io) -> Result<Planned, Failure> {
+pub(crate) fn plan<F>(connect: &mut Connect<F>, other: (&str, bool), io: &mut Io) -> Result<Planned, Failure>
+where
+    F: ValueEnum + Send + Sync,
+{
     let is_stdin = |input: &Option<Input>| input == &Some(Input::Stdin);
     let [cert, cert_key] = route::stdin_readers(&connect.route);
     secrets::stdin_once(&[

@@ -36,13 +36,21 @@ impl World {
 
     /// With all that it needs.
     fn doctor(&self) -> Cli {
-        self.untrusting()
+        self.doctor_as("json")
+    }
+
+    fn doctor_as(&self, format: &str) -> Cli {
+        self.untrusting_as(format)
             .file("--ca", self.emulator.root_certificate_pem())
     }
 
     fn untrusting(&self) -> Cli {
+        self.untrusting_as("json")
+    }
+
+    fn untrusting_as(&self, format: &str) -> Cli {
         let https = self.emulator.https_address().unwrap().port().to_string();
-        iothub(["doctor", "-o", "json", "--https-port", &https])
+        iothub(["doctor", "-o", format, "--https-port", &https])
             .env("IOTHUB_DEVICE_CONNECTION_STRING", self.string(KEY))
     }
 }
@@ -91,6 +99,22 @@ fn a_device_that_gets_through_has_every_step_and_one_message_at_the_hub() {
     let quiet = world.doctor().arg("--no-send").run().expect_code(0);
     assert_eq!(steps(&quiet)[8], ("message".to_owned(), "skip".to_owned()));
     assert_eq!(world.emulator.journal().snapshot().len(), 1);
+}
+
+#[test]
+fn its_steps_are_rows_of_csv_too() {
+    let world = World::new();
+    let csv = world
+        .doctor_as("csv")
+        .arg("--no-send")
+        .run()
+        .expect_code(0)
+        .stdout;
+    let lines: Vec<_> = csv.lines().collect();
+    assert_eq!(lines.len(), 11, "{csv}");
+    assert_eq!(lines[0], "step,status,found,next,ms");
+    assert!(lines[1].starts_with("credential,ok,"), "{csv}");
+    assert!(lines[9].starts_with("message,skip,--no-send,,"), "{csv}");
 }
 
 #[test]

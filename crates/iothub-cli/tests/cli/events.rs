@@ -291,10 +291,6 @@ fn wrong_credentials_groups_and_partitions_are_told() {
         .events(&["watch", "--partition", "9"])
         .run()
         .expect_error(2, &["no partition 9", "0 to 3"]);
-    world
-        .events(&["watch", "-o", "csv"])
-        .run()
-        .expect_error(2, &["-o json"]);
 }
 
 #[cfg(unix)]

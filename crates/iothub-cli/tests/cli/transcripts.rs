@@ -351,7 +351,6 @@ fn doctor() {
     for format in ["text", "json"] {
         terminal.types(&format!("iothub doctor --https-port {https} -o {format}"));
     }
-    terminal.types(&format!("iothub doctor --https-port {https} --no-send -o csv"));
     terminal.types(&format!("IOTHUB_CA_FILE= iothub doctor --https-port {https}"));
     terminal.expect_kept("doctor");
 }

@@ -54,6 +54,43 @@ fn a_filter_shows_what_it_lets_through_and_says_what_it_can_not_be_applied_to() 
     );
 }
 
+/// A row has the fields of the line, and is read again by RFC 4180.
+#[test]
+fn as_csv_an_event_is_a_row_under_the_names_of_its_fields() {
+    let world = World::new();
+    world.send(
+        "pump-1",
+        &["-p", "a=b,c", "--message-id", "m1", "{\"t\":\"say \\\"x\\\"\"}"],
+    );
+    let args = ["watch", "--since", "start", "-n", "1", "-o"];
+    let csv = world
+        .events(&[&args[..], &["csv"]].concat())
+        .run()
+        .expect_code(0)
+        .stdout;
+    let json = world
+        .events(&[&args[..], &["json"]].concat())
+        .run()
+        .expect_code(0)
+        .object();
+    let (names, row) = csv.split_once('\n').unwrap();
+    assert_eq!(
+        names,
+        "device,module,partition,seq,offset,enqueued,source,properties,system,body_kind,body"
+    );
+    let start = format!(
+        "pump-1,,{},0,{},",
+        json["partition"],
+        json["offset"].as_str().unwrap()
+    );
+    assert!(row.starts_with(&start), "{row}");
+    assert!(row.contains(r#","{""a"":""b,c""}","#), "{row}");
+    assert!(
+        row.ends_with(",json,\"{\"\"t\"\":\"\"say \\\"\"x\\\"\"\"\"}\"\n"),
+        "{row}"
+    );
+}
+
 /// A filter that never ends does not keep a command from its end.
 #[cfg(unix)]
 #[test]

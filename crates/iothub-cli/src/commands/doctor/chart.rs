@@ -4,16 +4,17 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::args::Format;
+use crate::args::Output;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::io::Io;
 use crate::output::human::OneLine;
-use crate::output::json;
+use crate::output::{json, table};
 
 /// Writes the lines, and remembers the first failure.
 pub(super) struct Chart<'a> {
-    format: Format,
+    output: Output,
+    has_names: bool,
     io: &'a mut Io,
     exit: Exit,
     since: Instant,
@@ -32,9 +33,10 @@ struct Line<'a> {
 }
 
 impl<'a> Chart<'a> {
-    pub(super) fn new(format: Format, io: &'a mut Io) -> Self {
+    pub(super) fn new(output: Output, io: &'a mut Io) -> Self {
         Self {
-            format,
+            output,
+            has_names: false,
             io,
             exit: Exit::Done,
             since: Instant::now(),
@@ -80,18 +82,25 @@ impl<'a> Chart<'a> {
         let now = Instant::now();
         let ms = u64::try_from(now.duration_since(self.since).as_millis()).unwrap_or(u64::MAX);
         self.since = now;
-        let line = match self.format {
-            Format::Json => json::line(&Line {
+        let line = match self.output {
+            Output::Json => json::line(&Line {
                 step,
                 status,
                 found,
                 next,
                 ms,
             }),
-            Format::Text => {
+            Output::Text => {
                 let next = next.map(|next| format!("\n{:18}-> {}", "", OneLine(next)));
                 let next = next.unwrap_or_default();
                 format!("{status:4}  {step:10}  {}{next}", OneLine(found))
+            }
+            Output::Csv => {
+                if !std::mem::replace(&mut self.has_names, true) {
+                    self.io
+                        .print(&table::csv(["step", "status", "found", "next", "ms"]))?;
+                }
+                table::csv([step, status, found, next.unwrap_or_default(), &ms.to_string()])
             }
         };
         self.io.print(&line)

@@ -10,7 +10,7 @@ use super::flow::Flow;
 use crate::args::{Format, Output};
 use crate::failure::Failure;
 use crate::io::Io;
-use crate::output::event;
+use crate::output::{event, table};
 
 pub(super) struct View {
     page: Page,
@@ -19,6 +19,8 @@ pub(super) struct View {
 
 enum Kind {
     Lines(Format),
+    /// Of CSV.
+    Rows,
     Flow(Flow),
 }
 
@@ -29,15 +31,13 @@ impl View {
             (Some(every), _) => Kind::Flow(Flow::new(output, every, io.stdout_is_terminal)),
             (None, Output::Text) => Kind::Lines(Format::Text),
             (None, Output::Json) => Kind::Lines(Format::Json),
-            (None, Output::Csv) => {
-                let what = "events have no rows for CSV";
-                return Err(Failure::usage(what).hint("take -o json, or --stats"));
-            }
+            (None, Output::Csv) => Kind::Rows,
         };
-        Ok(Self {
-            page: Page::new(io.take_stdout(), "standard output"),
-            kind,
-        })
+        let mut page = Page::new(io.take_stdout(), "standard output");
+        if matches!(kind, Kind::Rows) {
+            page.line(&table::csv(event::FIELDS))?;
+        }
+        Ok(Self { page, kind })
     }
 
     /// Shows an event; `json` is its line of JSON where there is one already.
@@ -48,6 +48,7 @@ impl View {
                 self.page
                     .line(&line.unwrap_or_else(|| event::read_line(event, *format)))
             }
+            Kind::Rows => self.page.line(&event::read_row(event)),
             Kind::Flow(flow) => {
                 flow.saw(event.partition);
                 Ok(())
@@ -73,7 +74,7 @@ impl View {
     pub(super) fn due(&self) -> Option<Instant> {
         match &self.kind {
             Kind::Flow(flow) => Some(flow.due()),
-            Kind::Lines(_) => None,
+            Kind::Lines(_) | Kind::Rows => None,
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 use super::{Line, STANDARD, ShownBody, float, packed, text_line, text_or_base64};
 use crate::args::Format;
 use crate::output::human;
-use crate::output::json;
+use crate::output::{json, table};
 use base64::engine::Engine;
 
 /// One event, as one line.
@@ -38,6 +38,32 @@ pub(crate) fn read_line(event: &Event, format: Format) -> String {
         }
     }
 }
+
+/// One event, as a row of CSV: what is no text in JSON is its JSON.
+pub(crate) fn read_row(event: &Event) -> String {
+    let line: Json = serde_json::from_str(&read_line(event, Format::Json)).unwrap_or_default();
+    let cells = FIELDS.map(|name| match &line[name] {
+        Json::Null => String::new(),
+        Json::String(text) => text.clone(),
+        other => other.to_string(),
+    });
+    table::csv(cells.iter().map(String::as_str))
+}
+
+/// As docs/cli.md has them.
+pub(crate) const FIELDS: [&str; 11] = [
+    "device",
+    "module",
+    "partition",
+    "seq",
+    "offset",
+    "enqueued",
+    "source",
+    "properties",
+    "system",
+    "body_kind",
+    "body",
+];
 
 /// In the form that shows most of it: what is packed is unpacked.
 fn body(event: &Event) -> ShownBody {
