@@ -6,12 +6,18 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use iothub_amqp::{DeviceClient, Message, Pool};
+use iothub_address::HubHost;
+use iothub_amqp::{Batching, DeviceClient, Key, Message, Pool};
 use iothub_emulator::{CloudMessage, MethodCall};
+use iothub_sas::SharedKey;
+use iothub_tests::faults::Pipes;
+use iothub_tests::frames::data_sections;
 use iothub_tests::memory::{Memory, identity};
+use iothub_tests::reactive::{Answer, Hub, Seen};
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
@@ -135,6 +141,55 @@ async fn every_future_may_be_dropped_at_every_point() {
         }
     }
     panic!("connect is not done after {MOST} polls");
+}
+
+/// The hub has seen it and taken no notice of it, and whoever sent it does not wait any more: it is the client's still.
+#[tokio::test(start_paused = true)]
+async fn a_message_whose_send_is_dropped_while_it_flies_comes_to_the_hub_after_a_cut() {
+    let seen = AtomicUsize::new(0);
+    let (mut hub, door) = Hub::in_memory("ANONYMOUS", move |what, _| match what {
+        Seen::Telemetry(_) => match seen.fetch_add(1, Ordering::Relaxed) {
+            0 => Answer::Nothing,
+            1 => Answer::Cut,
+            _ => Answer::Accept,
+        },
+        _ => Answer::Accept,
+    });
+    let key = Key::new(SharedKey::from_bytes(&[7; 32]).unwrap());
+    let client = DeviceClient::builder(HubHost::parse("localhost").unwrap(), identity(0), key)
+        .claims_based()
+        .plain_tcp_to_this_machine()
+        .network(Pipes::to(door, []))
+        .batching(Batching::Off)
+        .connect()
+        .await
+        .unwrap();
+    let body = |sections: &[u8]| String::from_utf8(data_sections(sections)[0].to_vec()).unwrap();
+    {
+        let mut sending = pin!(client.send(Message::new("dropped")));
+        loop {
+            tokio::select! {
+                outcome = &mut sending => panic!("{outcome:?}"),
+                what = hub.next() => if let Seen::Telemetry(sections) = what {
+                    assert_eq!(body(&sections), "dropped");
+                    break;
+                },
+            }
+        }
+    }
+    client.send(Message::new("cut")).await.unwrap();
+    let told = client.clone();
+    client.close().await.unwrap();
+    let mut bodies = Vec::new();
+    loop {
+        match hub.next().await {
+            Seen::Telemetry(sections) => bodies.push(body(&sections)),
+            Seen::Close => break,
+            _ => {}
+        }
+    }
+    assert_eq!(bodies, ["cut", "dropped", "cut"]);
+    assert_eq!(told.statistics().accepted, 2);
 }
 
 /// Polled once, which comes to nothing, and dropped.

@@ -40,6 +40,8 @@ pub(super) struct Checker {
     transfers: BTreeMap<TransferId, (Epoch, Vec<TicketId>)>,
     /// Those whose answer the present link still owes.
     out: BTreeSet<TransferId>,
+    /// Messages that an engine is known to have taken, and that no hub has given back since.
+    flown: BTreeSet<TicketId>,
     dials: VecDeque<Duration>,
     connection: Option<u32>,
     resent: u64,
@@ -60,6 +62,7 @@ impl Checker {
             firsts: Vec::new(),
             transfers: BTreeMap::new(),
             out: BTreeSet::new(),
+            flown: BTreeSet::new(),
             dials: VecDeque::new(),
             connection: None,
             resent: 0,
@@ -100,12 +103,8 @@ impl Checker {
                 "acknowledged, and the hub has it not",
             );
         }
-        let stopped = matches!(
-            result,
-            Err(SendError::NotSent(Interruption::Stopped) | SendError::Unknown(Interruption::Stopped))
-        );
         self.hold(
-            !(self.calm && stopped),
+            !(self.calm && is_stopped(result)),
             "with no more faults a message is given up",
         );
         let again = self.outcomes.insert(ticket, result.clone()).is_some();
@@ -129,13 +128,37 @@ impl Checker {
 
     /// What the supervisor is about to be told.
     pub(super) fn tell(&mut self, input: &Input) {
-        if let Input::NotHanded { transfer, .. } | Input::Settled { transfer, .. } = input {
-            self.out.remove(transfer);
+        match input {
+            Input::NotHanded { transfer, .. } => {
+                self.out.remove(transfer);
+            }
+            Input::Handed { transfer, .. } => self.flown.extend(&self.transfers[transfer].1),
+            Input::Settled {
+                transfer, outcome, ..
+            } => {
+                self.out.remove(transfer);
+                if *outcome != Outcome::Accepted {
+                    let back = &self.transfers[transfer].1;
+                    self.flown.retain(|ticket| !back.contains(ticket));
+                }
+            }
+            // What it took is known by then.
+            Input::LaneLost { epoch, .. } => self.out.retain(|id| self.transfers[id].0 != *epoch),
+            Input::Lost { conn, .. } => self.out.retain(|id| self.transfers[id].0.conn != *conn),
+            _ => {}
         }
     }
 
     /// What it has been told, and has acted on.
     pub(super) fn told(&self, input: &Input) {
+        if let Input::Withdraw { ticket, .. } = input {
+            let is_out = self.out.iter().any(|id| self.transfers[id].1.contains(ticket));
+            let stopped = self.outcomes.get(ticket).is_some_and(is_stopped);
+            self.hold(
+                !(stopped && (is_out || self.flown.contains(ticket))),
+                "what the hub may have is taken back",
+            );
+        }
         if let Input::Settled {
             transfer,
             outcome: Outcome::Accepted,
@@ -213,4 +236,12 @@ impl Checker {
             attempts: statistics.attempts,
         }
     }
+}
+
+/// Given up, or taken back.
+fn is_stopped(result: &Result<Accepted, SendError>) -> bool {
+    matches!(
+        result,
+        Err(SendError::NotSent(Interruption::Stopped) | SendError::Unknown(Interruption::Stopped))
+    )
 }

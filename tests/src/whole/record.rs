@@ -27,8 +27,8 @@ pub(super) struct Record {
     last: BTreeMap<u64, u64>,
     /// By device.
     duplicates: BTreeMap<u64, u64>,
-    /// By device, of all clients that it had.
-    resent: BTreeMap<u64, u64>,
+    /// By device, of all clients that it had and that have come to their end.
+    counted: BTreeMap<u64, Counted>,
     is_uncut: bool,
     keeps_order: bool,
     pub(super) wrong: Vec<String>,
@@ -38,6 +38,15 @@ pub(super) struct Record {
     pub(super) answered: u64,
     /// Devices that had at last what the hub had for them.
     pub(super) followed: u64,
+}
+
+/// What clients say of themselves.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counted {
+    resent: u64,
+    accepted: u64,
+    /// Certainly not at the hub.
+    not_there: u64,
 }
 
 /// How a message is given to a client.
@@ -68,7 +77,7 @@ impl Record {
             arrived: BTreeSet::new(),
             last: BTreeMap::new(),
             duplicates: BTreeMap::new(),
-            resent: BTreeMap::new(),
+            counted: BTreeMap::new(),
             is_uncut: plan.is_uncut(),
             keeps_order: plan.keeps_order(),
             wrong: Vec::new(),
@@ -173,7 +182,10 @@ impl Record {
 
     /// A client of the device has come to its end.
     pub(super) fn client_done(&mut self, device: u64, statistics: Statistics) {
-        *self.resent.entry(device).or_default() += statistics.resent;
+        let counted = self.counted.entry(device).or_default();
+        counted.resent += statistics.resent;
+        counted.accepted += statistics.accepted;
+        counted.not_there += statistics.not_sent + statistics.rejected;
     }
 
     /// Looks at it all when everything has come to rest.
@@ -204,9 +216,19 @@ impl Record {
                 "{copies} duplicates, and {again} messages have left twice"
             ));
         }
+        for (device, counted) in &self.counted {
+            // Those whose outcome nobody waits for are counted all the same.
+            let given = self.messages.range((*device, 0)..(device + 1, 0)).count() as u64;
+            let there = self.arrived.range((*device, 0)..(device + 1, 0)).count() as u64;
+            if counted.accepted > there || counted.not_there > given.saturating_sub(there) {
+                self.wrong.push(format!(
+                    "of {given} messages of {device} the hub has {there}, and its clients say {counted:?}"
+                ));
+            }
+        }
         for (device, copies) in &self.duplicates {
             let links = sends.links_of(*device);
-            let resent = self.resent.get(device).copied().unwrap_or(0);
+            let resent = self.counted.get(device).map_or(0, |counted| counted.resent);
             // Of a client that was dropped nobody hears it.
             let resent = if plan.parting == Parting::Dropped {
                 *copies
