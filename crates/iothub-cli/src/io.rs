@@ -63,6 +63,12 @@ impl Io {
         print_to(&mut *self.stdout, line)
     }
 
+    /// Writes a line of data that is to have a reader, at once: what it shows is then taken from the hub. Here a reader
+    /// who has gone is a failure as any other.
+    pub(crate) fn hand_over(&mut self, line: &str) -> Result<(), Failure> {
+        write_line(&mut *self.stdout, line).map_err(|error| unwritten(&error))
+    }
+
     /// Writes a line that is neither data nor an error, unless silence was asked for.
     pub(crate) fn note(&mut self, line: &str) {
         if self.manner.quiet {
@@ -121,15 +127,21 @@ impl Io {
 
 /// Writes a line of data, at once. A reader who has gone is no failure: the work goes on without one.
 pub(crate) fn print_to(stdout: &mut dyn Write, line: &str) -> Result<(), Failure> {
-    // In one piece, so that lines of two processes on one pipe stay whole if they are short.
-    match stdout
-        .write_all(format!("{line}\n").as_bytes())
-        .and_then(|()| stdout.flush())
-    {
+    match write_line(stdout, line) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(Failure::unexpected("can't write to standard output").because(&error)),
+        Err(error) => Err(unwritten(&error)),
     }
+}
+
+/// In one piece, so that lines of two processes on one pipe stay whole if they are short.
+fn write_line(stdout: &mut dyn Write, line: &str) -> io::Result<()> {
+    stdout.write_all(format!("{line}\n").as_bytes())?;
+    stdout.flush()
+}
+
+fn unwritten(error: &io::Error) -> Failure {
+    Failure::unexpected("can't write to standard output").because(error)
 }
 
 impl std::fmt::Debug for Io {

@@ -3,6 +3,7 @@
 use iothub_amqp::{Command, SettleError};
 
 use super::live::{Ended, Live, stream_ended};
+use crate::args::Format;
 use crate::args::device_live::{Listen, Settle};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -40,15 +41,35 @@ async fn listen(args: &Listen, live: &mut Live, io: &mut Io) -> Result<Ended, Fa
             return Ok(stream_ended(commands.ended()));
         };
         live.catch_up(io);
-        let message = command.message().clone();
-        let word = word(settle(command, args.settle).await, args.settle);
-        io.print(&incoming::command(&message, word, args.connect.output))?;
+        if let Err(failure) = show_and_settle(command, args.settle, args.connect.output, io).await {
+            return Ok(Ended::Unwritten(failure));
+        }
         left -= 1;
     }
     Ok(Ended::Stopped)
 }
 
-pub(super) async fn settle(command: Command, settle: Settle) -> Result<(), SettleError> {
+/// Shows a message, and only then gives the word on it: what nobody could read stays with the hub, which deletes what it
+/// has the word on.
+pub(super) async fn show_and_settle(
+    command: Command,
+    word: Settle,
+    format: Format,
+    io: &mut Io,
+) -> Result<(), Failure> {
+    let message = command.message().clone();
+    if let Err(failure) = io.hand_over(&incoming::command(&message, told(word), format)) {
+        // Without the link the hub has it back anyway.
+        let _ = settle(command, Settle::Abandon).await;
+        return Err(failure);
+    }
+    if settle(command, word).await.is_err() {
+        io.print(&incoming::lock_lost(&message, format))?;
+    }
+    Ok(())
+}
+
+async fn settle(command: Command, settle: Settle) -> Result<(), SettleError> {
     match settle {
         Settle::Complete => command.complete().await,
         Settle::Abandon => command.abandon().await,
@@ -56,12 +77,11 @@ pub(super) async fn settle(command: Command, settle: Settle) -> Result<(), Settl
     }
 }
 
-/// What became of the word on a message.
-pub(super) fn word(result: Result<(), SettleError>, settle: Settle) -> &'static str {
-    match (result, settle) {
-        (Err(_), _) => "lock-lost",
-        (Ok(()), Settle::Complete) => "completed",
-        (Ok(()), Settle::Abandon) => "abandoned",
-        (Ok(()), Settle::Reject) => "rejected",
+/// What a word makes of a message.
+const fn told(word: Settle) -> &'static str {
+    match word {
+        Settle::Complete => "completed",
+        Settle::Abandon => "abandoned",
+        Settle::Reject => "rejected",
     }
 }

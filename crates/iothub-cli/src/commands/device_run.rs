@@ -9,7 +9,7 @@ use iothub_amqp::{DesiredChange, Message};
 use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::device_listen::{settle, word};
+use super::device_listen::show_and_settle;
 use super::live::{Ended, Live, stream_ended};
 use super::reply::Reply;
 use crate::args::Format;
@@ -62,9 +62,9 @@ async fn work(args: &Run, reply: &Reply, live: &mut Live, io: &mut Io) -> Result
                 None => return Ok(stream_ended(commands.ended())),
                 Some(command) => {
                     live.catch_up(io);
-                    let message = command.message().clone();
-                    let word = word(settle(command, Settle::Complete).await, Settle::Complete);
-                    io.print(&incoming::command(&message, word, format))?;
+                    if let Err(failure) = show_and_settle(command, Settle::Complete, format, io).await {
+                        return Ok(Ended::Unwritten(failure));
+                    }
                 }
             },
             call = methods.next(), if doing.len() < AT_ONCE => match call {

@@ -22,6 +22,8 @@ pub(super) enum Ended {
     Stopped,
     /// The client has ended.
     Client(Interruption),
+    /// What came can't be shown.
+    Unwritten(Failure),
 }
 
 impl Live {
@@ -107,15 +109,23 @@ impl Live {
     pub(super) async fn close(self, ended: Ended) -> Result<Exit, Failure> {
         match ended {
             Ended::Stopped => {
-                // What was asked for is done: the farewell is no part of it.
-                if let Err(error) = self.client.close().await {
-                    tracing::debug!("closing: {}", chain(&error));
-                }
+                self.farewell().await;
                 Ok(Exit::Done)
+            }
+            Ended::Unwritten(failure) => {
+                self.farewell().await;
+                Err(failure)
             }
             Ended::Client(why) => {
                 Err(Failure::new(Exit::from(&why), "the connection has ended").and(why.to_string()))
             }
+        }
+    }
+
+    /// What was asked for is done, or can't be: the farewell is no part of it.
+    async fn farewell(self) {
+        if let Err(error) = self.client.close().await {
+            tracing::debug!("closing: {}", chain(&error));
         }
     }
 }

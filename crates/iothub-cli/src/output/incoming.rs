@@ -10,7 +10,7 @@ use super::human::{self, OneLine};
 use super::json;
 use crate::args::Format;
 
-/// A cloud-to-device message, and the word on it.
+/// A cloud-to-device message, and the word that is then given on it.
 pub(crate) fn command(message: &ReceivedMessage, settled: &str, format: Format) -> String {
     let shown = ShownBody::of_bytes(&message.body, message.content_type.as_deref());
     if format == Format::Json {
@@ -51,6 +51,19 @@ pub(crate) fn command(message: &ReceivedMessage, settled: &str, format: Format) 
     line.push_str("  ");
     line.push_str(&shown.for_people());
     line
+}
+
+/// What follows where the hub does not wait for the word any more.
+pub(crate) fn lock_lost(message: &ReceivedMessage, format: Format) -> String {
+    let id = message.message_id.as_deref();
+    if format == Format::Json {
+        return json::line(&serde_json::json!({
+            "kind": "lock-lost",
+            "message_id": id,
+            "seq": message.sequence_number,
+        }));
+    }
+    format!("lock-lost  {}", OneLine(id.unwrap_or("-")))
 }
 
 #[derive(Serialize)]
@@ -135,5 +148,25 @@ pub(crate) fn reported(version: Option<i64>, format: Format) -> String {
         (Format::Json, version) => json::line(&serde_json::json!({ "kind": "reported", "version": version })),
         (Format::Text, Some(version)) => format!("reported  version {version}"),
         (Format::Text, None) => "reported".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As docs/cli.md says.
+    #[test]
+    fn a_lost_lock_is_told_by_the_messages_id_and_number() {
+        let mut message = ReceivedMessage::default();
+        assert_eq!(lock_lost(&message, Format::Text), "lock-lost  -");
+        message.message_id = Some("m\n1".to_owned());
+        message.sequence_number = Some(7);
+        assert_eq!(lock_lost(&message, Format::Text), "lock-lost  m\\n1");
+        let shown: Value = serde_json::from_str(&lock_lost(&message, Format::Json)).unwrap();
+        assert_eq!(
+            shown,
+            serde_json::json!({"kind": "lock-lost", "message_id": "m\n1", "seq": 7})
+        );
     }
 }

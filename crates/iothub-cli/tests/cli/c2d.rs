@@ -125,9 +125,49 @@ fn what_the_hub_refuses_is_told_by_its_condition() {
     assert_eq!(large["kind"], "rejected");
 }
 
-#[test]
-fn feedback_is_printed_a_line_a_message() {
+/// Reads nothing of what the command writes, and says whether the hub still has a message for its device.
+#[track_caller]
+fn unread(args: &[&str]) {
     let world = World::new();
+    let device: iothub_address::DeviceId = "pump-1".parse().unwrap();
+    let sent = world
+        .emulator
+        .send_to_device(device.clone(), CloudMessage::new("open the valve"));
+    world.runtime.block_on(sent).unwrap();
+    let (command, stdout) = world.device("pump-1", args).start_unread();
+    drop(stdout);
+    command.end().expect_error(1, &["can't write to standard output"]);
+    let waits = world.emulator.waiting_messages(device);
+    assert_eq!(world.runtime.block_on(waits).unwrap(), 1, "{args:?}");
+}
+
+#[test]
+fn a_message_that_nobody_reads_stays_with_the_hub() {
+    for word in ["complete", "reject", "abandon"] {
+        unread(&["listen", "--settle", word]);
+        unread(&["listen", "--settle", word, "-o", "json"]);
+    }
+    unread(&["run"]);
+}
+
+/// Where a write fails (proc(5) and null(4) have `/dev/full`).
+#[cfg(target_os = "linux")]
+#[test]
+fn a_message_for_which_the_disk_has_no_room_stays_with_the_hub() {
+    let world = World::new();
+    let device: iothub_address::DeviceId = "pump-1".parse().unwrap();
+    let sent = world
+        .emulator
+        .send_to_device(device.clone(), CloudMessage::new("open the valve"));
+    world.runtime.block_on(sent).unwrap();
+    let full = world.device("pump-1", &["listen"]).stdout_to("/dev/full").run();
+    full.expect_error(1, &["can't write to standard output"]);
+    let waits = world.emulator.waiting_messages(device);
+    assert_eq!(world.runtime.block_on(waits).unwrap(), 1);
+}
+
+/// Puts two messages that are purged, of which the hub tells.
+fn purge_two(world: &World) {
     let device: iothub_address::DeviceId = "fan-1".parse().unwrap();
     world.runtime.block_on(async {
         for id in ["m1", "m2"] {
@@ -141,6 +181,24 @@ fn feedback_is_printed_a_line_a_message() {
         world.emulator.purge_messages(device).await.unwrap();
         world.emulator.turn_clock(Duration::from_secs(16)).await.unwrap();
     });
+}
+
+#[test]
+fn feedback_that_nobody_reads_is_told_to_the_next() {
+    let world = World::new();
+    purge_two(&world);
+    let (command, stdout) = world.service(&["c2d", "feedback"]).start_unread();
+    drop(stdout);
+    command.end().expect_error(1, &["can't write to standard output"]);
+    let told = world.service(&["c2d", "feedback", "-n", "1", "-o", "json"]).run();
+    let lines = told.expect_code(0).json();
+    assert_eq!((&lines[0]["message_id"], lines.len()), (&json!("m1"), 2));
+}
+
+#[test]
+fn feedback_is_printed_a_line_a_message() {
+    let world = World::new();
+    purge_two(&world);
     let told = world
         .service(&["c2d", "feedback", "-n", "1", "-o", "json"])
         .run()

@@ -1,6 +1,6 @@
 //! `iothub c2d feedback`
 
-use iothub_amqp::{FeedbackRecord, Interruption};
+use iothub_amqp::{FeedbackRecord, Interruption, ServiceClient};
 use serde_json::json;
 
 use crate::args::Output;
@@ -51,9 +51,18 @@ async fn show(service: &Service, count: Option<u64>, io: &mut Io) -> Result<Exit
         };
         match batch.records() {
             Ok(records) => {
+                let mut shown_all = Ok(());
                 for record in records {
-                    io.print(&line(record, service.output))?;
+                    shown_all = io.hand_over(&line(record, service.output));
+                    if shown_all.is_err() {
+                        break;
+                    }
                     shown += 1;
+                }
+                if let Err(failure) = shown_all {
+                    let _ = batch.abandon().await;
+                    close(client).await;
+                    return Err(failure);
                 }
                 // Only what was shown is taken.
                 if let Err(error) = batch.complete().await {
@@ -70,10 +79,14 @@ async fn show(service: &Service, count: Option<u64>, io: &mut Io) -> Result<Exit
             }
         }
     };
+    close(client).await;
+    Ok(exit)
+}
+
+async fn close(client: ServiceClient) {
     if let Err(error) = client.close().await {
         tracing::debug!("closing: {error}");
     }
-    Ok(exit)
 }
 
 fn line(record: &FeedbackRecord, output: Output) -> String {
