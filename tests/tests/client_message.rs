@@ -5,10 +5,12 @@
 use std::time::{Duration, SystemTime};
 
 use iothub_address::{DeviceId, HubHost, Identity};
-use iothub_amqp::{Connection, Key, Message};
+use iothub_amqp::{Connection, EnqueueError, Key, Message, QUEUE_BYTES};
+use iothub_emulator::Value;
 use iothub_sas::SharedKey;
 use iothub_tests::cloud::{Cloud, Seen};
 use iothub_tests::frames::{fields, text};
+use iothub_tests::memory::Memory;
 use iothub_tests::sections::{entries, sections};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,6 +30,10 @@ async fn telemetry_carries_its_system_properties_where_the_hub_looks_for_them() 
         .to("/devices/dev/messages/events")
         .component("thermostat1")
         .security_message()
+        .traced(
+            "a1B2c3D4",
+            SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_999),
+        )
         .output("out")
         .created_at(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123))
         .schema("v1")
@@ -58,6 +64,8 @@ async fn telemetry_carries_its_system_properties_where_the_hub_looks_for_them() 
     assert_eq!(
         texts(0x72),
         pairs(&[
+            ("Correlation-Context", "creationtimeutc=1700000000"),
+            ("Diagnostic-Id", "a1B2c3D4"),
             ("dt-subject", "thermostat1"),
             ("iothub-interface-id", "urn:azureiot:Security:SecurityAgent:1"),
         ])
@@ -74,4 +82,75 @@ async fn telemetry_carries_its_system_properties_where_the_hub_looks_for_them() 
     );
     let (properties, _) = fields(&sections[&0x73]);
     assert_eq!(text(properties[2]), "/devices/dev/messages/events");
+}
+
+/// Azure's documentation has readers get the annotations that a device set.
+#[tokio::test(start_paused = true)]
+async fn a_reader_finds_by_what_a_message_is_traced() {
+    let memory = Memory::start(1).await;
+    let client = memory.device(0).connect().await.unwrap();
+    let made = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let message = Message::new("x")
+        .traced("first000", made)
+        .traced("a1B2c3D4", made);
+    client.send(message).await.unwrap();
+    let event = &memory.hub().journal().snapshot()[0];
+    let mut annotations = event.message.annotations.clone();
+    annotations.sort_by(|one, other| one.0.cmp(&other.0));
+    let expected = [
+        ("Correlation-Context", "creationtimeutc=1700000000"),
+        ("Diagnostic-Id", "a1B2c3D4"),
+    ];
+    let expected = expected.map(|(key, text)| (key.to_owned(), Value::from(text)));
+    assert_eq!(annotations, expected);
+    client.close().await.unwrap();
+}
+
+const MIB: usize = 1024 * 1024;
+
+fn long() -> String {
+    "x".repeat(MIB)
+}
+
+type Made = fn() -> Message;
+
+/// A message with a mebibyte in one place, each in another.
+const LARGE: [(&str, Made); 14] = [
+    ("body", || Message::new(long())),
+    ("message id", || Message::default().message_id(long())),
+    ("correlation id", || Message::default().correlation_id(long())),
+    ("user id", || Message::default().user_id(long())),
+    ("content type", || Message::default().content_type(long())),
+    ("content encoding", || Message::default().content_encoding(long())),
+    ("to", || Message::default().to(long())),
+    ("component", || Message::default().component(long())),
+    ("trace", || {
+        Message::default().traced(long(), SystemTime::UNIX_EPOCH)
+    }),
+    ("output", || Message::default().output(long())),
+    ("schema", || Message::default().schema(long())),
+    ("operation", || Message::default().operation(long())),
+    ("name", || Message::default().property(long(), "")),
+    ("value", || Message::default().property("", long())),
+];
+
+#[tokio::test(start_paused = true)]
+async fn whatever_a_message_holds_counts_for_the_bytes_of_the_queue() {
+    let memory = Memory::start(1).await;
+    for (place, message) in LARGE {
+        let client = memory.device(0).connect().await.unwrap();
+        memory.down();
+        let mut tickets = Vec::new();
+        let full = loop {
+            match client.enqueue(message()) {
+                Ok(ticket) => tickets.push(ticket),
+                Err(error) => break error,
+            }
+            assert!(tickets.len() < QUEUE_BYTES / MIB, "{place}");
+        };
+        assert!(matches!(full, EnqueueError::QueueFull), "{place}: {full:?}");
+        assert_eq!(tickets.len(), QUEUE_BYTES / MIB - 1, "{place}");
+        drop((client, tickets));
+        memory.up();
+    }
 }

@@ -121,6 +121,20 @@ impl Message {
         self
     }
 
+    /// Marks it to be traced: a hub that traces logs when it had the message under this id of eight letters and digits, which
+    /// is best random, and the time when it was made.
+    ///
+    /// On the wire these are the annotations `Diagnostic-Id` and `Correlation-Context`, which is `creationtimeutc=` with whole
+    /// seconds since 1970, both or none: so the C SDK writes them (`uamqp_messaging.c`; C#'s adds `.000`).
+    #[must_use]
+    pub fn traced(mut self, id: impl Into<String>, created: SystemTime) -> Self {
+        let since = created.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let context = format!("creationtimeutc={}", since.as_secs());
+        set(&mut self.annotations, "Diagnostic-Id", id.into());
+        set(&mut self.annotations, "Correlation-Context", context);
+        self
+    }
+
     /// Sets the output of an Edge module that it leaves by, for an Edge hub to route (`iothub-outputname`).
     #[must_use]
     pub fn output(mut self, name: impl Into<String>) -> Self {
@@ -193,18 +207,21 @@ impl Message {
 
     /// How many bytes of memory the message stands for while it is on its way.
     pub(crate) fn weight(&self) -> usize {
-        let properties: usize = self
-            .properties
-            .iter()
-            .map(|(name, value)| name.len() + value.len())
-            .sum();
-        let system: usize = self
-            .annotations
-            .iter()
-            .chain(&self.system)
-            .map(|(_, value)| value.len())
-            .sum();
-        self.body.len() + system + properties + FIXED_WEIGHT
+        let own = self.properties.iter();
+        let own = own.map(|(name, value)| name.len() + value.len());
+        let named = self.annotations.iter().chain(&self.system);
+        let named = named.map(|(name, value)| name.len() + value.len());
+        let pairs: usize = own.chain(named).map(|text| text + PAIR_WEIGHT).sum();
+        let texts = [
+            &self.message_id,
+            &self.correlation_id,
+            &self.content_type,
+            &self.content_encoding,
+            &self.to,
+        ];
+        let texts: usize = texts.into_iter().flatten().map(String::len).sum();
+        let user_id = self.user_id.as_ref().map_or(0, Vec::len);
+        self.body.len() + texts + user_id + pairs + FIXED_WEIGHT
     }
 
     /// The message as the AMQP library takes it (sections of AMQP 1.0 §3.2).
@@ -291,14 +308,36 @@ const ID: &AsciiSet = &NON_ALPHANUMERIC
 /// What Defender's agents say that they are.
 const SECURITY_INTERFACE: &str = "urn:azureiot:Security:SecurityAgent:1";
 
-/// What the system properties and the engine's own records come to at the most, in bytes.
+/// What a message of any content costs beside its texts and its body, in bytes: its own records and the engine's.
 const FIXED_WEIGHT: usize = 1024;
+
+/// What a property costs beside its two texts, in bytes: its place in a map, and two pieces of memory of their own.
+const PAIR_WEIGHT: usize = 128;
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::driver::engine::Encoded;
+
+    #[test]
+    fn a_message_weighs_no_less_than_its_bytes_on_the_wire() {
+        let many = (0..1000).fold(Message::new("x"), |message, number| {
+            message.property(number.to_string(), "")
+        });
+        let named = Message::default()
+            .component("c")
+            .security_message()
+            .traced("0123abcd", SystemTime::UNIX_EPOCH)
+            .created_at(SystemTime::UNIX_EPOCH)
+            .expires_at(SystemTime::UNIX_EPOCH);
+        for message in [Message::default(), Message::new(vec![0; 5000]), many, named] {
+            let weight = message.weight();
+            let size = Encoded::from(message).size();
+            assert!(weight >= size, "{weight} < {size}");
+        }
+    }
 
     #[test]
     fn times_are_written_as_iso_8601_with_milliseconds() {
