@@ -67,6 +67,9 @@ pub struct Narrow {
     /// The code of the client's performative that it opens with, just before this is answered: attach is 0x12, and opens
     /// it from the second on, detach 0x16, end 0x17.
     pub opens_with: u8,
+    /// How a node's address ends. The first attach to one of those is answered only when the hub has detached the links that
+    /// the client sends by, and the client has answered that.
+    pub displaced_by: Option<&'static str>,
 }
 
 /// A hub on a free port of this machine, for one test.
@@ -123,6 +126,8 @@ impl Hub {
                     links: Vec::new(),
                     narrow,
                     attached: 0,
+                    withheld: None,
+                    has_called: false,
                     next_delivery: 0,
                     seen: telling.clone(),
                     judge: Arc::clone(&judge),
@@ -141,6 +146,24 @@ impl Hub {
         mechanism: &'static str,
         judge: impl Fn(&Seen, usize) -> Answer + Send + Sync + 'static,
     ) -> (Self, mpsc::UnboundedSender<Box<dyn ByteStream>>) {
+        Self::behind_a_door(mechanism, None, judge)
+    }
+
+    /// As [`in_memory`](Self::in_memory), but for the first session of a connection, which is narrow.
+    #[must_use]
+    pub fn narrow_in_memory(
+        mechanism: &'static str,
+        narrow: Narrow,
+        judge: impl Fn(&Seen, usize) -> Answer + Send + Sync + 'static,
+    ) -> (Self, mpsc::UnboundedSender<Box<dyn ByteStream>>) {
+        Self::behind_a_door(mechanism, Some(narrow), judge)
+    }
+
+    fn behind_a_door(
+        mechanism: &'static str,
+        narrow: Option<Narrow>,
+        judge: impl Fn(&Seen, usize) -> Answer + Send + Sync + 'static,
+    ) -> (Self, mpsc::UnboundedSender<Box<dyn ByteStream>>) {
         let (door, mut arrivals) = mpsc::unbounded_channel();
         let (telling, seen) = mpsc::unbounded_channel();
         let judge: Arc<Judge> = Arc::new(judge);
@@ -153,8 +176,10 @@ impl Hub {
                     stream,
                     sessions: BTreeSet::new(),
                     links: Vec::new(),
-                    narrow: None,
+                    narrow,
                     attached: 0,
+                    withheld: None,
+                    has_called: false,
                     next_delivery: 0,
                     seen: telling.clone(),
                     judge: Arc::clone(&judge),
@@ -194,6 +219,9 @@ struct Connection {
     /// Until it has opened.
     narrow: Option<Narrow>,
     attached: usize,
+    /// An attach that is not answered yet: its channel, and the frame's body.
+    withheld: Option<(u16, Vec<u8>)>,
+    has_called: bool,
     next_delivery: u32,
     seen: mpsc::UnboundedSender<Seen>,
     judge: Arc<Judge>,
@@ -228,7 +256,15 @@ impl Connection {
                     let begin = [&ushort(channel)[..], &uint(0), &uint(self.window()), &uint(WIDE)];
                     self.say(&frame_on(channel, &performative(0x11, &begin))).await?;
                 }
+                0x12 if self.is_displacing(&list) => {
+                    self.displace().await?;
+                    self.withheld = Some((channel, body.clone()));
+                }
                 0x12 => self.attach(channel, &list).await?,
+                0x13 => {
+                    let handle = crate::frames::number(field(4));
+                    self.call(channel, handle).await?;
+                }
                 0x14 => {
                     let handle = crate::frames::number(field(0));
                     let delivery = crate::frames::number(field(1));
@@ -242,7 +278,12 @@ impl Connection {
                     self.links
                         .retain(|link| (link.channel, link.handle) != (channel, handle));
                     if self.links.len() == before {
-                        continue; // the answer to a detach of ours
+                        // The answer to a detach of ours.
+                        if let Some((channel, body)) = self.withheld.take() {
+                            let (list, _) = fields(&body[3..]);
+                            self.attach(channel, &list).await?;
+                        }
+                        continue;
                     }
                     self.say(&frame_on(channel, &performative(0x16, &[&uint(handle), TRUE])))
                         .await?;
@@ -273,15 +314,35 @@ impl Connection {
         self.narrow.map_or(WIDE, |narrow| narrow.transfers)
     }
 
+    fn is_displacing(&self, attach: &[&[u8]]) -> bool {
+        self.narrow
+            .and_then(|narrow| narrow.displaced_by)
+            .is_some_and(|end| address(attach).ends_with(end))
+    }
+
+    /// Detaches what the client sends by.
+    async fn displace(&mut self) -> io::Result<()> {
+        if let Some(narrow) = &mut self.narrow {
+            narrow.displaced_by = None;
+        }
+        let forced = performative(0x1d, &[&symbol("amqp:link:detach-forced")]);
+        let (stay, go) = std::mem::take(&mut self.links)
+            .into_iter()
+            .partition(|link| link.address.starts_with("from "));
+        self.links = stay;
+        for Link { channel, handle, .. } in go {
+            let detach = performative(0x16, &[&uint(handle), TRUE, &forced]);
+            self.say(&frame_on(channel, &detach)).await?;
+        }
+        Ok(())
+    }
+
     async fn attach(&mut self, channel: u16, list: &[&[u8]]) -> io::Result<()> {
         let field = |at: usize| list.get(at).copied().unwrap_or(NULL);
         let (name, handle) = (field(0).to_vec(), crate::frames::number(field(1)));
         self.attached += 1;
         let client_receives = field(2) == TRUE;
-        let terminus = field(if client_receives { 5 } else { 6 });
-        // The address is a terminus' first field.
-        let (inner, _) = fields(terminus.get(3..).unwrap_or_default());
-        let address = text(inner.first().copied().unwrap_or(NULL));
+        let address = address(list);
         let role: &[u8] = if client_receives { &[0x42] } else { TRUE };
         let count: &[u8] = if client_receives { &[0x43] } else { NULL };
         let reply = [
@@ -310,7 +371,7 @@ impl Connection {
             self.say(&frame_on(channel, &performative(0x13, &flow))).await?;
         }
         let _ = self.seen.send(Seen::Attach(address.clone()));
-        // A `$cbs` receiver is remembered as what answers are sent on.
+        // A receiver is remembered as what answers and calls are sent on.
         let address = if client_receives {
             format!("from {address}")
         } else {
@@ -397,9 +458,7 @@ impl Connection {
         else {
             return Ok(());
         };
-        let id = message_id(request);
-        // Correlation-id is the sixth of the properties (§3.2.4).
-        let properties = performative(0x73, &[NULL, NULL, NULL, NULL, NULL, &string(&id)]);
+        let (handle, id) = (link.handle, message_id(request));
         let mut number = vec![0x71];
         number.extend(status.to_be_bytes());
         let entries = [
@@ -407,23 +466,42 @@ impl Connection {
             &number,
             &string("status-description"),
             &string("as asked"),
-        ]
-        .concat();
+        ];
+        self.send((channel, handle), &id, &entries).await
+    }
+
+    /// Calls a method by the link for them, once, as soon as its credit lets it.
+    async fn call(&mut self, channel: u16, handle: u32) -> io::Result<()> {
+        let is_for_calls = |link: &Link| {
+            (link.channel, link.handle) == (channel, handle)
+                && link.address.starts_with("from ")
+                && link.address.ends_with("/methods/devicebound")
+        };
+        if self.has_called || !self.links.iter().any(is_for_calls) {
+            return Ok(());
+        }
+        self.has_called = true;
+        let name = [&string("IoThub-methodname")[..], &string("called")];
+        self.send((channel, handle), "call 1", &name).await
+    }
+
+    /// Sends a message without a body, with this correlation-id and these application properties.
+    async fn send(
+        &mut self,
+        (channel, handle): (u16, u32),
+        correlation: &str,
+        entries: &[&[u8]],
+    ) -> io::Result<()> {
+        // Correlation-id is the sixth of the properties (§3.2.4).
+        let properties = performative(0x73, &[NULL, NULL, NULL, NULL, NULL, &string(correlation)]);
+        let map = entries.concat();
         let mut application = vec![0x00, 0x53, 0x74, 0xd1];
-        application.extend(u32::try_from(entries.len() + 4).expect("small").to_be_bytes());
-        application.extend(4_u32.to_be_bytes());
-        application.extend(entries);
-        let body = performative(
-            0x14,
-            &[
-                &uint(link.handle),
-                &uint(self.next_delivery),
-                &[0xa0, 1, 7],
-                NULL,
-                NULL,
-            ],
-        );
+        application.extend(u32::try_from(map.len() + 4).expect("small").to_be_bytes());
+        application.extend(u32::try_from(entries.len()).expect("small").to_be_bytes());
+        application.extend(map);
+        let delivery = uint(self.next_delivery);
         self.next_delivery += 1;
+        let body = performative(0x14, &[&uint(handle), &delivery, &[0xa0, 1, 7], NULL, NULL]);
         let message = [&body[..], &properties, &application, &[0x00, 0x53, 0x77, 0x40]].concat();
         self.say(&frame_on(channel, &message)).await
     }
@@ -443,6 +521,15 @@ impl Connection {
             }
         }
     }
+}
+
+/// The address of the hub's end of a link that the client attaches with these fields.
+fn address(attach: &[&[u8]]) -> String {
+    let field = |at: usize| attach.get(at).copied().unwrap_or(NULL);
+    let terminus = field(if field(2) == TRUE { 5 } else { 6 });
+    // The address is a terminus' first field.
+    let (inner, _) = fields(terminus.get(3..).unwrap_or_default());
+    text(inner.first().copied().unwrap_or(NULL))
 }
 
 /// The message-id of a message whose first section is its properties.

@@ -12,6 +12,8 @@ use iothub_address::{DeviceId, HubHost, HubName, Identity};
 use iothub_amqp::{Batching, DeviceClient, DeviceClientBuilder, Message, Recover, Schedule, Status};
 use iothub_emulator::{Fault, FaultKind, MethodCall};
 use iothub_sas::{SharedKey, Signer, UnixTime};
+use iothub_tests::faults::Pipes;
+use iothub_tests::frames::data_sections;
 use iothub_tests::memory::{Memory, identity};
 use iothub_tests::reactive::{Answer, Hub, Narrow, Seen};
 use tokio::time::{sleep, timeout};
@@ -19,6 +21,10 @@ use tokio::time::{sleep, timeout};
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn builder(hub: SocketAddr) -> DeviceClientBuilder {
+    device().port(hub.port())
+}
+
+fn device() -> DeviceClientBuilder {
     let identity = Identity::Device(DeviceId::parse("dev").unwrap());
     let key = SharedKey::from_bytes(&[7; 32]).unwrap();
     let token = Signer::new(key).sign(
@@ -30,7 +36,6 @@ fn builder(hub: SocketAddr) -> DeviceClientBuilder {
         .first(Duration::from_millis(50));
     DeviceClient::builder(HubHost::parse("127.0.0.1").unwrap(), identity, token)
         .hub(HubName::parse("hub").unwrap())
-        .port(hub.port())
         .plain_tcp_to_this_machine()
         .batching(Batching::Off)
         .operation_timeout(Duration::from_secs(2))
@@ -43,6 +48,7 @@ async fn sends_three(opens_with: u8, first: Answer) -> (Vec<Vec<String>>, Vec<St
     let narrow = Narrow {
         transfers: 1,
         opens_with,
+        displaced_by: None,
     };
     let judge = move |_: &Seen, number| if number == 0 { first } else { Answer::Accept };
     let mut hub = Hub::narrow("PLAIN", narrow, judge).await;
@@ -141,3 +147,89 @@ async fn an_answer_that_was_not_let_go_when_its_links_went_is_not_sent_by_those_
     drop(commands);
     client.close().await.unwrap();
 }
+
+/// A client, in virtual time, whose first session lets one transfer go, and its hub, which accepts all.
+async fn in_a_narrow_session(narrow: Narrow) -> (DeviceClient, Hub) {
+    let (hub, door) = Hub::narrow_in_memory("PLAIN", narrow, |_, _| Answer::Accept);
+    let client = device().network(Pipes::to(door, [])).connect().await.unwrap();
+    client.send(Message::new("one")).await.unwrap();
+    (client, hub)
+}
+
+/// What a hub has seen until its client closed: of each session the links that were attached and the bodies that came.
+async fn sessions(mut hub: Hub) -> Vec<(Vec<String>, Vec<String>)> {
+    let mut sessions = Vec::new();
+    while let Ok(Some(seen)) = timeout(MINUTE, hub.seen.recv()).await {
+        match seen {
+            Seen::Begin => sessions.push((Vec::new(), Vec::new())),
+            Seen::Attach(address) => sessions.last_mut().unwrap().0.push(address),
+            Seen::Telemetry(message) => {
+                let text = |data: &[u8]| String::from_utf8(data.to_vec()).unwrap();
+                let bodies = data_sections(&message).into_iter().map(text);
+                sessions.last_mut().unwrap().1.extend(bodies);
+            }
+            Seen::Connection(1) => {}
+            Seen::Close => return sessions,
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("{sessions:?}, and no end");
+}
+
+const EVENTS: &str = "/devices/dev/messages/events";
+const METHODS: &str = "/devices/dev/methods/devicebound";
+const TWIN: &str = "/devices/dev/twin";
+
+/// A handle may be given anew once it is detached (§2.6.2, §2.6.6), and what was held back of the link that had it would go
+/// with it.
+#[tokio::test(start_paused = true)]
+async fn no_link_follows_on_a_session_on_which_something_was_left_behind_while_one_was_attached() {
+    let narrow = Narrow {
+        transfers: 1,
+        opens_with: END,
+        displaced_by: Some("/twin"),
+    };
+    let (client, hub) = in_a_narrow_session(narrow).await;
+    let held_back = client.enqueue(Message::new("two")).unwrap();
+    sleep(SOON).await; // the engine has it
+    let twin = client.twin();
+    let asking = tokio::spawn(async move { twin.get().await });
+    held_back.await.unwrap();
+    asking.abort();
+    client.close().await.unwrap();
+    let sessions = sessions(hub).await;
+    let [first, second] = &sessions[..] else {
+        panic!("{sessions:?}");
+    };
+    // The receiving link of the pair; its sending link would have had the handle.
+    assert_eq!(*first, (vec![EVENTS.into(), TWIN.into()], vec!["one".into()]));
+    assert_eq!((second.0[0].as_str(), second.1[0].as_str()), (EVENTS, "two"));
+}
+
+/// Both ends count the transfers of a session (§2.5.6), and one that was left out only one of them has counted: whatever
+/// came behind it would be out of step.
+#[tokio::test(start_paused = true)]
+async fn a_session_on_which_a_link_left_something_behind_is_replaced_although_another_lives() {
+    let narrow = Narrow {
+        transfers: 1,
+        opens_with: DETACH,
+        displaced_by: None,
+    };
+    let (client, hub) = in_a_narrow_session(narrow).await;
+    let mut methods = client.methods().await.unwrap();
+    let call = methods.next().await.unwrap();
+    call.respond(200, "null").await.unwrap();
+    drop(methods);
+    sleep(SOON).await; // its links are detached, and nothing else happens on the session
+    client.send(Message::new("two")).await.unwrap();
+    client.close().await.unwrap();
+    let both = [EVENTS, METHODS, METHODS].map(String::from).to_vec();
+    let expected = [
+        (both, vec!["one".to_owned()]),
+        (vec![EVENTS.to_owned()], vec!["two".to_owned()]),
+    ];
+    assert_eq!(sessions(hub).await, expected);
+}
+
+/// What has been on its way through the memory is there.
+const SOON: Duration = Duration::from_millis(10);
