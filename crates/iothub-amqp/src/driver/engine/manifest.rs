@@ -8,8 +8,11 @@
 //! so, since no other may have its handle then.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use iothub_frame::{Violation, walk};
 
@@ -193,9 +196,19 @@ impl Manifest {
 }
 
 impl Load {
-    /// The engine has one more delivery.
-    pub(super) fn give(&mut self) {
-        self.cargo.given.fetch_add(1, Ordering::Release);
+    /// Counts what the engine takes, from before it has it: what it has taken it may write, or answer a detach in its place, on
+    /// another thread while this one still stands at the end of the call.
+    pub(super) async fn giving<T, E>(&mut self, taking: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        let mut taking = pin!(taking);
+        poll_fn(|cx| {
+            self.cargo.given.fetch_add(1, Ordering::AcqRel);
+            let taken = taking.as_mut().poll(cx);
+            if !matches!(taken, Poll::Ready(Ok(_))) {
+                self.cargo.given.fetch_sub(1, Ordering::AcqRel);
+            }
+            taken
+        })
+        .await
     }
 }
 
@@ -223,6 +236,10 @@ const NULL: u8 = 0x40;
 
 #[cfg(test)]
 mod tests {
+    use std::future::{pending, ready};
+
+    use futures_util::FutureExt;
+
     use super::*;
 
     /// A frame of this performative (§2.3, §2.7).
@@ -257,6 +274,12 @@ mod tests {
 
     fn end(channel: u8) -> Vec<u8> {
         frame(channel, END, &[])
+    }
+
+    /// The engine takes a delivery.
+    fn give(load: &mut Load) {
+        let taken = load.giving(ready(Ok::<(), ()>(()))).now_or_never();
+        assert_eq!(taken, Some(Ok(())));
     }
 
     const MORE: u8 = 0x41;
@@ -331,8 +354,8 @@ mod tests {
             let (session, other) = (HeldBack::default(), HeldBack::default());
             let mut load = manifest.load("a", &session);
             drop(manifest.load("b", &other));
-            load.give();
-            load.give();
+            give(&mut load);
+            give(&mut load);
             leave(&mut gate, &[begin(1), attach(1, "a", 3)]);
             for _ in 0..leaves {
                 // A delivery in two frames is one.
@@ -354,17 +377,17 @@ mod tests {
             let session = HeldBack::default();
             let mut load = manifest.load("a", &session);
             let next = manifest.load("b", &session);
-            let mut give = |now| {
+            let mut give_if = |now| {
                 if now {
-                    load.give()
+                    give(&mut load);
                 }
             };
             leave(&mut gate, &[begin(1), attach(1, "a", 0)]);
-            give(!late);
+            give_if(!late);
             leave(&mut gate, &[detach(1, 0)]);
             assert_eq!(session.is_something(), !late);
             // What it hands over until it hears of the peer's detach, too.
-            give(late);
+            give_if(late);
             let frames = [attach(1, "b", 0), transfer(1, 0, WHOLE), transfer(1, 0, WHOLE)];
             assert_eq!(leave(&mut gate, &frames), [true, false, false]);
             assert!(session.is_something());
@@ -372,6 +395,35 @@ mod tests {
             assert_eq!(leave(&mut gate, &[transfer(1, 0, WHOLE)]), [true]);
             drop(next);
         }
+    }
+
+    /// The engine's thread does not wait for the link's.
+    #[test]
+    fn what_is_taken_while_the_link_is_detached_does_not_leave_on_the_next_of_its_handle() {
+        let manifest = Manifest::default();
+        let mut gate = Gate::new(manifest.clone());
+        let session = HeldBack::default();
+        let mut load = manifest.load("a", &session);
+        leave(&mut gate, &[begin(1), attach(1, "a", 0)]);
+        let taking = async {
+            let frames = [detach(1, 0), attach(1, "b", 0), transfer(1, 0, WHOLE)];
+            Ok::<_, ()>(leave(&mut gate, &frames))
+        };
+        let left = load.giving(taking).now_or_never();
+        assert_eq!(left, Some(Ok(vec![true, true, false])));
+        assert!(session.is_something());
+    }
+
+    #[test]
+    fn what_the_engine_does_not_take_is_not_missed() {
+        let manifest = Manifest::default();
+        let session = HeldBack::default();
+        let mut load = manifest.load("a", &session);
+        let refused = load.giving(ready(Err::<(), ()>(()))).now_or_never();
+        let waits = load.giving(pending::<Result<(), ()>>()).now_or_never();
+        assert_eq!((refused, waits), (Some(Err(())), None));
+        drop(load);
+        assert!(!session.is_something());
     }
 
     #[test]
@@ -382,7 +434,7 @@ mod tests {
         leave(&mut gate, &[begin(1)]);
         for _ in 0..100 {
             let mut load = manifest.load("a", &session);
-            load.give();
+            give(&mut load);
             let frames = [attach(1, "a", 0), transfer(1, 0, WHOLE), detach(1, 0)];
             assert_eq!(leave(&mut gate, &frames), [true; 3]);
         }
@@ -396,7 +448,7 @@ mod tests {
         let mut gate = Gate::new(manifest.clone());
         let session = HeldBack::default();
         let mut load = manifest.load("a", &session);
-        load.give();
+        give(&mut load);
         leave(&mut gate, &[begin(0), attach(0, "a", 0), transfer(0, 0, MORE)]);
         drop(load);
         assert!(session.is_something());

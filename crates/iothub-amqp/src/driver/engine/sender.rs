@@ -114,23 +114,21 @@ impl Link {
     ///
     /// Cancel safe: a transfer whose future is dropped before it is ready was not handed over.
     pub(crate) async fn hand(&mut self, outgoing: &Outgoing) -> Result<Delivery, HandError> {
+        let Self { sender, load, fuse } = self;
         let sent = match outgoing {
-            Outgoing::One(encoded) => self.sender.send_batchable_ref(&encoded.message).await,
-            Outgoing::Batch(batch) => self.sender.send_batchable_ref(batch).await,
+            Outgoing::One(encoded) => load.giving(sender.send_batchable_ref(&encoded.message)).await,
+            Outgoing::Batch(batch) => load.giving(sender.send_batchable_ref(batch)).await,
         };
         match sent {
-            Ok(outcome) => {
-                self.load.give();
-                Ok(Delivery {
-                    outcome,
-                    fuse: self.fuse.clone(),
-                })
-            }
+            Ok(outcome) => Ok(Delivery {
+                outcome,
+                fuse: fuse.clone(),
+            }),
             Err(EngineSendError::MessageSizeExceeded(exceeded)) => Err(HandError::TooLarge {
                 size: exceeded.size,
                 limit: exceeded.max_size,
             }),
-            Err(error) => Err(HandError::Ended(end(error, &self.fuse))),
+            Err(error) => Err(HandError::Ended(end(error, fuse))),
         }
     }
 
