@@ -20,6 +20,7 @@ mod input;
 mod lane;
 mod ledger;
 mod line;
+mod loss;
 mod ordered;
 mod principal;
 mod roster;
