@@ -215,6 +215,33 @@ async fn a_dropped_stream_gives_back_what_was_not_taken_and_keeps_what_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_of_a_stream_of_before_says_nothing_of_what_comes_on_the_next_one() {
+    let mut cloud = Cloud::start().await;
+    let client = builder(&cloud, device()).connect().await.unwrap();
+    let mut before = client.commands().await.unwrap();
+    cloud.send(COMMANDS, command("one"));
+    cloud.send(COMMANDS, command("two"));
+    within(before.next()).await.unwrap().complete().await.unwrap();
+    let kept = within(before.next()).await.unwrap();
+    drop(before);
+    let mut now = client.commands().await.unwrap();
+    for body in ["three", "four"] {
+        cloud.send(COMMANDS, command(body));
+    }
+    let third = within(now.next()).await.unwrap();
+    let fourth = within(now.next()).await.unwrap();
+    cloud.rest();
+    assert_eq!(kept.complete().await, Err(SettleError::LockLost));
+    third.complete().await.unwrap();
+    fourth.abandon().await.unwrap();
+    // Accepted and released, one each and in this order.
+    assert_eq!(
+        (settled(&mut cloud).await, settled(&mut cloud).await),
+        (0x24, 0x26)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_link_that_the_hub_refuses_ends_its_stream_and_nothing_else() {
     let cloud = Cloud::start().await;
     cloud.refuse(COMMANDS, "amqp:not-allowed");

@@ -48,8 +48,8 @@ pub struct LaneId {
     pub kind: LaneKind,
 }
 
-/// Which connection, which of the slot's sessions and which of the lane's attachments. Each counter only rises within
-/// the one before it.
+/// Which connection, which of the slot's sessions on it and which of its attachments, whatever they are for. Each counter only
+/// rises within the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Epoch {
     pub conn: u32,

@@ -31,6 +31,24 @@ pub(super) struct Lane {
     last_loss: Option<Instant>,
 }
 
+/// How often a slot has attached something on the present connection. Not each lane for itself, since one that is opened anew
+/// must not take what is said of the one before for its own.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Attachments {
+    conn: u32,
+    last: u32,
+}
+
+impl Attachments {
+    fn next(&mut self, conn: u32) -> u32 {
+        if self.conn != conn {
+            *self = Self { conn, last: 0 };
+        }
+        self.last += 1;
+        self.last
+    }
+}
+
 /// What came of looking after a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Watched {
@@ -54,19 +72,20 @@ impl Lane {
     }
 
     /// Attaches it if it is due.
-    pub(super) fn advance(&mut self, core: &mut Core, session: u32, now: Instant) -> Watched {
+    pub(super) fn advance(
+        &mut self,
+        core: &mut Core,
+        session: u32,
+        attachments: &mut Attachments,
+        now: Instant,
+    ) -> Watched {
         let after = OPENING_STEPS * core.settings.operation_timeout;
         match self.state {
             LaneState::Down { until } if now >= until => {
-                let lane = if self.epoch.conn == core.conn {
-                    self.epoch.lane + 1
-                } else {
-                    1
-                };
                 self.epoch = Epoch {
                     conn: core.conn,
                     session,
-                    lane,
+                    lane: attachments.next(core.conn),
                 };
                 self.state = LaneState::Opening {
                     deadline: now + after,

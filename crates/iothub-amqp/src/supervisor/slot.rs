@@ -9,7 +9,7 @@ use crate::status::{Statistics, Status};
 use super::backoff::Backoff;
 use super::core::Core;
 use super::inbox::{Inbox, Opening};
-use super::lane::{Lane, LaneState, Watched};
+use super::lane::{Attachments, Lane, LaneState, Watched};
 use super::ledger::Certainty;
 use super::telemetry::Telemetry;
 use super::token::Token;
@@ -23,6 +23,7 @@ pub(super) struct Slot {
     pub(super) access: Access,
     pub(super) token: Token,
     pub(super) session: u32,
+    attachments: Attachments,
     pub(super) telemetry: Telemetry,
     pub(super) inboxes: BTreeMap<LaneKind, Inbox>,
     pub(super) twin: Option<Twin>,
@@ -81,6 +82,7 @@ impl Slot {
             access: Access::None,
             token: Token::default(),
             session: 0,
+            attachments: Attachments::default(),
             telemetry: Telemetry::new(telemetry, settings.principal == Principal::Device),
             inboxes: BTreeMap::new(),
             twin: None,
@@ -190,16 +192,17 @@ impl Slot {
             return self.settle_timed_out(core, now);
         }
         let before = self.telemetry.lane.epoch;
-        let mut watched = self.telemetry.lane.advance(core, self.session, now);
+        let (session, attachments) = (self.session, &mut self.attachments);
+        let mut watched = self.telemetry.lane.advance(core, session, attachments, now);
         self.statistics.links += u64::from(self.telemetry.lane.epoch != before);
         self.advance_feed(core, now);
         if self.is_there() {
             for inbox in self.inboxes.values_mut() {
-                let seen = inbox.lane.advance(core, self.session, now);
+                let seen = inbox.lane.advance(core, self.session, &mut self.attachments, now);
                 watched = worse(watched, seen);
             }
             if let Some(twin) = &mut self.twin {
-                let seen = twin.lane.advance(core, self.session, now);
+                let seen = twin.lane.advance(core, self.session, &mut self.attachments, now);
                 watched = worse(watched, seen);
             }
         }
