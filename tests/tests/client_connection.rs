@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use iothub_address::{DeviceId, HubHost, Identity};
+use iothub_amqp::recovery::{Recovery, classify_connect};
 use iothub_amqp::{
     ConnectError, Connection, DeviceClient, Interruption, Key, MAX_DEVICES, Message, Pool, Recover, Schedule,
     SendError, Status,
@@ -240,8 +241,14 @@ async fn whoever_sends_on_a_closed_connection_is_told_so() {
         .unwrap();
     let error = within(client.send(Message::new("x"))).await.unwrap_err();
     assert_eq!(error, SendError::NotSent(Interruption::Stopped));
-    let again = within(connection.device(identity("other"), key()).connect()).await;
-    assert!(again.is_err());
+    let error = within(connection.device(identity("other"), key()).connect())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, ConnectError::Ended(Interruption::Stopped)),
+        "{error:?}"
+    );
+    assert_eq!(classify_connect(&error), Recovery::GiveUp);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -195,6 +195,10 @@ pub enum ConnectError {
     /// The hub refused the token that was put to its `$cbs` node. Its status code stands in the description.
     #[error("the hub refused the token: {0}")]
     TokenRefused(Condition),
+    /// It ended before it was connected: the connection that it was to share was closed, its one token has had its time, or
+    /// another client has its identity.
+    #[error("ended before it was connected: {0}")]
+    Ended(Interruption),
     /// The credential gave no token.
     #[error("the credential gave no token")]
     Credential(#[source] CredentialError),
@@ -249,10 +253,13 @@ impl ConnectError {
             Interruption::Lost(Lost::Stream(Blown::Misbehaved(violation))) => Self::PeerMisbehaved(violation),
             Interruption::Lost(why) => Self::Lost { phase, why },
             Interruption::TimedOut { phase, after } => Self::TimedOut { phase, after },
-            _ => Self::Lost {
+            Interruption::Closed | Interruption::NoConnection(_) => Self::Lost {
                 phase,
                 why: Lost::Stream(Blown::PeerClosed),
             },
+            why @ (Interruption::Stopped | Interruption::Stolen | Interruption::TokenExpired) => {
+                Self::Ended(why)
+            }
         }
     }
 }

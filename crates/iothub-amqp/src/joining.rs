@@ -12,7 +12,7 @@ use crate::driver::connection::Plan;
 use crate::driver::member::{Ended, Joining};
 use crate::driver::owner::{self, run};
 use crate::driver::place::Place;
-use crate::error::{ConnectError, Lost, Phase};
+use crate::error::{ConnectError, Interruption, Lost, Phase};
 use crate::supervisor::{Principal, Settings, SlotId, SlotSettings, Supervisor};
 use crate::{Batching, Credential, DeviceClient, Statistics, Status};
 
@@ -122,18 +122,20 @@ impl Newcomer {
             token_ends: token_ends_in,
             ended,
         });
-        let gone = || ConnectError::Lost {
-            phase: Phase::Open,
-            why: Lost::Protocol,
-        };
         let join = Command::Join {
             slot,
             settings: self.settings,
             joining,
         };
-        commands.send(join).map_err(|_| gone())?;
-        // An owner that dies takes this with it.
-        connected.await.unwrap_or_else(|_| Err(gone()))?;
+        // The owner goes when the connection is closed.
+        commands
+            .send(join)
+            .map_err(|_| ConnectError::Ended(Interruption::Stopped))?;
+        let (phase, why) = (Phase::Open, Lost::Protocol);
+        // One that dies takes this with it.
+        connected
+            .await
+            .unwrap_or(Err(ConnectError::Lost { phase, why }))?;
         Ok(shared)
     }
 }

@@ -144,6 +144,7 @@ pub fn classify_connect(error: &ConnectError) -> Recovery {
         | ConnectError::WrongHeader(_)
         | ConnectError::Lost { .. }
         | ConnectError::TimedOut { .. } => Recovery::Reconnect,
+        ConnectError::Ended(why) => classify_end(why, Operation::Connection),
         ConnectError::NoToken
         | ConnectError::BadToken(_)
         | ConnectError::NoHubName(_)

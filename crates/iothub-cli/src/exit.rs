@@ -110,6 +110,7 @@ impl From<&ConnectError> for Exit {
                 condition.into()
             }
             ConnectError::Lost { why, .. } => (*why).into(),
+            ConnectError::Ended(why) => why.into(),
             ConnectError::TimedOut { .. } => Self::TimedOut,
             _ => Self::Unexpected,
         }

@@ -268,6 +268,7 @@ impl Cause {
                 "amqp:unauthorized-access",
                 Some(error.to_string()),
             )),
+            ConnectError::Ended(why) => why.clone(),
             other => Interruption::NoConnection(chain(other)),
         };
         Self {
