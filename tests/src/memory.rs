@@ -127,8 +127,13 @@ impl Memory {
     /// A device's client, by claims-based security.
     #[must_use]
     pub fn device(&self, device: usize) -> DeviceClientBuilder {
+        self.device_by_plain(device).claims_based()
+    }
+
+    /// The same, signed in by SASL PLAIN.
+    #[must_use]
+    pub fn device_by_plain(&self, device: usize) -> DeviceClientBuilder {
         DeviceClient::builder(host(), identity(device), Key::new(key()))
-            .claims_based()
             .hub(HubName::parse("emulator").expect("a name"))
             .plain_tcp_to_this_machine()
             .network(self.clone())

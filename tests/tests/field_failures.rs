@@ -230,9 +230,22 @@ async fn two_clients_share_an_id_and_are_told_so_within_a_minute() {
     let memory = Memory::start(1).await;
     let first = memory.device(0).connect().await.unwrap();
     let second = memory.device(0).seed(77).connect().await.unwrap();
+    one_is_told(&memory, first, second).await;
+}
+
+/// Whoever signs in by the connection itself loses that to the other, and not a link.
+#[tokio::test(start_paused = true)]
+async fn two_clients_share_an_id_by_plain_and_are_told_so_within_a_minute() {
+    let memory = Memory::start(1).await;
+    let first = memory.device_by_plain(0).connect().await.unwrap();
+    let second = memory.device_by_plain(0).seed(77).connect().await.unwrap();
+    one_is_told(&memory, first, second).await;
+}
+
+/// Of two clients of one identity, which would take the link from each other for ever.
+async fn one_is_told(memory: &Memory, first: DeviceClient, second: DeviceClient) {
     let ended = async |client: &DeviceClient| {
         let mut status = client.status();
-        // The two would take the links from each other for ever.
         let ending = status.wait_for(|status| matches!(status, Status::Ended { .. }));
         let ended = timeout(10 * MINUTE, ending).await.unwrap().unwrap().clone();
         let Status::Ended { why } = ended else {

@@ -184,6 +184,14 @@ pub fn token_condition(status: i32, description: Option<String>) -> Condition {
     Condition::new(name, description)
 }
 
+/// Whether another client has come by the same identity: it has the link now, or the connection, which IoT Hub closes with
+/// 400027 (`ConnectionForcefullyClosedOnNewConnection`) and the condition of any other forced close.
+pub(crate) fn is_theft(condition: &Condition) -> bool {
+    const CLOSED: (u32, &str) = (400_027, "ConnectionForcefullyClosedOnNewConnection");
+    let text = condition.description.as_deref().unwrap_or_default();
+    condition.name == STOLEN || condition.error_code() == Some(CLOSED.0) || text.contains(CLOSED.1)
+}
+
 /// The condition of a link that another client took over (AMQP 1.0 §2.8.17).
 pub(crate) const STOLEN: &str = "amqp:link:stolen";
 

@@ -98,7 +98,7 @@ impl Backoff {
         self.attempts.push_back(now);
     }
 
-    /// The connection is up.
+    /// The connection is of use. That it was so before counts.
     pub fn connected(&mut self, now: Instant) {
         self.up.get_or_insert(now);
     }

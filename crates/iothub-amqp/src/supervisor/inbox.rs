@@ -10,7 +10,7 @@ use crate::error::{Interruption, SubscribeError};
 
 use super::core::Core;
 use super::lane::Lane;
-use super::{Action, DeliveryId, Epoch, LaneId, Verdict};
+use super::{Action, DeliveryId, Epoch, LaneId, LaneKind, Verdict};
 
 #[derive(Debug, Clone)]
 pub(super) struct Inbox {
@@ -96,6 +96,11 @@ impl Inbox {
 
     pub(super) fn answer(&mut self, core: &mut Core, epoch: Epoch, delivery: DeliveryId, verdict: Verdict) {
         let lane = self.lane.id;
+        let verdict = match verdict {
+            // A call can't be given back: who has called hears nothing.
+            Verdict::Abandon if lane.kind == LaneKind::Methods => Verdict::Forget,
+            verdict => verdict,
+        };
         if self.lane.is_present(epoch) && self.held.remove(&delivery) {
             if verdict != Verdict::Forget {
                 self.disposing.insert(delivery);

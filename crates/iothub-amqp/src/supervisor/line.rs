@@ -184,10 +184,16 @@ impl Supervisor {
     }
 
     /// A connection that has worked may end by one device's fault, or by a token that has had its time.
-    fn whose_fault(&self, cause: Cause, was_up: bool, now: Instant) -> Cause {
-        let mut live = self.slots.values().filter(|slot| slot.ended.is_none());
+    fn whose_fault(&mut self, cause: Cause, was_up: bool, now: Instant) -> Cause {
+        let mut live = self.slots.values_mut().filter(|slot| slot.ended.is_none());
         match (live.next(), live.next()) {
-            (Some(alone), None) if was_up => alone.mend(cause, now),
+            (Some(alone), None) if was_up => {
+                if !alone.stolen_too_often(&cause.why, now) {
+                    return alone.mend(cause, now);
+                }
+                let (why, recovery) = (Interruption::Stolen, Recovery::GiveUp);
+                Cause { why, recovery }
+            }
             (Some(_), Some(_)) if was_up => Cause {
                 why: cause.why,
                 recovery: match cause.recovery {
@@ -278,9 +284,9 @@ impl Supervisor {
         }
     }
 
-    /// The connection was left: for good, or for the next one.
+    /// The connection was left: for good, or for the next one, which a closing too needs while something waits to be sent.
     fn left(&mut self, result: Result<(), Interruption>, now: Instant) {
-        if self.closing.is_some() {
+        if self.is_done_with_closing(now) {
             return self.finish(Interruption::Stopped, result, now);
         }
         self.core.line = Line::Down {

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::error::{Condition, Interruption};
-use crate::recovery::{Recovery, STOLEN};
+use crate::error::Interruption;
+use crate::recovery::{Recovery, is_theft};
 use crate::status::Status;
 
 use super::core::Core;
@@ -191,8 +191,9 @@ impl Slot {
         self.relinking(core, why, Recovery::Reconnect, until);
     }
 
-    fn stolen_too_often(&mut self, why: &Interruption, now: Instant) -> bool {
-        if !matches!(why, Interruption::Refused(Condition { name, .. }) if name == STOLEN) {
+    /// Another client took the link or, where that is the way in, the connection; not for the first time.
+    pub(super) fn stolen_too_often(&mut self, why: &Interruption, now: Instant) -> bool {
+        if !matches!(why, Interruption::Refused(condition) if is_theft(condition)) {
             return false;
         }
         self.thefts.push_back(now);

@@ -148,9 +148,16 @@ impl Supervisor {
                 slot.fail_all(core, &Interruption::Stopped);
             }
         });
-        if late || self.slots.values().all(|slot| slot.is_drained()) {
+        if self.is_done_with_closing(now) {
             self.leave(closing.closed_by, now);
         }
+    }
+
+    /// Whether everything closes and nothing is to be waited for, or not any longer.
+    pub(super) fn is_done_with_closing(&self, now: Instant) -> bool {
+        self.closing.is_some_and(|closing| {
+            now >= closing.drained_by || self.slots.values().all(|slot| slot.is_drained())
+        })
     }
 }
 

@@ -265,7 +265,7 @@ impl Slot {
         }
         lane.state = LaneState::Up { limit };
         match kind {
-            LaneKind::Telemetry => self.telemetry_up(core, epoch, now),
+            LaneKind::Telemetry => self.telemetry_up(core, now),
             LaneKind::Twin | LaneKind::Management => {}
             _ => {
                 if let Some(inbox) = self.inboxes.get_mut(&kind) {

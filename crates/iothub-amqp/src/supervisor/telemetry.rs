@@ -111,11 +111,9 @@ impl Slot {
         }
     }
 
-    pub(super) fn telemetry_up(&mut self, core: &mut Core, epoch: Epoch, now: Instant) {
+    pub(super) fn telemetry_up(&mut self, core: &mut Core, now: Instant) {
         self.telemetry.feed = Feed::Open;
-        if epoch.lane == 1 {
-            core.backoff.connected(now);
-        }
+        core.backoff.connected(now);
         self.ever_up = true;
         self.report_connected(core);
     }

@@ -1,0 +1,323 @@
+//! Goal: ends that come in each other's way come out right: a closing while the connection is replaced, a link that is lost at once
+//! and not the connection, a call that is given back.
+//! Method: the supervisor itself, told facts in virtual time.
+#![allow(clippy::unwrap_used, reason = "a test that fails here fails as it should")]
+
+use std::time::{Duration, Instant};
+
+use iothub_amqp::recovery::Operation;
+use iothub_amqp::supervisor::{
+    Action, Cause, DeliveryId, Epoch, Input, LaneId, LaneKind, Lifetime, Outcome, Principal, Settings,
+    SignIn, SlotId, SlotSettings, Supervisor, TicketId, TokenLife, TransferId, Verdict,
+};
+use iothub_amqp::{Batching, Condition, Interruption, Lost, Schedule};
+
+const SLOT: SlotId = SlotId(0);
+const TELEMETRY: LaneId = LaneId {
+    slot: SLOT,
+    kind: LaneKind::Telemetry,
+};
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A device's supervisor that has asked for its connection, or for its token.
+fn joined(sign_in: SignIn, principal: Principal, seed: u64, now: Instant) -> Supervisor {
+    let settings = Settings {
+        sign_in,
+        lifetime: Lifetime::OfItsSlots,
+        recover: true,
+        schedule: Schedule::default(),
+        operation_timeout: 30 * SECOND,
+        window_bytes: 1 << 20,
+        seed,
+    };
+    let mut supervisor = Supervisor::new(settings, now);
+    let settings = SlotSettings {
+        principal,
+        settle_timeout: 30 * SECOND,
+        window: 16,
+        batching: Batching::Off,
+    };
+    supervisor.handle(Input::Join { slot: SLOT, settings }, now);
+    supervisor.handle_timeout(now);
+    supervisor
+}
+
+fn actions(supervisor: &mut Supervisor) -> Vec<Action> {
+    std::iter::from_fn(|| supervisor.poll_action()).collect()
+}
+
+fn token() -> Input {
+    let life = TokenLife {
+        left: 3600 * SECOND,
+        renews: true,
+    };
+    Input::Token {
+        slot: SLOT,
+        result: Ok(life),
+    }
+}
+
+/// The hub takes the token that the supervisor puts just now.
+fn token_put(supervisor: &mut Supervisor, conn: u32, now: Instant) {
+    let told = actions(supervisor);
+    let put = told.iter().find_map(|action| match action {
+        Action::PutToken { put, .. } => Some(*put),
+        _ => None,
+    });
+    let (put, result) = (put.unwrap_or_else(|| panic!("{told:?}")), Ok(()));
+    supervisor.handle(Input::TokenPut { conn, put, result }, now);
+}
+
+/// The lane that the supervisor asks for just now.
+fn lane_opens(supervisor: &mut Supervisor, kind: LaneKind, now: Instant) -> Epoch {
+    supervisor.handle_timeout(now);
+    let told = actions(supervisor);
+    let found = told.iter().find_map(|action| match action {
+        Action::OpenLane(lane, epoch) if lane.kind == kind => Some(*epoch),
+        _ => None,
+    });
+    found.unwrap_or_else(|| panic!("{told:?}"))
+}
+
+/// It is attached.
+fn lane_up(supervisor: &mut Supervisor, kind: LaneKind, now: Instant) -> Epoch {
+    let epoch = lane_opens(supervisor, kind, now);
+    let lane = LaneId { slot: SLOT, kind };
+    let limit = 0;
+    supervisor.handle(Input::LaneUp { lane, epoch, limit }, now);
+    epoch
+}
+
+fn enqueue(supervisor: &mut Supervisor, ticket: u64, now: Instant) {
+    let limit = 600 * SECOND;
+    let input = Input::Enqueue {
+        slot: SLOT,
+        ticket: TicketId(ticket),
+        size: 10,
+        deadline: now + limit,
+        limit,
+    };
+    supervisor.handle(input, now);
+}
+
+fn settled(supervisor: &mut Supervisor, (epoch, transfer): (Epoch, TransferId), now: Instant) {
+    let input = Input::Settled {
+        lane: TELEMETRY,
+        epoch,
+        transfer,
+        outcome: Outcome::Accepted,
+    };
+    supervisor.handle(input, now);
+}
+
+/// The transfer that the supervisor asks for just now, of one message.
+fn transfer_of(ticket: u64, supervisor: &mut Supervisor) -> TransferId {
+    let told = actions(supervisor);
+    let found = told.iter().find_map(|action| match action {
+        Action::Transfer {
+            transfer, tickets, ..
+        } if tickets.as_slice() == [TicketId(ticket)] => Some(*transfer),
+        _ => None,
+    });
+    found.unwrap_or_else(|| panic!("{told:?}"))
+}
+
+#[test]
+fn a_closing_while_the_connection_is_replaced_sends_what_waits_by_the_next_one() {
+    let start = Instant::now();
+    let mut supervisor = joined(SignIn::Plain, Principal::Device, 1, start);
+    supervisor.handle(token(), start);
+    supervisor.handle(Input::Up { conn: 1 }, start);
+    let first = lane_up(&mut supervisor, LaneKind::Telemetry, start);
+    let now = supervisor.poll_timeout().unwrap();
+    supervisor.handle_timeout(now);
+    assert!(actions(&mut supervisor).contains(&Action::FetchToken(SLOT)));
+    // One flies when the new token comes, and one waits for the connection that it is for.
+    enqueue(&mut supervisor, 1, now);
+    let flying = transfer_of(1, &mut supervisor);
+    supervisor.handle(token(), now);
+    enqueue(&mut supervisor, 2, now);
+    settled(&mut supervisor, (first, flying), now);
+    let told = actions(&mut supervisor);
+    assert!(
+        matches!(told.last(), Some(Action::CloseGently { conn: 1, .. })),
+        "{told:?}"
+    );
+    let deadline = now + 60 * SECOND;
+    supervisor.handle(Input::Close { deadline }, now);
+    let (conn, result) = (1, Ok(()));
+    supervisor.handle(Input::Closed { conn, result }, now);
+    assert!(actions(&mut supervisor).contains(&Action::Dial { conn: 2 }));
+    supervisor.handle(Input::Up { conn: 2 }, now);
+    let second = lane_up(&mut supervisor, LaneKind::Telemetry, now);
+    let last = transfer_of(2, &mut supervisor);
+    settled(&mut supervisor, (second, last), now);
+    let told = actions(&mut supervisor);
+    assert!(
+        matches!(
+            told[..],
+            [
+                Action::Complete(TicketId(2), Ok(_)),
+                Action::CloseGently { conn: 2, .. }
+            ]
+        ),
+        "{told:?}"
+    );
+    let (conn, result) = (2, Ok(()));
+    supervisor.handle(Input::Closed { conn, result }, now);
+    assert!(actions(&mut supervisor).contains(&Action::Finished(Ok(()))));
+}
+
+/// When the supervisor dials next.
+fn dials(supervisor: &mut Supervisor) -> Instant {
+    loop {
+        let now = supervisor.poll_timeout().unwrap();
+        supervisor.handle_timeout(now);
+        for action in actions(supervisor) {
+            match action {
+                Action::FetchToken(_) => supervisor.handle(token(), now),
+                Action::Dial { .. } => return now,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// How long the next attempt waits after four connections that were well for ten minutes each; on each but the first of them the
+/// first link was lost before it was up, as by a hub that has just started.
+fn wait_after_health(principal: Principal, kind: LaneKind, seed: u64) -> Duration {
+    let mut now = Instant::now();
+    let mut supervisor = joined(SignIn::Claims, principal, seed, now);
+    supervisor.handle(token(), now);
+    let lane = LaneId { slot: SLOT, kind };
+    let mut wait = Duration::ZERO;
+    for conn in 1..=4 {
+        supervisor.handle(Input::Up { conn }, now);
+        token_put(&mut supervisor, conn, now);
+        if conn == 1 && principal == Principal::Service {
+            let (deadline, limit) = (now + 90 * SECOND, 90 * SECOND);
+            supervisor.handle(
+                Input::Subscribe {
+                    lane,
+                    deadline,
+                    limit,
+                },
+                now,
+            );
+        }
+        let mut epoch = lane_opens(&mut supervisor, kind, now);
+        if conn > 1 {
+            let detached = Interruption::Refused(Condition::new("amqp:link:detach-forced", None));
+            let cause = Cause::ended(detached, Operation::Link);
+            supervisor.handle(Input::LaneLost { lane, epoch, cause }, now);
+            epoch = lane_opens(&mut supervisor, kind, now);
+        }
+        supervisor.handle(
+            Input::LaneUp {
+                lane,
+                epoch,
+                limit: 0,
+            },
+            now,
+        );
+        now += 600 * SECOND;
+        let cause = Cause::ended(Interruption::Lost(Lost::Idle), Operation::Connection);
+        supervisor.handle(Input::Lost { conn, cause }, now);
+        let next = dials(&mut supervisor);
+        (wait, now) = (next - now, next);
+    }
+    wait
+}
+
+/// The schedule: the first attempt after a loss within 10 s, evenly; after losses in a row, the second within 1 s.
+#[test]
+fn a_connection_that_was_well_is_made_anew_by_an_even_chance_of_ten_seconds_whatever_came_first_on_it() {
+    for (principal, kind) in [
+        (Principal::Device, LaneKind::Telemetry),
+        (Principal::Service, LaneKind::Feedback),
+    ] {
+        let waits: Vec<_> = (1..=40)
+            .map(|seed| wait_after_health(principal, kind, seed))
+            .collect();
+        assert!(waits.iter().all(|wait| *wait <= 10 * SECOND), "{waits:?}");
+        let late = waits.iter().filter(|wait| **wait > 5 * SECOND).count();
+        assert!((10..=30).contains(&late), "{late} of 40 within the second half");
+    }
+}
+
+/// A call whose caller is not there any more has no word that the hub could be told; so there is nothing to wait for.
+#[test]
+fn a_call_that_comes_when_nobody_wants_any_keeps_no_link() {
+    let now = Instant::now();
+    let mut supervisor = joined(SignIn::Claims, Principal::Device, 1, now);
+    supervisor.handle(token(), now);
+    supervisor.handle(Input::Up { conn: 1 }, now);
+    token_put(&mut supervisor, 1, now);
+    lane_up(&mut supervisor, LaneKind::Telemetry, now);
+    let (slot, kind) = (SLOT, LaneKind::Methods);
+    let lane = LaneId { slot, kind };
+    let (deadline, limit) = (now + 90 * SECOND, 90 * SECOND);
+    supervisor.handle(
+        Input::Subscribe {
+            lane,
+            deadline,
+            limit,
+        },
+        now,
+    );
+    let epoch = lane_up(&mut supervisor, kind, now);
+    let mut arrives = |number, verdict: Option<Verdict>| {
+        let delivery = DeliveryId(number);
+        supervisor.handle(
+            Input::Arrived {
+                lane,
+                epoch,
+                delivery,
+            },
+            now,
+        );
+        if let Some(verdict) = verdict {
+            let answer = Input::Answer {
+                lane,
+                epoch,
+                delivery,
+                verdict,
+            };
+            supervisor.handle(answer, now);
+        }
+    };
+    // One is given back, since the stream was dropped with it; one is kept for an answer; and one comes meanwhile.
+    arrives(1, Some(Verdict::Abandon));
+    arrives(2, None);
+    supervisor.handle(Input::Unsubscribe(lane), now);
+    let mut arrives = |delivery| {
+        supervisor.handle(
+            Input::Arrived {
+                lane,
+                epoch,
+                delivery: DeliveryId(delivery),
+            },
+            now,
+        );
+    };
+    arrives(3);
+    actions(&mut supervisor);
+    let delivery = DeliveryId(2);
+    let answer = Input::Answer {
+        lane,
+        epoch,
+        delivery,
+        verdict: Verdict::Respond,
+    };
+    supervisor.handle(answer, now);
+    supervisor.handle(
+        Input::Disposed {
+            lane,
+            epoch,
+            delivery,
+        },
+        now,
+    );
+    let told = actions(&mut supervisor);
+    assert!(told.contains(&Action::CloseLane(lane, epoch)), "{told:?}");
+}
