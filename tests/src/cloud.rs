@@ -49,6 +49,8 @@ enum Order {
     Cut,
     Refuse(String, &'static str),
     TokenStatus(String, Option<i32>),
+    Credit(String, u32),
+    Largest(String, u32),
     Mute(bool),
 }
 
@@ -102,6 +104,17 @@ impl Cloud {
     /// From now on tokens for audiences with this end get this status, or no answer at all.
     pub fn token_status(&self, audience: &str, status: Option<i32>) {
         let _ = self.orders.send(Order::TokenStatus(audience.to_owned(), status));
+    }
+
+    /// From now on links on which the client sends to addresses with this end get so much credit when they are attached, and
+    /// no more.
+    pub fn credit(&self, address: &str, credit: u32) {
+        let _ = self.orders.send(Order::Credit(address.to_owned(), credit));
+    }
+
+    /// From now on links of addresses with this end take messages of so many bytes at the most.
+    pub fn largest(&self, address: &str, bytes: u32) {
+        let _ = self.orders.send(Order::Largest(address.to_owned(), bytes));
     }
 
     /// From now on telemetry gets no outcome, or gets one again.
@@ -158,6 +171,8 @@ struct State {
     waiting: VecDeque<(String, Vec<u8>)>,
     refused: BTreeMap<String, &'static str>,
     statuses: BTreeMap<String, Option<i32>>,
+    credits: BTreeMap<String, u32>,
+    largest: BTreeMap<String, u32>,
     mute: bool,
 }
 
@@ -181,6 +196,8 @@ async fn serve(
         waiting: VecDeque::new(),
         refused: BTreeMap::new(),
         statuses: BTreeMap::new(),
+        credits: BTreeMap::new(),
+        largest: BTreeMap::new(),
         mute: false,
     };
     loop {
@@ -275,6 +292,8 @@ impl State {
             Order::Refuse(end, "") => drop(self.refused.remove(&end)),
             Order::Refuse(end, condition) => drop(self.refused.insert(end, condition)),
             Order::TokenStatus(end, status) => drop(self.statuses.insert(end, status)),
+            Order::Credit(end, credit) => drop(self.credits.insert(end, credit)),
+            Order::Largest(end, bytes) => drop(self.largest.insert(end, bytes)),
             Order::Mute(mute) => self.mute = mute,
         }
     }
@@ -329,7 +348,9 @@ impl State {
                     .await?;
             }
             0x12 => {
-                let (address, client_receives) = connection.attach(channel, &list).await?;
+                let (address, client_receives) = connection
+                    .attach(channel, &list, &self.credits, &self.largest)
+                    .await?;
                 let refusal = self
                     .refused
                     .iter()
@@ -411,7 +432,13 @@ impl Connection {
             .find(|link| (link.channel, link.handle) == (channel, handle))
     }
 
-    async fn attach(&mut self, channel: u16, list: &[&[u8]]) -> io::Result<(String, bool)> {
+    async fn attach(
+        &mut self,
+        channel: u16,
+        list: &[&[u8]],
+        credits: &BTreeMap<String, u32>,
+        largest: &BTreeMap<String, u32>,
+    ) -> io::Result<(String, bool)> {
         let field = |at: usize| list.get(at).copied().unwrap_or(NULL);
         let (name, handle) = (field(0).to_vec(), number_of(field(1)));
         let client_receives = field(2) == TRUE;
@@ -420,6 +447,7 @@ impl Connection {
         let address = text(inner.first().copied().unwrap_or(NULL));
         let role: &[u8] = if client_receives { &[0x42] } else { TRUE };
         let count: &[u8] = if client_receives { &[0x43] } else { NULL };
+        let limit = of_address(largest, &address).map_or_else(|| NULL.to_vec(), ulong);
         let reply = [
             &name[..],
             &uint(handle),
@@ -431,6 +459,7 @@ impl Connection {
             NULL,
             NULL,
             count,
+            &limit,
         ];
         self.say(&frame_on(channel, &performative(0x12, &reply))).await?;
         if !client_receives {
@@ -441,7 +470,7 @@ impl Connection {
                 &uint(5000),
                 &uint(handle),
                 &uint(0),
-                &uint(100_000),
+                &uint(of_address(credits, &address).unwrap_or(100_000)),
             ];
             self.say(&frame_on(channel, &performative(0x13, &flow))).await?;
         }
@@ -511,6 +540,16 @@ impl Connection {
         }
         Ok(audience)
     }
+}
+
+/// What was said of addresses with this end.
+fn of_address(said: &BTreeMap<String, u32>, address: &str) -> Option<u32> {
+    let found = said.iter().find(|(end, _)| address.ends_with(end.as_str()));
+    found.map(|(_, number)| *number)
+}
+
+fn ulong(value: u32) -> Vec<u8> {
+    [&[0x80][..], &u64::from(value).to_be_bytes()].concat()
 }
 
 fn number_of(value: &[u8]) -> u32 {

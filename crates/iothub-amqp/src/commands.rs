@@ -100,7 +100,8 @@ impl fmt::Debug for Commands {
 ///
 /// # Delivery
 /// [`complete`](Self::complete), [`abandon`](Self::abandon) and [`reject`](Self::reject) return when the link on which
-/// the message came has taken the answer. AMQP confirms no such answer, so a connection that is cut right after may
+/// the message came has taken the answer, and wait for that no longer than the
+/// [operation timeout](crate::DeviceClientBuilder::operation_timeout). AMQP confirms no such answer, so a connection that is cut right after may
 /// bring a completed message again. When the link is gone before, the hub has the message back:
 /// [`SettleError::LockLost`].
 ///
@@ -125,7 +126,8 @@ impl Command {
     /// It is done: the hub deletes it, and tells its sender so if that one has asked.
     ///
     /// # Errors
-    /// [`SettleError::LockLost`] if the link is gone on which it came.
+    /// [`SettleError::LockLost`] if the link is gone on which it came; [`SettleError::TimedOut`] if the link has not taken the
+    /// answer by the operation timeout.
     ///
     /// # Cancel safety
     /// A future that was polled once and is dropped has said it all the same.
@@ -136,7 +138,8 @@ impl Command {
     /// The hub is to deliver it again, up to its limit (10 times by default).
     ///
     /// # Errors
-    /// [`SettleError::LockLost`] if the link is gone on which it came.
+    /// [`SettleError::LockLost`] if the link is gone on which it came; [`SettleError::TimedOut`] if the link has not taken the
+    /// answer by the operation timeout.
     ///
     /// # Cancel safety
     /// A future that was polled once and is dropped has said it all the same.
@@ -147,7 +150,8 @@ impl Command {
     /// It can't be done: the hub deletes it, and tells its sender so if that one has asked.
     ///
     /// # Errors
-    /// [`SettleError::LockLost`] if the link is gone on which it came.
+    /// [`SettleError::LockLost`] if the link is gone on which it came; [`SettleError::TimedOut`] if the link has not taken the
+    /// answer by the operation timeout.
     ///
     /// # Cancel safety
     /// A future that was polled once and is dropped has said it all the same.

@@ -112,7 +112,8 @@ impl FeedbackBatch {
     /// It is done: the hub deletes it.
     ///
     /// # Errors
-    /// [`SettleError::LockLost`] if the link is gone on which it came.
+    /// [`SettleError::LockLost`] if the link is gone on which it came; [`SettleError::TimedOut`] if the link has not taken the
+    /// answer by the operation timeout.
     ///
     /// # Cancel safety
     /// A future that was polled once and is dropped has said it all the same.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::device::Shared;
 use crate::driver::MethodAnswer;
@@ -65,7 +66,7 @@ impl Listening {
             .or_else(|| self.shared.ended.get().cloned())
     }
 
-    /// Says what became of something that came, and waits until the link has taken that.
+    /// Says what became of something that came, and waits until the link has taken that, or for the operation timeout.
     pub(crate) async fn answer(
         &self,
         (epoch, delivery): (Epoch, DeliveryId),
@@ -84,7 +85,11 @@ impl Listening {
         if self.shared.commands.send(command).is_err() {
             return Err(SettleError::LockLost);
         }
-        taken.await.unwrap_or(Err(SettleError::LockLost))
+        let after = self.shared.limit;
+        match timeout(after, taken).await {
+            Ok(told) => told.unwrap_or(Err(SettleError::LockLost)),
+            Err(_) => Err(SettleError::TimedOut { after }),
+        }
     }
 
     /// Says what becomes of something that nobody answers.

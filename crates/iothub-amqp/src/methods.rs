@@ -29,7 +29,7 @@ use crate::supervisor::{DeliveryId, Epoch, LaneKind, Verdict};
 /// unanswered that have not been taken from it; what has been taken can still be answered.
 ///
 /// # Limits
-/// 32 calls at the most are here that have no answer.
+/// 32 calls at the most are here that have no answer which the link has taken.
 pub struct Methods {
     items: mpsc::UnboundedReceiver<Delivered<(String, Vec<u8>)>>,
     listening: Arc<Listening>,
@@ -99,8 +99,10 @@ impl fmt::Debug for Methods {
 /// A direct method that was called.
 ///
 /// # Delivery
-/// [`respond`](Self::respond) returns when the link on which the call came has taken the answer; whether its caller
-/// still waits, the hub does not say.
+/// [`respond`](Self::respond) returns when the link on which the call came has taken the answer, and waits for that no
+/// longer than the [operation timeout](crate::DeviceClientBuilder::operation_timeout); whether its caller still waits, the hub
+/// does not say. An answer that is too large is not sent: its caller gets the status 500 in its place, with
+/// `{"message": …}` for a body.
 ///
 /// # Cancel safety
 /// Dropped unanswered, nothing is said: its caller's own time-out tells it. A future of
@@ -130,25 +132,31 @@ impl MethodCall {
     /// Answers with a status of one's own, such as 200, and JSON.
     ///
     /// # Errors
-    /// [`SettleError::TooLarge`] over [`METHOD_LIMIT`]; [`SettleError::LockLost`] if the link is gone on which the call
-    /// came: the hub tells its caller that there was no answer.
+    /// [`SettleError::TooLarge`] over [`METHOD_LIMIT`], or over what the link takes: its caller is told so, by the status 500.
+    /// [`SettleError::LockLost`] if the link is gone on which the call came: the hub tells its caller that there was no
+    /// answer. [`SettleError::TimedOut`] if the link has not taken the answer by the
+    /// [operation timeout](crate::DeviceClientBuilder::operation_timeout).
+    ///
+    /// # Delivery
+    /// The hub may get an answer yet that has timed out, when it gives the link credit while that lives.
     ///
     /// # Cancel safety
     /// A future that was polled once and is dropped has said it all the same.
     pub async fn respond(mut self, status: i32, body: impl Into<Vec<u8>>) -> Result<(), SettleError> {
         let payload = body.into();
-        if payload.len() > METHOD_LIMIT {
-            return Err(SettleError::TooLarge {
-                size: payload.len(),
-                limit: METHOD_LIMIT,
-            });
-        }
-        match self.key.take() {
-            Some(key) => {
-                let answer = Some(MethodAnswer { status, payload });
-                self.listening.answer(key, Verdict::Respond, answer).await
-            }
-            None => Err(SettleError::LockLost),
+        let Some(key) = self.key.take() else {
+            return Err(SettleError::LockLost);
+        };
+        let (size, limit) = (payload.len() as u64, METHOD_LIMIT as u64);
+        let is_too_large = payload.len() > METHOD_LIMIT;
+        let answer = match is_too_large {
+            false => MethodAnswer { status, payload },
+            true => MethodAnswer::too_large(size, limit),
+        };
+        let told = self.listening.answer(key, Verdict::Respond, Some(answer)).await;
+        match is_too_large {
+            false => told,
+            true => Err(SettleError::too_large(size, limit)),
         }
     }
 }

@@ -59,7 +59,7 @@ impl Twin {
     /// if the hub says it.
     ///
     /// # Errors
-    /// See [`TwinError`].
+    /// See [`TwinError`]; [`TwinError::TooLarge`] comes at once.
     ///
     /// # Delivery
     /// `Ok` means that the hub has merged it.

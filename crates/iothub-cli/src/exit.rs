@@ -193,6 +193,7 @@ impl From<&TwinError> for Exit {
                 _ => Self::Rejected,
             },
             TwinError::NotAnswered(why) | TwinError::Unknown(why) => why.into(),
+            TwinError::TooLarge { .. } => Self::Rejected,
             TwinError::NotAnObject => Self::Usage,
             _ => Self::Unexpected,
         }

@@ -31,6 +31,7 @@ use crate::supervisor::{DeliveryId, Input, Question, RequestId, SlotId, Transfer
 use std::time::Duration;
 
 use iothub_sas::SasToken;
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use engine::Outgoing;
@@ -58,8 +59,19 @@ impl Fact {
 /// What came in, for the application.
 pub(crate) enum Carried {
     Message(Box<ReceivedMessage>),
-    Call { name: String, payload: Vec<u8> },
-    Answer { version: Option<i64>, body: Vec<u8> },
+    Call {
+        name: String,
+        payload: Vec<u8>,
+    },
+    Answer {
+        version: Option<i64>,
+        body: Vec<u8>,
+    },
+    /// Not the application's answer was handed over, but the word that it is too large.
+    TooLarge {
+        size: u64,
+        limit: u64,
+    },
     Change(Vec<u8>),
     Events(Vec<Event>),
 }
@@ -89,6 +101,17 @@ pub(crate) enum LaneOrder {
 pub(crate) struct MethodAnswer {
     pub(crate) status: i32,
     pub(crate) payload: Vec<u8>,
+}
+
+impl MethodAnswer {
+    /// What a caller is told whose answer is larger than may be.
+    pub(crate) fn too_large(size: u64, limit: u64) -> Self {
+        let message = format!("the device's answer has {size} bytes, and {limit} is the most");
+        Self {
+            status: 500,
+            payload: json!({ "message": message }).to_string().into_bytes(),
+        }
+    }
 }
 
 /// How long what has ended may take to say so in its own words.

@@ -328,7 +328,13 @@ impl Owner {
                 } => {
                     let answering = self.answering.remove(&(lane, epoch, delivery));
                     if let Some(reply) = answering.and_then(|answering| answering.reply) {
-                        let _ = reply.send(if taken { Ok(()) } else { Err(SettleError::LockLost) });
+                        let _ = reply.send(match (taken, &self.carried) {
+                            (false, _) => Err(SettleError::LockLost),
+                            (true, Some(Carried::TooLarge { size, limit })) => {
+                                Err(SettleError::too_large(*size, *limit))
+                            }
+                            (true, _) => Ok(()),
+                        });
                     }
                 }
                 Action::Quiet(lane, epoch) => self.lane_order(lane, epoch, LaneOrder::Quiet),

@@ -8,8 +8,8 @@ use super::engine::events;
 use super::engine::incoming::{self, Correlation, FromTwin};
 use super::engine::{Encoded, End, HandError, Inlet, Link, Outgoing};
 use super::inlet::Places;
-use super::{Carried, Fact, Facts, LaneOrder, tell};
-use crate::supervisor::{DeliveryId, Epoch, Input, LaneId, LaneKind, RequestId, Verdict};
+use super::{Carried, Fact, Facts, LaneOrder, MethodAnswer, tell};
+use crate::supervisor::{DeliveryId, Epoch, Input, LaneId, LaneKind, MAX_REQUESTS, RequestId, Verdict};
 use crate::twin;
 
 /// Runs until a link of the two ends (then the end is given back) or nobody can give it orders any more.
@@ -31,7 +31,7 @@ pub(super) async fn run(
     };
     let mut places = Places::new(PAIR_PLACES);
     let end = loop {
-        if let Some(credit) = places.grant(pair.calls.len()) {
+        if let Some(credit) = places.grant(pair.taken()) {
             // A link that is gone says so when it is asked for more.
             let _ = inlet.grant(credit).await;
         }
@@ -67,10 +67,7 @@ pub(super) async fn run(
             handed = handing => match handed {
                 Ok(()) => pair.handed(),
                 Err(HandError::Ended(end)) => break Some(end),
-                Err(HandError::TooLarge { size, limit }) => {
-                    tracing::debug!(size, limit, "an answer is larger than the link takes");
-                    pair.queue.pop_front();
-                }
+                Err(HandError::TooLarge { size, limit }) => pair.too_large(size, limit),
             },
         }
     };
@@ -87,7 +84,7 @@ struct Pair {
     /// The event hub that is asked about, if it is one.
     entity: Option<String>,
     facts: Facts,
-    /// To be sent, in order.
+    /// To be sent, in order; bounded by the places for calls, or by [`MAX_WAITING`].
     queue: VecDeque<(Sent, Outgoing)>,
     /// Calls that have no answer: by what it is to be known.
     calls: BTreeMap<DeliveryId, Correlation>,
@@ -95,17 +92,26 @@ struct Pair {
 }
 
 enum Sent {
-    Answer(DeliveryId),
+    Answer(DeliveryId, Correlation),
+    /// In place of an answer that was too large: this size, over this limit.
+    Apology(DeliveryId, u64, u64),
     Question(RequestId),
 }
 
 impl Pair {
+    /// How many places calls take. One takes its place until its answer is handed over.
+    fn taken(&self) -> usize {
+        let is_question = |sent: &Sent| matches!(sent, Sent::Question(_));
+        let answers = self.queue.iter().filter(|(sent, _)| !is_question(sent));
+        self.calls.len() + answers.count()
+    }
+
     fn take(&mut self, order: LaneOrder) {
         match order {
             LaneOrder::Dispose(delivery, Verdict::Respond, Some(answer)) => {
                 if let Some(correlation) = self.calls.remove(&delivery) {
                     let message = incoming::method_answer(&correlation, answer.status, answer.payload);
-                    self.send(Sent::Answer(delivery), message);
+                    self.send(Sent::Answer(delivery, correlation), message);
                 }
             }
             LaneOrder::Dispose(delivery, ..) => {
@@ -121,6 +127,9 @@ impl Pair {
                     None => incoming::twin_question(request, of, question, patch),
                 };
                 self.send(Sent::Question(request), message);
+                while self.queue.len() > MAX_WAITING {
+                    self.queue.pop_front(); // nobody waits for it any longer
+                }
             }
             LaneOrder::Transfer(..) | LaneOrder::TakeBack(_) | LaneOrder::Room(_) | LaneOrder::Quiet => {}
         }
@@ -133,7 +142,7 @@ impl Pair {
     fn handed(&mut self) {
         let (lane, epoch) = (self.lane, self.epoch);
         match self.queue.pop_front() {
-            Some((Sent::Answer(delivery), _)) => tell(
+            Some((Sent::Answer(delivery, _), _)) => tell(
                 &self.facts,
                 Input::Disposed {
                     lane,
@@ -141,9 +150,48 @@ impl Pair {
                     delivery,
                 },
             ),
+            Some((Sent::Apology(delivery, size, limit), _)) => self.apologized(delivery, size, limit),
             Some((Sent::Question(request), _)) => tell(&self.facts, Input::Asked { lane, epoch, request }),
             None => {}
         }
+    }
+
+    /// The link does not take what is first. A caller is told so in place of its answer.
+    fn too_large(&mut self, size: u64, limit: u64) {
+        let (lane, epoch) = (self.lane, self.epoch);
+        match self.queue.pop_front() {
+            Some((Sent::Answer(delivery, correlation), _)) => {
+                let MethodAnswer { status, payload } = MethodAnswer::too_large(size, limit);
+                let apology = incoming::method_answer(&correlation, status, payload);
+                let what = Sent::Apology(delivery, size, limit);
+                self.queue.push_front((what, Outgoing::One(apology)));
+            }
+            // Not even that.
+            Some((Sent::Apology(delivery, size, limit), _)) => self.apologized(delivery, size, limit),
+            Some((Sent::Question(request), _)) => tell(
+                &self.facts,
+                Input::NotAsked {
+                    lane,
+                    epoch,
+                    request,
+                    size,
+                    limit,
+                },
+            ),
+            None => {}
+        }
+    }
+
+    fn apologized(&self, delivery: DeliveryId, size: u64, limit: u64) {
+        let (lane, epoch) = (self.lane, self.epoch);
+        let input = Input::Disposed {
+            lane,
+            epoch,
+            delivery,
+        };
+        let _ = self
+            .facts
+            .send(Fact::Carrying(input, Carried::TooLarge { size, limit }));
     }
 
     fn arrived(&mut self, message: incoming::Incoming) {
@@ -205,5 +253,8 @@ impl Pair {
     }
 }
 
-/// How many calls a client holds that have no answer, and how many answers of the twin may come at once.
+/// How many questions may wait for credit; those beyond are the oldest, and their time is up.
+const MAX_WAITING: usize = 2 * MAX_REQUESTS;
+
+/// How many calls a client holds that have no answer which is handed over, and how many answers of the twin may come at once.
 pub(crate) const PAIR_PLACES: u32 = 32;

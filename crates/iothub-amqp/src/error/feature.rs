@@ -1,5 +1,7 @@
 //! What can go wrong with what comes in, and with the twin.
 
+use std::time::Duration;
+
 use super::condition::OneLine;
 use crate::error::Interruption;
 
@@ -23,14 +25,32 @@ pub enum SettleError {
     /// it again; of a method's caller it tells that there was no answer.
     #[error("the link on which it came is gone: the hub has it back")]
     LockLost,
-    /// A method's answer is larger than the hub takes (128 KiB).
+    /// A method's answer is larger than the hub takes (128 KiB), or its link. Its caller is told so in its place, by the
+    /// status 500 and a JSON object with a `message`.
     #[error("the answer has {size} bytes, the hub takes {limit}")]
     TooLarge {
-        /// The answer's size, in bytes.
+        /// The answer's size, in bytes: of its body, or of all of the message where the link's limit is less.
         size: usize,
-        /// The hub's limit, in bytes.
+        /// The limit, in bytes.
         limit: usize,
     },
+    /// The link did not take it in time: the hub gives the link no credit, or does not read. The word stands, and may
+    /// reach the hub yet.
+    #[error("the link did not take it within {} s", .after.as_secs_f64())]
+    TimedOut {
+        /// How long it was waited for.
+        after: Duration,
+    },
+}
+
+impl SettleError {
+    pub(crate) fn too_large(size: u64, limit: u64) -> Self {
+        let bytes = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+        Self::TooLarge {
+            size: bytes(size),
+            limit: bytes(limit),
+        }
+    }
 }
 
 /// Why the twin did not do what it was asked.
@@ -51,6 +71,14 @@ pub enum TwinError {
     /// The patch was handed over, and whether the hub has merged it is not known. A merge patch may be sent again.
     #[error("it is not known whether the hub has the patch: {0}")]
     Unknown(Interruption),
+    /// The patch is larger than the link takes; it never left.
+    #[error("the patch's message has {size} bytes, the link takes {limit}")]
+    TooLarge {
+        /// The encoded message's size, in bytes.
+        size: u64,
+        /// The link's limit, in bytes.
+        limit: u64,
+    },
     /// Too many questions wait for an answer (64).
     #[error("too many questions wait for an answer")]
     TooMany,

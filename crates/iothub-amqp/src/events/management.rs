@@ -83,7 +83,10 @@ async fn ask(shared: &Shared, partition: Option<u32>) -> Result<Value, EventsErr
         TwinError::Refused { status, message } => EventsError::Management { status, message },
         TwinError::NotAnswered(why) | TwinError::Unknown(why) => EventsError::NotAnswered(why),
         TwinError::TooMany => EventsError::TooMany,
-        TwinError::BadAnswer(_) | TwinError::NotAnObject => bad("it is of another kind"),
+        // A question has a few hundred bytes.
+        TwinError::BadAnswer(_) | TwinError::NotAnObject | TwinError::TooLarge { .. } => {
+            bad("it is of another kind")
+        }
     })?;
     serde_json::from_slice(&answer.body).map_err(|_| bad("no map"))
 }

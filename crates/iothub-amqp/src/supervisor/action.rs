@@ -68,7 +68,7 @@ pub enum Action {
         delivery: DeliveryId,
         taken: bool,
     },
-    /// Put a question to the hub; answered by `Asked` and `Answered`.
+    /// Put a question to the hub; answered by `Asked` and `Answered`, or `NotAsked`.
     Ask {
         lane: LaneId,
         epoch: Epoch,

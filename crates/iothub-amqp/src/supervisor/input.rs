@@ -122,6 +122,14 @@ pub enum Input {
         epoch: Epoch,
         request: RequestId,
     },
+    /// The engine has not taken the question, and won't: it is larger than the link takes.
+    NotAsked {
+        lane: LaneId,
+        epoch: Epoch,
+        request: RequestId,
+        size: u64,
+        limit: u64,
+    },
     /// The hub has answered: with this status, and of a whole twin this version of the desired properties.
     Answered {
         lane: LaneId,
@@ -152,6 +160,7 @@ impl Input {
             | Self::Arrived { lane, .. }
             | Self::Disposed { lane, .. }
             | Self::Asked { lane, .. }
+            | Self::NotAsked { lane, .. }
             | Self::Answered { lane, .. }
             | Self::Changed { lane, .. } => Some(*lane),
             _ => None,

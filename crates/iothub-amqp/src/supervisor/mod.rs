@@ -249,6 +249,17 @@ impl Supervisor {
                     twin.asked(epoch, request);
                 }
             }
+            Input::NotAsked {
+                epoch,
+                request,
+                size,
+                limit,
+                ..
+            } => {
+                if let Some(twin) = &mut slot.twin {
+                    twin.not_asked(core, epoch, request, (size, limit), now);
+                }
+            }
             Input::Answered {
                 epoch,
                 request,

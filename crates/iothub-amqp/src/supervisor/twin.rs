@@ -234,6 +234,30 @@ impl Twin {
         }
     }
 
+    /// The link does not take a question: it never left.
+    pub(super) fn not_asked(
+        &mut self,
+        core: &mut Core,
+        epoch: Epoch,
+        request: RequestId,
+        (size, limit): (u64, u64),
+        now: Instant,
+    ) {
+        if self
+            .requests
+            .get(&request)
+            .is_none_or(|asked| asked.out != Some(epoch))
+        {
+            return;
+        }
+        self.remove(request);
+        if self.is_own(request) {
+            return self.retry(core, now);
+        }
+        let error = TwinError::TooLarge { size, limit };
+        core.act(Action::CompleteRequest(request, Err(error)));
+    }
+
     /// An answer: the application's own, or one to a question of ours.
     pub(super) fn answered(
         &mut self,
