@@ -33,6 +33,8 @@ pub enum Seen {
     Sent(String, Vec<u8>),
     /// What the hub had sent was settled, by this outcome's descriptor.
     Settled(u8),
+    /// A session was begun or a link attached, and is not answered.
+    Held,
     /// A link was detached by the client.
     Detach(String),
     /// A session was ended by the client.
@@ -51,6 +53,8 @@ enum Order {
     TokenStatus(String, Option<i32>),
     Credit(String, u32),
     Largest(String, u32),
+    HoldBegins,
+    HoldAttaches(String),
     Mute(bool),
 }
 
@@ -117,6 +121,16 @@ impl Cloud {
         let _ = self.orders.send(Order::Largest(address.to_owned(), bytes));
     }
 
+    /// From now on no session that is begun is answered.
+    pub fn hold_begins(&self) {
+        let _ = self.orders.send(Order::HoldBegins);
+    }
+
+    /// From now on no attach to an address with this end is answered.
+    pub fn hold_attaches(&self, address: &str) {
+        let _ = self.orders.send(Order::HoldAttaches(address.to_owned()));
+    }
+
     /// From now on telemetry gets no outcome, or gets one again.
     pub fn mute(&self, mute: bool) {
         let _ = self.orders.send(Order::Mute(mute));
@@ -173,6 +187,8 @@ struct State {
     statuses: BTreeMap<String, Option<i32>>,
     credits: BTreeMap<String, u32>,
     largest: BTreeMap<String, u32>,
+    begins_held: bool,
+    attaches_held: Option<String>,
     mute: bool,
 }
 
@@ -198,6 +214,8 @@ async fn serve(
         statuses: BTreeMap::new(),
         credits: BTreeMap::new(),
         largest: BTreeMap::new(),
+        begins_held: false,
+        attaches_held: None,
         mute: false,
     };
     loop {
@@ -294,6 +312,8 @@ impl State {
             Order::TokenStatus(end, status) => drop(self.statuses.insert(end, status)),
             Order::Credit(end, credit) => drop(self.credits.insert(end, credit)),
             Order::Largest(end, bytes) => drop(self.largest.insert(end, bytes)),
+            Order::HoldBegins => self.begins_held = true,
+            Order::HoldAttaches(end) => self.attaches_held = Some(end),
             Order::Mute(mute) => self.mute = mute,
         }
     }
@@ -334,6 +354,14 @@ impl State {
                 // As many channels as the real hub gives.
                 let open = [&string("cloud")[..], NULL, &uint(65_536), &ushort(8191)];
                 connection.say(&frame_on(0, &performative(0x10, &open))).await?;
+            }
+            0x11 if self.begins_held => tell(Seen::Held),
+            0x12 if self
+                .attaches_held
+                .as_ref()
+                .is_some_and(|end| address_of(&list).0.ends_with(end)) =>
+            {
+                tell(Seen::Held);
             }
             0x11 => {
                 let begin = [
@@ -441,10 +469,7 @@ impl Connection {
     ) -> io::Result<(String, bool)> {
         let field = |at: usize| list.get(at).copied().unwrap_or(NULL);
         let (name, handle) = (field(0).to_vec(), number_of(field(1)));
-        let client_receives = field(2) == TRUE;
-        let terminus = field(if client_receives { 5 } else { 6 });
-        let (inner, _) = fields(terminus.get(3..).unwrap_or_default());
-        let address = text(inner.first().copied().unwrap_or(NULL));
+        let (address, client_receives) = address_of(list);
         let role: &[u8] = if client_receives { &[0x42] } else { TRUE };
         let count: &[u8] = if client_receives { &[0x43] } else { NULL };
         let limit = of_address(largest, &address).map_or_else(|| NULL.to_vec(), ulong);
@@ -540,6 +565,15 @@ impl Connection {
         }
         Ok(audience)
     }
+}
+
+/// The hub's address in an attach, and whether the client receives.
+fn address_of(list: &[&[u8]]) -> (String, bool) {
+    let field = |at: usize| list.get(at).copied().unwrap_or(NULL);
+    let client_receives = field(2) == TRUE;
+    let terminus = field(if client_receives { 5 } else { 6 });
+    let (inner, _) = fields(terminus.get(3..).unwrap_or_default());
+    (text(inner.first().copied().unwrap_or(NULL)), client_receives)
 }
 
 /// What was said of addresses with this end.

@@ -14,10 +14,11 @@ use iothub_amqp::supervisor::{
     Supervisor, TokenLife,
 };
 use iothub_amqp::{
-    Batching, ConnectError, Credential, CredentialError, DeviceClient, DeviceClientBuilder, Key, Message,
-    Phase, Schedule, TokenFuture,
+    Batching, ConnectError, Credential, CredentialError, DeviceClient, DeviceClientBuilder, Interruption,
+    Key, Message, Phase, Recover, Schedule, Status, TokenFuture,
 };
 use iothub_sas::{SharedKey, UnixTime};
+use iothub_tests::cloud::Cloud;
 use iothub_tests::reactive::{Answer, Hub, Seen};
 
 const LIMIT: Duration = Duration::from_millis(400);
@@ -35,6 +36,12 @@ fn builder(hub: SocketAddr, credential: impl Credential) -> DeviceClientBuilder 
         .port(hub.port())
         .plain_tcp_to_this_machine()
         .operation_timeout(LIMIT)
+}
+
+/// Comes back at once.
+fn quick() -> Recover {
+    let pause = Duration::from_millis(20);
+    Recover::On(Schedule::default().spread(pause).first(pause))
 }
 
 fn key() -> Key {
@@ -115,6 +122,101 @@ async fn a_token_that_is_refused_is_told_with_its_status_in_one_attempt() {
         // Neither a link nor another connection came of it.
         assert!(hub.seen.try_recv().is_err());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pair_of_links_that_the_hub_takes_away_tells_why_in_one_attempt() {
+    let cases = [
+        (
+            Answer::Detach("amqp:unauthorized-access"),
+            "amqp:unauthorized-access",
+        ),
+        (Answer::Detach("amqp:not-allowed"), "amqp:not-allowed"),
+        (Answer::End("amqp:not-allowed"), "amqp:not-allowed"),
+    ];
+    for (answer, name) in cases {
+        let mut hub = Hub::start("ANONYMOUS", move |seen, _| match seen {
+            Seen::Token(_) => answer,
+            _ => Answer::Accept,
+        })
+        .await;
+        let error = builder(hub.address, key()).connect().await.unwrap_err();
+        let ConnectError::RefusedWith {
+            phase: Phase::Token,
+            condition,
+        } = error
+        else {
+            panic!("{answer:?}: {error:?}")
+        };
+        assert_eq!(condition.name, name);
+        let attempts = std::iter::from_fn(|| hub.seen.try_recv().ok())
+            .filter(|seen| matches!(seen, Seen::Connection(_)))
+            .count();
+        assert_eq!(attempts, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pair_of_links_that_the_hub_refuses_tells_why_and_what_is_fatal_ends_a_client_at_once() {
+    let cloud = Cloud::start().await;
+    cloud.refuse("$cbs", "amqp:not-allowed");
+    let error = builder(cloud.address, key()).connect().await.unwrap_err();
+    assert!(
+        matches!(&error, ConnectError::RefusedWith { phase: Phase::Token, condition }
+            if condition.name == "amqp:not-allowed"),
+        "{error:?}"
+    );
+    // A client that has been there comes back to it.
+    cloud.refuse("$cbs", "");
+    let client = builder(cloud.address, key())
+        .recovery(quick())
+        .connect()
+        .await
+        .unwrap();
+    cloud.refuse("$cbs", "amqp:not-allowed");
+    cloud.cut();
+    let mut status = client.status();
+    let ended = status.wait_for(|status| matches!(status, Status::Ended { .. }));
+    let ended = tokio::time::timeout(PATIENCE, ended)
+        .await
+        .unwrap()
+        .unwrap()
+        .clone();
+    assert!(
+        matches!(&ended, Status::Ended { why: Interruption::Refused(condition) }
+            if condition.name == "amqp:not-allowed"),
+        "{ended:?}"
+    );
+    assert_eq!(client.statistics().attempts, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_that_throttles_the_pair_of_links_is_waited_for_as_one_that_throttles() {
+    let cloud = Cloud::start().await;
+    let client = builder(cloud.address, key())
+        .recovery(quick())
+        .connect()
+        .await
+        .unwrap();
+    cloud.refuse("$cbs", "com.microsoft:device-container-throttled");
+    cloud.cut();
+    let mut status = client.status();
+    let throttled = status.wait_for(|status| matches!(status, Status::Throttled { .. }));
+    let throttled = tokio::time::timeout(PATIENCE, throttled)
+        .await
+        .unwrap()
+        .unwrap()
+        .clone();
+    assert!(
+        matches!(
+            &throttled,
+            Status::Throttled {
+                why: Interruption::Refused(_),
+                ..
+            }
+        ),
+        "{throttled:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

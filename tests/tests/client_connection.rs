@@ -91,6 +91,39 @@ async fn a_connection_takes_999_devices_and_tells_the_next_that_it_is_full() {
     assert_eq!(count(|seen| matches!(seen, Seen::Close)), 1);
 }
 
+/// What is not answered in the name of one device.
+enum Silence {
+    Begin,
+    Claims,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_that_is_silent_to_one_device_keeps_no_other_waiting() {
+    for silence in [Silence::Begin, Silence::Claims] {
+        let mut cloud = Cloud::start().await;
+        let connection = builder(&cloud).open().await.unwrap();
+        let good = device(&connection, "good").await;
+        let leaving = device(&connection, "leaving").await;
+        match silence {
+            Silence::Begin => cloud.hold_begins(),
+            Silence::Claims => {
+                // It has to be attached anew for the next token.
+                cloud.detach("$cbs", "amqp:link:detach-forced");
+                within(cloud.find(|seen| (seen == Seen::End).then_some(()))).await;
+                cloud.hold_attaches("$cbs");
+            }
+        }
+        let late = tokio::spawn(connection.device(identity("late"), key()).connect());
+        within(cloud.find(|seen| (seen == Seen::Held).then_some(()))).await;
+        // Less than the time that the silence may last, which is 20 s.
+        let closed = leaving.close_within(Duration::from_secs(10)).await;
+        assert_eq!(closed, Ok(()));
+        within(good.send(Message::new("x"))).await.unwrap();
+        assert!(!late.is_finished());
+        late.abort();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_that_is_refused_does_not_disturb_the_others() {
     let mut cloud = Cloud::start().await;

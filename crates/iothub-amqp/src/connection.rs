@@ -24,8 +24,9 @@ use crate::{Batching, Credential, DeviceClient, Network, Proxies, Recover, Trans
 /// A connection to a hub that many devices and modules share, each with a [`DeviceClient`] of its own.
 ///
 /// They sign in by claims-based security: each puts its own token, over one pair of links, and has a session of its
-/// own. A device that is refused, is throttled, falls silent or leaves does not disturb the others. Nothing is
-/// connected while there is no device.
+/// own. A device that is refused, is throttled, falls silent or leaves does not disturb the others, nor does a hub that is
+/// silent to one of them, but for this: when it does not answer the end of a session within the operation timeout, the
+/// connection is made anew for all. Nothing is connected while there is no device.
 ///
 /// Clones share it. It lasts until [`close`](Self::close), or until the last clone and the last client are dropped.
 ///

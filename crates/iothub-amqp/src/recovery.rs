@@ -103,6 +103,7 @@ pub fn classify_connect(error: &ConnectError) -> Recovery {
             let operation = match phase {
                 Phase::Attach => Operation::Link,
                 Phase::Begin => Operation::Session,
+                Phase::Token => Operation::PutToken,
                 _ => Operation::Connection,
             };
             classify(condition, operation)

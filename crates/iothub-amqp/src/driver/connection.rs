@@ -1,6 +1,6 @@
 //! A connection's task: it makes the connection and what stands on it, and ends with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,11 +8,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
-use super::engine::{Claims, Line, Login, Opening, Put, Reading, Sasl, open};
+use super::engine::{Channel, Claims, Gone, Line, Login, Opening, Put, Reading, Sasl, open};
 use super::names::Names;
 use super::place::Place;
 use super::route::Route;
 use super::session;
+use super::trunk::Trunk;
 use super::{Fact, Facts, LaneOrder, REASON_TIMEOUT, tell};
 use crate::Clock;
 use crate::error::{ConnectError, Interruption, Lost, Phase};
@@ -59,18 +60,7 @@ pub(crate) async fn run(
     mut stop: oneshot::Receiver<()>,
     facts: Facts,
 ) {
-    let mut connection = Connection {
-        plan,
-        conn,
-        facts,
-        sessions: BTreeMap::new(),
-        running: BTreeMap::new(),
-        waiting: BTreeMap::new(),
-        tasks: JoinSet::new(),
-        claims: JoinSet::new(),
-        puts: None,
-        line: None,
-    };
+    let mut connection = Connection::new(plan, conn, facts);
     let finish = tokio::select! {
         biased;
         _ = &mut stop => Finish::Stopped,
@@ -93,99 +83,221 @@ enum Finish {
     Close(Duration),
 }
 
+/// For whom a session is to be begun.
+enum Wish {
+    Slot {
+        slot: SlotId,
+        number: u32,
+        place: Arc<Place>,
+        openings: mpsc::UnboundedReceiver<session::Opening>,
+    },
+    /// The pair of links to `$cbs`.
+    Claims(mpsc::UnboundedReceiver<Put>),
+}
+
+type Begun = (Wish, Result<Channel, ConnectError>);
+
+/// It waits for nothing but what it serves: a peer that does not answer a `begin`, or what is asked on a session, keeps
+/// nobody waiting but those who want a session too.
 struct Connection {
     plan: Arc<Plan>,
     conn: u32,
     facts: Facts,
     /// Where the sessions' orders go, each with its counter. One without is asked for nothing any more, and ends.
     sessions: BTreeMap<SlotId, (u32, mpsc::UnboundedSender<session::Opening>)>,
-    /// How many tasks a slot has.
-    running: BTreeMap<SlotId, usize>,
+    /// The slots whose session is wished for, begun, or still ends.
+    running: BTreeSet<SlotId>,
     /// Lanes of a session that begins when the one before it has ended: the hub never sees two links to one node.
     waiting: BTreeMap<SlotId, Vec<(session::Opening, Arc<Place>)>>,
+    /// The slots that leave, and are told when their session has ended.
+    leaving: BTreeSet<SlotId>,
+    /// Sessions that are to be begun, one after the other; at most one a slot, and one for `$cbs`.
+    wishes: VecDeque<Wish>,
+    begun: mpsc::UnboundedReceiver<Begun>,
+    telling: mpsc::UnboundedSender<Begun>,
     // Dropped in this order: a session that outlives its connection keeps what waits on it.
     tasks: JoinSet<(SlotId, u32, Option<session::Over>)>,
-    claims: JoinSet<()>,
+    claims: JoinSet<Option<Gone>>,
     puts: Option<mpsc::UnboundedSender<Put>>,
-    line: Option<Line>,
+    trunk: Option<Trunk>,
 }
 
 impl Connection {
+    fn new(plan: Arc<Plan>, conn: u32, facts: Facts) -> Self {
+        let (telling, begun) = mpsc::unbounded_channel();
+        Self {
+            plan,
+            conn,
+            facts,
+            sessions: BTreeMap::new(),
+            running: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            leaving: BTreeSet::new(),
+            wishes: VecDeque::new(),
+            begun,
+            telling,
+            tasks: JoinSet::new(),
+            claims: JoinSet::new(),
+            puts: None,
+            trunk: None,
+        }
+    }
+
     async fn serve(&mut self, login: Option<Login>, mut orders: mpsc::UnboundedReceiver<Order>) -> Finish {
         match make(&self.plan, self.conn, login).await {
-            Ok(line) => self.line = Some(line),
+            Ok(line) => self.trunk = Some(Trunk::new(line)),
             Err(error) => return Finish::Failed(error),
         }
         tell(&self.facts, Input::Up { conn: self.conn });
         loop {
-            let Some(line) = &mut self.line else {
+            self.begin_next();
+            let Some(trunk) = &mut self.trunk else {
                 return Finish::Stopped;
             };
-            tokio::select! {
+            let finish = tokio::select! {
                 biased;
-                Some(ended) = self.tasks.join_next() => if let Some(finish) = self.session_ended(ended).await {
-                    return finish;
-                },
-                why = line.ended() => return Finish::Ended(why),
+                Some(ended) = self.tasks.join_next() => self.session_ended(ended).await,
+                Some(gone) = self.claims.join_next() => self.claims_gone(gone).await,
+                Some((wish, result)) = self.begun.recv() => self.session_begun(wish, result).await,
+                why = trunk.ended() => return Finish::Ended(why),
                 order = orders.recv() => match order {
                     None => return Finish::Stopped,
                     Some(Order::Close(limit)) => return Finish::Close(limit),
-                    Some(Order::OpenLane { lane, epoch, place, reading, orders }) => {
-                        let opening = session::Opening { lane, epoch, reading, orders };
-                        if let Some(finish) = self.open_lane(opening, place).await {
-                            return finish;
-                        }
+                    Some(order) => {
+                        self.obey(order);
+                        None
                     }
-                    Some(Order::EndSession(slot)) => {
-                        self.waiting.remove(&slot);
-                        if self.sessions.remove(&slot).is_none() {
-                            session::ended(&self.facts, slot);
-                        }
-                    }
-                    Some(Order::PutToken(put)) => if let Some(finish) = self.put_token(put).await {
-                        return finish;
-                    },
                 },
+            };
+            if let Some(finish) = finish {
+                return finish;
             }
         }
     }
 
-    /// Passes the order on to the slot's session, which is begun if there is none by this counter.
-    async fn open_lane(&mut self, mut opening: session::Opening, place: Arc<Place>) -> Option<Finish> {
-        let (lane, epoch) = (opening.lane, opening.epoch);
-        let present = self
-            .sessions
-            .get(&lane.slot)
-            .filter(|(number, _)| *number == epoch.session);
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::OpenLane {
+                lane,
+                epoch,
+                place,
+                reading,
+                orders,
+            } => {
+                let opening = session::Opening {
+                    lane,
+                    epoch,
+                    reading,
+                    orders,
+                };
+                self.open_lane(opening, place);
+            }
+            Order::EndSession(slot) => self.end_session(slot),
+            Order::PutToken(put) => self.put_token(put),
+            Order::Close(_) => {} // ends the serving
+        }
+    }
+
+    /// Passes the order on to the slot's session, which is to be begun if there is none by this counter.
+    fn open_lane(&mut self, mut opening: session::Opening, place: Arc<Place>) {
+        let (slot, number) = (opening.lane.slot, opening.epoch.session);
+        let present = self.sessions.get(&slot).filter(|(present, _)| *present == number);
         if let Some((_, session)) = present {
             match session.send(opening) {
-                Ok(()) => return None,
+                Ok(()) => return,
                 Err(mpsc::error::SendError(unsent)) => opening = unsent, // it has ended
             }
         }
-        self.sessions.remove(&lane.slot);
-        if self.running.contains_key(&lane.slot) {
-            self.waiting.entry(lane.slot).or_default().push((opening, place));
-            return None;
+        self.sessions.remove(&slot);
+        if !self.running.insert(slot) {
+            return self.waiting.entry(slot).or_default().push((opening, place));
         }
-        let line = self.line.as_mut()?;
-        match line.begin(self.plan.limit).await {
-            Ok(channel) => {
-                let (openings, queue) = mpsc::unbounded_channel();
-                let _ = openings.send(opening);
-                self.sessions.insert(lane.slot, (epoch.session, openings));
-                *self.running.entry(lane.slot).or_default() += 1;
-                let (facts, limit) = (self.facts.clone(), self.plan.limit);
-                self.tasks.spawn(async move {
-                    let end = session::run(channel, place, queue, facts, limit).await;
-                    (lane.slot, epoch.session, end)
+        let (session, openings) = mpsc::unbounded_channel();
+        let _ = session.send(opening);
+        self.sessions.insert(slot, (number, session));
+        self.wishes.push_back(Wish::Slot {
+            slot,
+            number,
+            place,
+            openings,
+        });
+    }
+
+    fn end_session(&mut self, slot: SlotId) {
+        self.waiting.remove(&slot);
+        self.sessions.remove(&slot);
+        if self.running.contains(&slot) {
+            self.leaving.insert(slot);
+        } else {
+            session::ended(&self.facts, slot);
+        }
+    }
+
+    fn begin_next(&mut self) {
+        while self.trunk.as_ref().is_some_and(Trunk::is_free)
+            && let Some(wish) = self.wishes.pop_front()
+        {
+            if let Wish::Slot { slot, openings, .. } = &wish
+                && openings.is_closed()
+            {
+                self.session_gone(*slot); // nobody wants it any more
+                continue;
+            }
+            let begun = self.telling.clone();
+            if let Some(trunk) = &mut self.trunk {
+                trunk.begin(self.plan.limit, move |result| {
+                    let _ = begun.send((wish, result));
                 });
             }
-            Err(error) => {
+        }
+    }
+
+    async fn session_begun(&mut self, wish: Wish, result: Result<Channel, ConnectError>) -> Option<Finish> {
+        let (facts, limit) = (self.facts.clone(), self.plan.limit);
+        match (wish, result) {
+            (
+                Wish::Slot {
+                    slot,
+                    number,
+                    place,
+                    openings,
+                },
+                Ok(channel),
+            ) => {
+                self.tasks.spawn(async move {
+                    let end = session::run(channel, place, openings, facts, limit).await;
+                    (slot, number, end)
+                });
+            }
+            (
+                Wish::Slot {
+                    slot,
+                    number,
+                    mut openings,
+                    ..
+                },
+                Err(error),
+            ) => {
                 if let Some(error) = self.why_lost(&error).await {
                     return Some(Finish::Failed(error));
                 }
-                self.lane_not_opened(lane, epoch, error);
+                openings.close();
+                while let Ok(session::Opening { lane, epoch, .. }) = openings.try_recv() {
+                    self.lane_not_opened(lane, epoch, error.clone());
+                }
+                self.forget_session(slot, number);
+                self.session_gone(slot);
+            }
+            (Wish::Claims(asked), Ok(channel)) => {
+                let conn = self.conn;
+                self.claims
+                    .spawn(Claims::run(channel, limit, asked, move |put, result| {
+                        let result = result.map_err(|error| (Cause::not_made(&error), error));
+                        answer(&facts, conn, put, result);
+                    }));
+            }
+            (Wish::Claims(asked), Err(error)) => {
+                return self.claims_gone(Ok(Some(Gone::never_made(error, asked)))).await;
             }
         }
         None
@@ -206,7 +318,7 @@ impl Connection {
         if !error.is_unexplained() {
             return None; // the stream has said why, or the peer has
         }
-        let ended = timeout(REASON_TIMEOUT, self.line.as_mut()?.ended()).await;
+        let ended = timeout(REASON_TIMEOUT, self.trunk.as_mut()?.ended()).await;
         Some(ConnectError::interrupted(*phase, ended.ok()?))
     }
 
@@ -218,87 +330,90 @@ impl Connection {
         let Ok((slot, number, end)) = ended else {
             return Some(Finish::Ended(Interruption::Lost(Lost::Protocol)));
         };
-        let present = self
-            .sessions
-            .get(&slot)
-            .is_some_and(|(present, _)| *present == number);
         match end {
-            None if !self.sessions.contains_key(&slot) && !self.waiting.contains_key(&slot) => {
-                session::ended(&self.facts, slot);
-            }
-            None => {}
             Some(session::Over::Ended(end)) if end.of == Operation::Connection => {
                 // The connection itself knows best why.
-                let line = self.line.as_mut()?;
-                let why = timeout(REASON_TIMEOUT, line.ended()).await.unwrap_or(end.why);
-                return Some(Finish::Ended(why));
+                let why = timeout(REASON_TIMEOUT, self.trunk.as_mut()?.ended()).await;
+                return Some(Finish::Ended(why.unwrap_or(end.why)));
             }
             Some(session::Over::Unmade(lane, epoch, error)) => {
                 if let Some(error) = self.why_lost(&error).await {
                     return Some(Finish::Failed(error));
                 }
                 self.lane_not_opened(lane, epoch, error);
-                if present {
-                    self.sessions.remove(&slot);
-                }
             }
-            Some(_) if present => drop(self.sessions.remove(&slot)),
-            Some(_) => {}
+            Some(session::Over::Ended(_)) | None => {}
         }
-        self.session_gone(slot).await
-    }
-
-    /// What has waited for the end of the slot's session begins.
-    async fn session_gone(&mut self, slot: SlotId) -> Option<Finish> {
-        if let Some(running) = self.running.get_mut(&slot) {
-            *running -= 1;
-            if *running > 0 {
-                return None;
-            }
-        }
-        self.running.remove(&slot);
-        for (opening, place) in self.waiting.remove(&slot).unwrap_or_default() {
-            // Nobody gives orders to one that was closed meanwhile.
-            if !opening.orders.is_closed()
-                && let Some(finish) = self.open_lane(opening, place).await
-            {
-                return Some(finish);
-            }
-        }
+        self.forget_session(slot, number);
+        self.session_gone(slot);
         None
     }
 
-    async fn put_token(&mut self, put: Put) -> Option<Finish> {
-        if self.puts.as_ref().is_none_or(mpsc::UnboundedSender::is_closed) {
-            let limit = self.plan.limit;
-            let pair = match self.line.as_mut()?.begin(limit).await {
-                Ok(channel) => Claims::attach(channel, limit).await,
-                Err(error) => Err(error),
-            };
-            match pair {
-                Ok(claims) => {
-                    let (puts, queue) = mpsc::unbounded_channel();
-                    self.puts = Some(puts);
-                    let (conn, facts) = (self.conn, self.facts.clone());
-                    self.claims.spawn(claims.serve(queue, move |put, result| {
-                        answer(&facts, conn, put, result);
-                    }));
-                }
-                Err(error) => {
-                    if let Some(error) = self.why_lost(&error).await {
-                        return Some(Finish::Failed(error));
-                    }
-                    answer(&self.facts, self.conn, put.number, Err(error));
-                    return None;
-                }
+    /// Nothing is asked any more of this session, unless it is another by now.
+    fn forget_session(&mut self, slot: SlotId, number: u32) {
+        if self
+            .sessions
+            .get(&slot)
+            .is_some_and(|(present, _)| *present == number)
+        {
+            self.sessions.remove(&slot);
+        }
+    }
+
+    /// What has waited for the end of the slot's session begins.
+    fn session_gone(&mut self, slot: SlotId) {
+        self.running.remove(&slot);
+        if self.leaving.remove(&slot) {
+            return session::ended(&self.facts, slot);
+        }
+        for (opening, place) in self.waiting.remove(&slot).unwrap_or_default() {
+            // Nobody gives orders to one that was closed meanwhile.
+            if !opening.orders.is_closed() {
+                self.open_lane(opening, place);
             }
         }
-        if let Some(puts) = &self.puts
-            && let Err(mpsc::error::SendError(put)) = puts.send(put)
-        {
-            let phase = Phase::Token;
-            let error = ConnectError::interrupted(phase, Interruption::Closed);
-            answer(&self.facts, self.conn, put.number, Err(error));
+    }
+
+    /// Gives the token to the pair of links, which is to be made if there is none; it waits there.
+    fn put_token(&mut self, mut put: Put) {
+        if let Some(puts) = &self.puts {
+            match puts.send(put) {
+                Ok(()) => return,
+                Err(mpsc::error::SendError(unsent)) => put = unsent, // the pair is gone
+            }
+        }
+        let (puts, asked) = mpsc::unbounded_channel();
+        let _ = puts.send(put);
+        self.puts = Some(puts);
+        // Before those that need it.
+        self.wishes.push_front(Wish::Claims(asked));
+    }
+
+    /// The pair of links to `$cbs` is gone, or was never made.
+    async fn claims_gone(&mut self, gone: Result<Option<Gone>, JoinError>) -> Option<Finish> {
+        let Ok(gone) = gone else {
+            return Some(Finish::Ended(Interruption::Lost(Lost::Protocol)));
+        };
+        let Gone {
+            error,
+            cause,
+            of,
+            puts,
+        } = gone?;
+        if puts.is_empty() {
+            return None; // nobody hears of it, unless it was the connection that has ended
+        }
+        if of == Operation::Connection {
+            // The connection itself knows best why.
+            let why = timeout(REASON_TIMEOUT, self.trunk.as_mut()?.ended()).await;
+            let error = why.map_or(error, |why| ConnectError::interrupted(Phase::Token, why));
+            return Some(Finish::Failed(error));
+        }
+        if let Some(error) = self.why_lost(&error).await {
+            return Some(Finish::Failed(error));
+        }
+        for put in puts {
+            answer(&self.facts, self.conn, put, Err((cause.clone(), error.clone())));
         }
         None
     }
@@ -323,21 +438,28 @@ impl Connection {
 
     async fn finish(mut self, mut finish: Finish) {
         let (conn, facts) = (self.conn, self.facts.clone());
-        if let Some(line) = &self.line {
-            line.blow();
+        if let Some(trunk) = &mut self.trunk {
+            trunk.blow();
         }
-        // Each passes on what it has heard before the end.
+        // Each passes on what it has heard before the end, and what was being made says what the end came between.
+        let mut between = None;
         let _ = timeout(REASON_TIMEOUT, async {
             while let Some(ended) = self.tasks.join_next().await {
-                // And what was being made says what the end came between.
                 if let Ok((_, _, Some(session::Over::Unmade(_, _, ConnectError::Lost { phase, .. })))) = ended
-                    && let Finish::Ended(why) = &finish
                 {
-                    finish = Finish::Failed(ConnectError::interrupted(phase, why.clone()));
+                    between = Some(phase);
+                }
+            }
+            while let Some(gone) = self.claims.join_next().await {
+                if gone.is_ok_and(|gone| gone.is_some_and(|gone| !gone.puts.is_empty())) {
+                    between.get_or_insert(Phase::Token);
                 }
             }
         })
         .await;
+        if let (Some(phase), Finish::Ended(why)) = (between, &finish) {
+            finish = Finish::Failed(ConnectError::interrupted(phase, why.clone()));
+        }
         drop(self);
         let (cause, error) = match finish {
             Finish::Failed(error) => (Cause::not_made(&error), Some(error)),
@@ -350,11 +472,12 @@ impl Connection {
     /// Lanes detach by themselves, as nobody gives them orders any more; then sessions, then the connection.
     async fn close(mut self, limit: Duration) -> Result<(), Interruption> {
         self.sessions.clear();
+        self.wishes.clear();
         self.puts = None;
         while self.tasks.join_next().await.is_some() {}
         while self.claims.join_next().await.is_some() {}
-        match self.line.take() {
-            Some(line) => line.close(limit).await,
+        match self.trunk.take() {
+            Some(trunk) => trunk.close(limit).await,
             None => Ok(()),
         }
     }
@@ -385,11 +508,14 @@ async fn make(plan: &Plan, conn: u32, login: Option<Login>) -> Result<Line, Conn
     opened.map_err(|error| refusal.explain(&plan.route.endpoint, error))
 }
 
-fn answer(facts: &Facts, conn: u32, put: u32, result: Result<(), ConnectError>) {
+fn answer(facts: &Facts, conn: u32, put: u32, result: Result<(), (Cause, ConnectError)>) {
     let (result, error) = match result {
         Ok(()) => (Ok(()), None),
-        Err(error) => (Err(Cause::not_made(&error)), Some(error)),
+        Err((cause, error)) => (Err(cause), Some(error)),
     };
     let input = Input::TokenPut { conn, put, result };
     let _ = facts.send(Fact::Found(input, error));
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,7 @@ pub(crate) mod route;
 mod session;
 pub(crate) mod tls;
 pub(crate) mod tray;
+mod trunk;
 mod tunnel;
 mod websocket;
 

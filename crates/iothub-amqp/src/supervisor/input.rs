@@ -260,6 +260,16 @@ impl Cause {
         Self { why, recovery }
     }
 
+    /// The end of what several have in common, by the fault of one of them: what is final for that one is not for the others.
+    #[must_use]
+    pub fn of_one_of_many(why: Interruption, operation: Operation) -> Self {
+        let recovery = match classify_end(&why, operation) {
+            Recovery::GiveUp => Recovery::Reconnect,
+            recovery => recovery,
+        };
+        Self { why, recovery }
+    }
+
     /// A connection, or something on it, that could not be made.
     #[must_use]
     pub fn not_made(error: &ConnectError) -> Self {

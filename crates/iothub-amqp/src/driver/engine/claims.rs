@@ -11,16 +11,16 @@ use fe2o3_amqp_types::messaging::{
 };
 use fe2o3_amqp_types::primitives::{OrderedMap, SimpleValue, Value};
 use iothub_address::Node;
-use iothub_frame::Blown;
 use iothub_sas::SasToken;
 use tokio::sync::mpsc;
 
+use super::conditions::{End, detached, receiver_not_attached, receiving, sender_not_attached, sending};
 use super::connection::Channel;
 use super::rumour::made;
 use crate::driver::names::Names;
-use crate::error::{ConnectError, Lost, Phase};
-use crate::recovery::token_condition;
-use crate::supervisor::MAX_PUTS;
+use crate::error::{ConnectError, Phase};
+use crate::recovery::{Operation, token_condition};
+use crate::supervisor::{Cause, MAX_PUTS};
 
 /// The one pair of links to `$cbs` that a connection may have, on a session of its own.
 pub(crate) struct Claims {
@@ -31,15 +31,26 @@ pub(crate) struct Claims {
 }
 
 impl Claims {
-    /// Attaches the pair, each link within `limit`.
-    pub(crate) async fn attach(mut channel: Channel, limit: Duration) -> Result<Self, ConnectError> {
+    /// Attaches the pair, each link within `limit`, and then puts the tokens that are asked for, each without waiting for the
+    /// answers of those before it, until nobody asks any more or the pair is gone; whose tokens have no answer then is given
+    /// back. Each gets one, or none at all if the hub gives none.
+    pub(crate) async fn run(
+        channel: Channel,
+        limit: Duration,
+        asked: mpsc::UnboundedReceiver<Put>,
+        answer: impl Fn(u32, Result<(), ConnectError>),
+    ) -> Option<Gone> {
+        match Self::attach(channel, limit).await {
+            Ok(claims) => claims.serve(asked, answer).await,
+            Err(error) => Some(Gone::never_made(error, asked)),
+        }
+    }
+
+    async fn attach(mut channel: Channel, limit: Duration) -> Result<Self, ConnectError> {
         let address = Node::Cbs.to_string();
         let step = (Phase::Token, limit);
         let fuse = channel.fuse.clone();
-        let failed = |error: String| {
-            tracing::debug!(error, "no $cbs link");
-            ConnectError::interrupted(Phase::Token, super::conditions::lost(&fuse).why)
-        };
+        let failed = |why| ConnectError::interrupted(Phase::Token, why);
         let receiving = Receiver::builder()
             .name(channel.names.unique("cbs-receiver"))
             .source(Source::builder().address(address.as_str()).build())
@@ -50,17 +61,17 @@ impl Claims {
             .attach(&mut channel.session);
         let receiver = made(receiving, step, &fuse)
             .await?
-            .map_err(|error| failed(error.to_string()))?;
-        let sending = Sender::builder()
+            .map_err(|error| failed(receiver_not_attached(error, &fuse)))?;
+        let attaching = Sender::builder()
             .name(channel.names.unique("cbs-sender"))
             .source(Source::builder().address(REPLY_TO).build())
             .target(Target::builder().address(address.as_str()).build())
             .verify_incoming_source(false)
             .verify_incoming_target(false)
             .attach(&mut channel.session);
-        let sender = made(sending, step, &fuse)
+        let sender = made(attaching, step, &fuse)
             .await?
-            .map_err(|error| failed(error.to_string()))?;
+            .map_err(|error| failed(sender_not_attached(error, &fuse)))?;
         Ok(Self {
             sender,
             receiver,
@@ -68,20 +79,22 @@ impl Claims {
         })
     }
 
-    /// Puts the tokens that are asked for, each without waiting for the answers of those before it, until nobody asks
-    /// any more or the pair is gone. Each gets an answer, or no answer at all if the hub gives none.
-    pub(crate) async fn serve(
+    async fn serve(
         mut self,
         mut asked: mpsc::UnboundedReceiver<Put>,
         answer: impl Fn(u32, Result<(), ConnectError>),
-    ) {
+    ) -> Option<Gone> {
+        let fuse = self.channel.fuse.clone();
         let mut queue = VecDeque::new();
         let mut waiting = BTreeMap::new();
-        let gone = loop {
+        let end = loop {
             let next = async {
                 match queue.front() {
-                    Some((_, _, request)) => self.sender.send_batchable_ref(request).await.map(drop),
-                    None => std::future::pending().await,
+                    Some((_, _, request)) => {
+                        let sent = self.sender.send_batchable_ref(request).await;
+                        sent.map(drop).map_err(|error| sending(error, &fuse))
+                    }
+                    None => Err(detached(self.sender.on_detach().await, &fuse)),
                 }
             };
             tokio::select! {
@@ -91,7 +104,7 @@ impl Claims {
                     Some(put) => queue.push_back(put.request(&self.channel.names)),
                 },
                 answered = self.receiver.recv::<Body<Value>>() => match answered {
-                    Err(_) => break Some(self.gone()),
+                    Err(error) => break Some(receiving(error, &fuse)),
                     Ok(reply) => {
                         // That it was read is of no news to the hub if the link is gone.
                         let _ = self.receiver.accept(&reply).await;
@@ -101,29 +114,35 @@ impl Claims {
                     }
                 },
                 // Its disposition says only that the node has read it; the answer is a message.
-                sent = next => match (sent, queue.pop_front()) {
-                    (Ok(()), Some((number, id, _))) => {
-                        waiting.insert(number, id);
+                sent = next => match sent {
+                    Err(end) => break Some(end),
+                    Ok(()) => {
+                        waiting.extend(queue.pop_front().map(|(number, id, _)| (number, id)));
                         while waiting.len() > MAX_WAITING {
                             waiting.pop_first(); // nobody waits for it any longer
                         }
                     }
-                    (_, unsent) => {
-                        queue.extend(unsent);
-                        break Some(self.gone());
-                    }
                 },
             }
         };
-        let Some(error) = gone else {
-            return self.close().await;
+        let Some(End { why, of }) = end else {
+            self.close().await;
+            return None;
         };
-        asked.close();
-        let late = std::iter::from_fn(|| asked.try_recv().ok()).map(|put| put.number);
         let unsent = queue.into_iter().map(|(number, ..)| number);
-        for number in waiting.into_keys().chain(unsent).chain(late) {
-            answer(number, Err(error.clone()));
-        }
+        let puts: Vec<u32> = waiting.into_keys().chain(unsent).chain(late(asked)).collect();
+        let error = ConnectError::interrupted(Phase::Token, why.clone());
+        let cause = match puts.len() {
+            1 => Cause::ended(why, Operation::PutToken),
+            // By whose token, the hub does not say.
+            _ => Cause::of_one_of_many(why, Operation::PutToken),
+        };
+        Some(Gone {
+            error,
+            cause,
+            of,
+            puts,
+        })
     }
 
     /// Detaches both links and ends the session, in this order. What has ended before is no matter.
@@ -132,14 +151,33 @@ impl Claims {
         let _ = self.receiver.close().await;
         self.channel.end().await;
     }
+}
 
-    /// The pair is gone; its connection need not be.
-    fn gone(&self) -> ConnectError {
-        ConnectError::Lost {
-            phase: Phase::Token,
-            why: Lost::Stream(self.channel.fuse.why().unwrap_or(Blown::PeerClosed)),
+/// What a pair leaves that is gone or was never made; its connection need not be.
+pub(crate) struct Gone {
+    pub(crate) error: ConnectError,
+    pub(crate) cause: Cause,
+    /// What has ended.
+    pub(crate) of: Operation,
+    /// Those without an answer.
+    pub(crate) puts: Vec<u32>,
+}
+
+impl Gone {
+    pub(crate) fn never_made(error: ConnectError, asked: mpsc::UnboundedReceiver<Put>) -> Self {
+        Self {
+            cause: Cause::not_made(&error),
+            error,
+            of: Operation::Link,
+            puts: late(asked).collect(),
         }
     }
+}
+
+/// What was asked, and nobody hears any more.
+fn late(mut asked: mpsc::UnboundedReceiver<Put>) -> impl Iterator<Item = u32> {
+    asked.close();
+    std::iter::from_fn(move || asked.try_recv().ok()).map(|put| put.number)
 }
 
 /// A token to be put.

@@ -2,8 +2,8 @@
 
 use fe2o3_amqp::connection::ConnectionStopReason;
 use fe2o3_amqp::link::{
-    DetachError, IllegalLinkStateError, LinkStateError, ReceiverAttachError, SenderAttachError,
-    SessionStopReason,
+    DetachError, IllegalLinkStateError, LinkStateError, ReceiverAttachError, RecvError, SendError,
+    SenderAttachError, SessionStopReason,
 };
 use fe2o3_amqp_types::definitions::{self, ErrorCondition};
 use fe2o3_amqp_types::primitives::{Symbol, Value};
@@ -118,6 +118,25 @@ pub(super) fn receiver_not_attached(error: ReceiverAttachError, fuse: &Fuse) -> 
     }
 }
 
+/// Why nothing can be received any more.
+pub(super) fn receiving(error: RecvError, fuse: &Fuse) -> End {
+    match error {
+        RecvError::LinkStateError(error) => link_state(error, fuse),
+        // The peer broke the link's rules, and the engine is done with it.
+        _ if fuse.why().is_none() => broken(),
+        _ => lost(fuse),
+    }
+}
+
+/// Why nothing can be sent any more.
+pub(super) fn sending(error: SendError, fuse: &Fuse) -> End {
+    match error {
+        SendError::LinkStateError(error) => link_state(error, fuse),
+        SendError::Detached(error) => detached(error, fuse),
+        _ => lost(fuse),
+    }
+}
+
 /// What a flow or a disposition could not be said to. Which of link and session has ended is told by receiving.
 pub(super) fn not_said(error: IllegalLinkStateError, fuse: &Fuse) -> End {
     match error {
@@ -127,7 +146,7 @@ pub(super) fn not_said(error: IllegalLinkStateError, fuse: &Fuse) -> End {
 }
 
 /// The peer broke the rules of a link, and only of that.
-pub(super) fn broken() -> End {
+fn broken() -> End {
     let why = Interruption::Lost(Lost::Protocol);
     let of = Operation::Link;
     End { why, of }

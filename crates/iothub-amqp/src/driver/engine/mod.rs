@@ -14,7 +14,7 @@ mod receiver;
 mod rumour;
 mod sender;
 
-pub(crate) use claims::{Claims, Put};
+pub(crate) use claims::{Claims, Gone, Put};
 pub(crate) use conditions::End;
 pub(crate) use connection::{Channel, Line, Login, Opening, Sasl, open};
 pub(crate) use links::{LinkPlan, REPLY_TO, Reading};

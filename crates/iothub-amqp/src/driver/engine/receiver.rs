@@ -7,7 +7,7 @@ use fe2o3_amqp_types::messaging::{Body, Message as WireMessage};
 use fe2o3_amqp_types::primitives::Value;
 use iothub_frame::Fuse;
 
-use super::conditions::{End, link_state, lost, not_said};
+use super::conditions::{End, not_said, receiving};
 use crate::supervisor::Verdict;
 
 /// A receiving link of one device or module.
@@ -52,10 +52,7 @@ impl Inlet {
                 self.settle(Key(error.info), Verdict::Reject).await?;
                 Ok(None)
             }
-            Err(RecvError::LinkStateError(error)) => Err(link_state(error, &self.fuse)),
-            // The peer broke the link's rules, and the engine is done with it.
-            Err(_) if self.fuse.why().is_none() => Err(super::conditions::broken()),
-            Err(_) => Err(lost(&self.fuse)),
+            Err(error) => Err(receiving(error, &self.fuse)),
         }
     }
 

@@ -14,7 +14,7 @@ use iothub_frame::Fuse;
 use serde_amqp::ser::Serializer;
 use serde_amqp::serde::Serialize as _;
 
-use super::conditions::{End, condition, detached, link_state};
+use super::conditions::{End, condition, detached, sending};
 use super::manifest::Load;
 use crate::Message;
 use crate::error::Condition;
@@ -128,7 +128,7 @@ impl Link {
                 size: exceeded.size,
                 limit: exceeded.max_size,
             }),
-            Err(error) => Err(HandError::Ended(end(error, fuse))),
+            Err(error) => Err(HandError::Ended(sending(error, fuse))),
         }
     }
 
@@ -157,7 +157,7 @@ impl Future for Delivery {
         let outcome = ready!(Pin::new(&mut self.outcome).poll(cx));
         Poll::Ready(match outcome {
             Ok(outcome) => Ok(outcome_of(outcome)),
-            Err(error) => Err(end(error, &self.fuse)),
+            Err(error) => Err(sending(error, &self.fuse)),
         })
     }
 }
@@ -176,14 +176,6 @@ fn outcome_of(outcome: EngineOutcome) -> Outcome {
         )),
         // `modified` asks for another attempt, as `released` does (§3.4.5); a hub sends neither today.
         EngineOutcome::Released(_) | EngineOutcome::Modified(_) => Outcome::Released,
-    }
-}
-
-fn end(error: EngineSendError, fuse: &Fuse) -> End {
-    match error {
-        EngineSendError::LinkStateError(error) => link_state(error, fuse),
-        EngineSendError::Detached(error) => detached(error, fuse),
-        _ => super::conditions::lost(fuse),
     }
 }
 

@@ -1,0 +1,107 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::dial::Endpoint;
+use super::super::engine::End;
+use super::*;
+use crate::Transport;
+use crate::machine::SystemClock;
+use crate::network::SystemNetwork;
+use crate::supervisor::LaneKind;
+
+const SLOT: SlotId = SlotId(7);
+
+/// A connection that was never made: what is looked at is what it keeps of its sessions.
+fn connection() -> (Connection, mpsc::UnboundedReceiver<Fact>) {
+    let endpoint = Endpoint {
+        host: "hub.invalid".to_owned(),
+        port: 5671,
+    };
+    let route = Route {
+        network: Arc::new(SystemNetwork),
+        endpoint,
+        proxy: None,
+        tls: None,
+        transport: Transport::Amqp,
+    };
+    let plan = Plan {
+        route,
+        hostname: "hub.invalid".to_owned(),
+        container: "test".to_owned(),
+        sign_in: SignIn::Claims,
+        limit: Duration::from_secs(30),
+        idle_timeout: Duration::from_secs(60),
+        clock: Arc::new(SystemClock),
+        names: Names::new(1),
+    };
+    let (facts, heard) = mpsc::unbounded_channel();
+    (Connection::new(Arc::new(plan), 1, facts), heard)
+}
+
+/// Asks for a lane on the session of this number. The other end gives its orders.
+fn open(connection: &mut Connection, session: u32) -> mpsc::UnboundedSender<LaneOrder> {
+    let (orders, queue) = mpsc::unbounded_channel();
+    let opening = session::Opening {
+        lane: LaneId {
+            slot: SLOT,
+            kind: LaneKind::Telemetry,
+        },
+        epoch: Epoch {
+            conn: 1,
+            session,
+            lane: session,
+        },
+        reading: None,
+        orders: queue,
+    };
+    connection.open_lane(opening, Arc::new(Place::Service));
+    orders
+}
+
+fn told(heard: &mut mpsc::UnboundedReceiver<Fact>) -> Vec<Input> {
+    std::iter::from_fn(|| heard.try_recv().ok())
+        .map(|fact| match fact {
+            Fact::Found(input, _) => input,
+            _ => panic!("another fact"),
+        })
+        .collect()
+}
+
+fn by_itself() -> Option<session::Over> {
+    Some(session::Over::Ended(End {
+        why: Interruption::Closed,
+        of: Operation::Session,
+    }))
+}
+
+#[tokio::test]
+async fn a_slot_that_leaves_is_told_of_its_session_s_end_whoever_ended_it() {
+    for end in [None, by_itself()] {
+        let (mut connection, mut heard) = connection();
+        let _orders = open(&mut connection, 0);
+        let _begun = connection.wishes.pop_front().unwrap();
+        connection.end_session(SLOT);
+        assert_eq!(told(&mut heard), [], "the session is still there");
+        assert!(connection.session_ended(Ok((SLOT, 0, end))).await.is_none());
+        assert_eq!(told(&mut heard), [Input::SessionEnded { slot: SLOT }]);
+    }
+    // One that has none has none to end.
+    let (mut connection, mut heard) = connection();
+    connection.end_session(SLOT);
+    assert_eq!(told(&mut heard), [Input::SessionEnded { slot: SLOT }]);
+}
+
+#[tokio::test]
+async fn the_next_session_of_a_slot_begins_when_the_one_before_has_ended() {
+    let (mut connection, mut heard) = connection();
+    let _first = open(&mut connection, 0);
+    let _begun = connection.wishes.pop_front().unwrap();
+    let _second = open(&mut connection, 1);
+    assert!(connection.wishes.is_empty(), "the first has not ended");
+    assert!(connection.session_ended(Ok((SLOT, 0, None))).await.is_none());
+    assert!(matches!(
+        connection.wishes.pop_front(),
+        Some(Wish::Slot { number: 1, .. })
+    ));
+    assert_eq!(told(&mut heard), []);
+}
