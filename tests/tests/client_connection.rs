@@ -9,8 +9,8 @@ use futures_util::future::join_all;
 use iothub_address::{DeviceId, HubHost, Identity};
 use iothub_amqp::recovery::{Recovery, classify_connect};
 use iothub_amqp::{
-    ConnectError, Connection, DeviceClient, Interruption, Key, MAX_DEVICES, Message, Pool, Recover, Schedule,
-    SendError, Status,
+    ConnectError, Connection, DeviceClient, Interruption, Key, MAX_DEVICES, Message, Phase, Pool, Recover,
+    Schedule, SendError, Status,
 };
 use iothub_sas::SharedKey;
 use iothub_tests::cloud::{Cloud, Seen};
@@ -89,6 +89,40 @@ async fn a_connection_takes_999_devices_and_tells_the_next_that_it_is_full() {
         999
     );
     assert_eq!(count(|seen| matches!(seen, Seen::Close)), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_of_a_device_that_has_gone_is_not_told_of_the_next() {
+    let limit = Duration::from_millis(800);
+    let mut cloud = Cloud::start().await;
+    let connection = builder(&cloud).operation_timeout(limit).open().await.unwrap();
+    let lively = device(&connection, "lively").await;
+    cloud.token_status("gone", None);
+    cloud.token_status("next", None);
+    let gone = tokio::spawn(connection.device(identity("gone"), key()).connect());
+    let is_token_of = |seen: Seen, name: &str| match seen {
+        Seen::Token(audience) => audience.ends_with(name).then_some(()),
+        _ => None,
+    };
+    within(cloud.find(|seen| is_token_of(seen, "gone"))).await;
+    gone.abort();
+    gone.await.unwrap_err();
+    // Its token gets its answer when nobody waits for it any more.
+    while connection.devices() > 1 {
+        tokio::task::yield_now().await;
+    }
+    cloud.detach("$cbs", "amqp:unauthorized-access");
+    within(cloud.find(|seen| (seen == Seen::End).then_some(()))).await;
+    let next = tokio::spawn(connection.device(identity("next"), key()).connect());
+    while !next.is_finished() {
+        // The connection lives, so that the silence is the next one's alone.
+        within(lively.send(Message::new("x"))).await.unwrap();
+    }
+    let error = next.await.unwrap().unwrap_err();
+    assert!(
+        matches!(error, ConnectError::TimedOut { phase: Phase::Token, after } if after == limit),
+        "{error:?}"
+    );
 }
 
 /// What is not answered in the name of one device.

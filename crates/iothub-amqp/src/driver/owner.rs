@@ -214,15 +214,18 @@ impl Owner {
         self.tell(input);
     }
 
-    /// Keeps the whole of an error for whoever waits to be connected.
+    /// Keeps the whole of an error for whoever waits to be connected. That of a device which has gone is nobody else's.
     fn remember(&mut self, input: &Input, error: ConnectError) {
         let slot = match input {
+            Input::Lost { .. } => {
+                self.error = Some(error);
+                return;
+            }
             Input::TokenPut { put, .. } => self.supervisor.slot_of_put(*put),
             input => input.slot(),
         };
-        match slot.and_then(|slot| self.members.get_mut(&slot)) {
-            Some(member) => member.error = Some(error),
-            None => self.error = Some(error),
+        if let Some(member) = slot.and_then(|slot| self.members.get_mut(&slot)) {
+            member.error = Some(error);
         }
     }
 
