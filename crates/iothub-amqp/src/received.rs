@@ -30,7 +30,8 @@ pub struct ReceivedMessage {
     pub delivery_count: Option<u32>,
     /// The module input that it was routed to.
     pub input_name: Option<String>,
-    /// The application properties, in the order in which they came.
+    /// The application properties, in the order in which they came. Hubs and SDKs write strings; what another sender has put
+    /// there is shown as text: numbers in decimals, a time in milliseconds since 1970, bytes in base64, null as nothing.
     pub properties: Vec<(String, String)>,
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use fe2o3_amqp_types::messaging::annotations::OwnedKey;
 use fe2o3_amqp_types::messaging::{
     ApplicationProperties, Body, Data, Message as WireMessage, MessageAnnotations, MessageId, Properties,
@@ -228,12 +230,22 @@ pub(super) fn whole(value: &Value) -> Option<i64> {
     }
 }
 
-/// A hub's properties are strings; whatever else comes is shown as one.
+/// A hub's properties are strings; whatever else a sender has put there is shown as one.
 fn simple_text(value: SimpleValue) -> String {
     match value {
         SimpleValue::String(text) | SimpleValue::Symbol(Symbol(text)) => text,
+        SimpleValue::Null => String::new(),
         SimpleValue::Bool(flag) => flag.to_string(),
+        SimpleValue::Char(character) => character.to_string(),
+        SimpleValue::Float(number) => f32::from(number).to_string(),
+        SimpleValue::Double(number) => f64::from(number).to_string(),
+        SimpleValue::Ulong(number) => number.to_string(),
+        SimpleValue::Timestamp(at) => at.milliseconds().to_string(),
         SimpleValue::Uuid(uuid) => uuid_text(&uuid),
+        SimpleValue::Binary(bytes) => STANDARD.encode(bytes),
+        SimpleValue::Decimal32(number) => STANDARD.encode(number.into_inner()),
+        SimpleValue::Decimal64(number) => STANDARD.encode(number.into_inner()),
+        SimpleValue::Decimal128(number) => STANDARD.encode(number.into_inner()),
         other => whole(&other.into()).map_or_else(String::new, |number| number.to_string()),
     }
 }
@@ -243,4 +255,47 @@ pub(super) fn time(at: Timestamp) -> SystemTime {
     SystemTime::UNIX_EPOCH
         .checked_add(Duration::from_millis(milliseconds))
         .unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn properties_that_are_no_strings_are_shown_as_text_and_none_is_lost() {
+        // Base64 by RFC 4648 §10; the uuid's text by RFC 9562 §4.
+        let uuid = [
+            0xf8, 0x1d, 0x4f, 0xae, 0x7d, 0xec, 0x11, 0xd0, 0xa7, 0x65, 0x00, 0xa0, 0xc9, 0x1e, 0x6b, 0xf6,
+        ];
+        let cases = [
+            (SimpleValue::String("text".into()), "text"),
+            (SimpleValue::Symbol("symbol".into()), "symbol"),
+            (SimpleValue::Null, ""),
+            (SimpleValue::Bool(false), "false"),
+            (SimpleValue::Char('ß'), "ß"),
+            (SimpleValue::Byte(-1), "-1"),
+            (SimpleValue::Long(i64::MIN), "-9223372036854775808"),
+            (SimpleValue::Ulong(u64::MAX), "18446744073709551615"),
+            (SimpleValue::Float(21.5.into()), "21.5"),
+            (SimpleValue::Double((-0.1).into()), "-0.1"),
+            (
+                SimpleValue::Timestamp(Timestamp::from_milliseconds(1_700_000_000_123)),
+                "1700000000123",
+            ),
+            (
+                SimpleValue::Uuid(uuid.into()),
+                "f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
+            ),
+            (SimpleValue::Binary(b"foobar".to_vec().into()), "Zm9vYmFy"),
+        ];
+        for (value, text) in cases {
+            let mut application = ApplicationProperties::default();
+            application.0.insert("p".to_owned(), value.clone());
+            let wire = WireMessage::builder()
+                .application_properties(application)
+                .body(Body::<Value>::Empty)
+                .build();
+            assert_eq!(message(wire).property("p"), Some(text), "{value:?}");
+        }
+    }
 }
