@@ -106,7 +106,10 @@ where
         builder = builder.sasl_profile(profile);
     }
     let manifest = Manifest::default();
-    let stream = Outward::new(Inward::new(stream, fuse.clone()), manifest.clone());
+    let stream = Outward::new(
+        Inward::new(stream, fuse.clone(), manifest.links()),
+        manifest.clone(),
+    );
     let connecting = builder.open_with_stream(stream);
     let connection = timeout(limit, connecting)
         .await

@@ -13,6 +13,7 @@ use iothub_frame::{Blown, Fuse, Violation, walk};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::heartbeat::halve_idle_time_out;
+use super::manifest::Links;
 
 /// A stream whose incoming messages are sound.
 #[derive(Debug)]
@@ -23,19 +24,22 @@ pub(super) struct Inward<S> {
     /// How many bytes at the front of `unread` are checked.
     passed: usize,
     /// What has arrived of messages that are not whole, by channel and handle.
-    partial: BTreeMap<(u16, u32), Vec<u8>>,
+    partial: Partial,
     /// The peer's `open` is here.
     opened: bool,
 }
 
 impl<S> Inward<S> {
-    pub(super) fn new(stream: S, fuse: Fuse) -> Self {
+    pub(super) fn new(stream: S, fuse: Fuse, links: Links) -> Self {
         Self {
             stream,
             fuse,
             unread: BytesMut::new(),
             passed: 0,
-            partial: BTreeMap::new(),
+            partial: Partial {
+                parts: BTreeMap::new(),
+                links,
+            },
             opened: false,
         }
     }
@@ -49,8 +53,9 @@ impl<S> Inward<S> {
             if !self.opened {
                 self.opened = halve_idle_time_out(frame)?;
             }
-            if let Some(transfer) = Transfer::in_frame(frame)? {
-                transfer.check(&mut self.partial)?;
+            match Transfer::in_frame(frame)? {
+                Some(transfer) => transfer.check(&mut self.partial)?,
+                None => self.partial.forget(frame),
             }
             self.passed += size;
         }
@@ -125,27 +130,15 @@ impl<'a> Transfer<'a> {
         }))
     }
 
-    fn check(self, partial: &mut BTreeMap<(u16, u32), Vec<u8>>) -> Result<(), Violation> {
+    fn check(self, partial: &mut Partial) -> Result<(), Violation> {
         if self.aborted {
-            partial.remove(&self.link);
+            partial.parts.remove(&self.link);
             return Ok(());
         }
         if self.more {
-            let held: usize = partial.values().map(Vec::len).sum();
-            let size = held + self.payload.len();
-            if size > MAX_PARTIAL {
-                return Err(Violation::Oversize {
-                    size: u32::try_from(size).unwrap_or(u32::MAX),
-                    limit: MAX_PARTIAL as u32,
-                });
-            }
-            partial
-                .entry(self.link)
-                .or_default()
-                .extend_from_slice(self.payload);
-            return Ok(());
+            return partial.add(self.link, self.payload);
         }
-        match partial.remove(&self.link) {
+        match partial.parts.remove(&self.link) {
             None => walk::check_message(self.payload),
             Some(mut whole) => {
                 whole.extend_from_slice(self.payload);
@@ -153,6 +146,61 @@ impl<'a> Transfer<'a> {
             }
         }
     }
+}
+
+/// What has arrived of messages that are not whole, by channel and handle: a message a link at a time (§2.6.14).
+#[derive(Debug)]
+struct Partial {
+    parts: BTreeMap<(u16, u32), Vec<u8>>,
+    /// Those that this side has attached.
+    links: Links,
+}
+
+impl Partial {
+    fn add(&mut self, link: (u16, u32), part: &[u8]) -> Result<(), Violation> {
+        let before: usize = self.parts.values().map(Vec::len).sum();
+        let mine = self.parts.get(&link).map_or(0, Vec::len);
+        let most = MAX_MESSAGE.saturating_mul(self.links.most().max(1));
+        for (size, limit) in [(mine + part.len(), MAX_MESSAGE), (before + part.len(), most)] {
+            if size > limit {
+                let number = |bytes| u32::try_from(bytes).unwrap_or(u32::MAX);
+                return Err(Violation::Oversize {
+                    size: number(size),
+                    limit: number(limit),
+                });
+            }
+        }
+        self.parts.entry(link).or_default().extend_from_slice(part);
+        Ok(())
+    }
+
+    /// What a link has begun that the peer detaches, or whose session it ends, is not the beginning of the next one's.
+    fn forget(&mut self, frame: &[u8]) {
+        match performative(frame) {
+            Some((channel, DETACH, fields)) => {
+                if let Ok([handle]) = first_fields(fields) {
+                    self.parts.remove(&(channel, uint(handle)));
+                }
+            }
+            Some((channel, END, _)) => self.parts.retain(|(of, _), _| *of != channel),
+            _ => {}
+        }
+    }
+}
+
+/// The first fields of a list.
+pub(super) fn first_fields<const N: usize>(list: &[u8]) -> Result<[&[u8]; N], Violation> {
+    let mut at = match list.first() {
+        Some(0xc0) => 3,
+        _ => 9,
+    };
+    let mut fields = [&list[..0]; N];
+    for field in &mut fields {
+        let next = walk::check_value(list, at)?;
+        *field = list.get(at..next).unwrap_or_default();
+        at = next;
+    }
+    Ok(fields)
 }
 
 pub(super) fn uint(value: &[u8]) -> u32 {
@@ -205,13 +253,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Inward<S> {
 
 const AMQP: u8 = 0;
 const TRANSFER: u8 = 0x14;
+const DETACH: u8 = 0x16;
+const END: u8 = 0x17;
 /// The positions of a transfer's fields.
 const HANDLE: usize = 0;
 const MORE: usize = 5;
 const ABORTED: usize = 9;
 
-/// The most bytes of messages that are not whole: a hub sends a device at most 64 KiB, and we grant few messages.
-const MAX_PARTIAL: usize = 1024 * 1024;
+/// The most bytes of a message that comes in parts: the largest that an event hub takes is 1 MiB, to which it adds what it has
+/// to say of it. A hub's own are 256 KiB, and 128 KiB to a device.
+const MAX_MESSAGE: usize = (1024 + 64) * 1024;
 const CHUNK: usize = 8 * 1024;
 
 #[cfg(test)]
@@ -228,13 +279,23 @@ mod tests {
     }
 
     fn check(frames: &[Vec<u8>]) -> Result<usize, Violation> {
-        let mut partial = BTreeMap::new();
+        let mut partial = of_links(1);
         for frame in frames {
             let transfer = Transfer::in_frame(frame)?.expect("a transfer");
             assert_eq!(transfer.link, (1, 3));
             transfer.check(&mut partial)?;
         }
-        Ok(partial.values().map(Vec::len).sum())
+        Ok(partial.parts.values().map(Vec::len).sum())
+    }
+
+    /// For so many links.
+    fn of_links(number: usize) -> Partial {
+        let links = Links::default();
+        links.are(number);
+        Partial {
+            parts: BTreeMap::new(),
+            links,
+        }
     }
 
     const LAST: u8 = 0x42;
@@ -263,6 +324,55 @@ mod tests {
             check(&[transfer(LAST, &[0x40])]),
             Err(Violation::NotDescribed(0x40))
         );
+    }
+
+    /// Part of a message of so many bytes, on this handle.
+    fn part(handle: u32, size: usize) -> Transfer<'static> {
+        const ZEROES: &[u8] = &[0; 1 << 20];
+        Transfer {
+            link: (1, handle),
+            more: true,
+            aborted: false,
+            payload: &ZEROES[..size],
+        }
+    }
+
+    #[test]
+    fn each_link_may_have_begun_a_message_of_the_largest_size() {
+        // The events of 32 partitions, as the largest of hubs has them, each all but whole.
+        let mut partial = of_links(32);
+        for (round, handle) in (0..4).flat_map(|round| (0..32).map(move |handle| (round, handle))) {
+            let begun = part(handle, 64 * 1024).check(&mut partial);
+            assert_eq!(begun, Ok(()), "round {round} of link {handle}");
+        }
+        // One link alone has no more than its own.
+        let mut alone = of_links(32);
+        assert_eq!(part(0, 1 << 20).check(&mut alone), Ok(()));
+        let more = part(0, 1 << 20).check(&mut alone);
+        assert!(matches!(more, Err(Violation::Oversize { .. })), "{more:?}");
+        // And handles of no link make no room.
+        let mut few = of_links(2);
+        let all: Result<(), Violation> = (0..4).try_for_each(|handle| part(handle, 1 << 20).check(&mut few));
+        assert!(matches!(all, Err(Violation::Oversize { .. })), "{all:?}");
+    }
+
+    #[test]
+    fn what_a_link_has_begun_does_not_outlive_it() {
+        let detach = [0, 0, 0, 16, 2, 0, 0, 1, 0x00, 0x53, 0x16, 0xc0, 3, 1, 0x52, 3];
+        let end = [0, 0, 0, 12, 2, 0, 0, 1, 0x00, 0x53, 0x17, 0x45];
+        for gone in [&detach[..], &end] {
+            let mut partial = of_links(1);
+            let begun = transfer(MORE_FOLLOWS, &SOUND[..4]);
+            Transfer::in_frame(&begun)
+                .unwrap()
+                .unwrap()
+                .check(&mut partial)
+                .unwrap();
+            partial.forget(gone);
+            let next = transfer(LAST, &SOUND);
+            let next = Transfer::in_frame(&next).unwrap().unwrap().check(&mut partial);
+            assert_eq!(next, Ok(()));
+        }
     }
 
     #[test]

@@ -10,13 +10,13 @@
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
-use iothub_frame::{Violation, walk};
+use iothub_frame::Violation;
 
-use super::inward::{Transfer, performative, uint};
+use super::inward::{Transfer, first_fields, performative, uint};
 
 /// Judges what is written on one connection.
 #[derive(Debug)]
@@ -45,7 +45,14 @@ struct Cargo {
 
 /// Links that are about to be attached, by name; the connection's, and clones are the same.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Manifest(Arc<Mutex<BTreeMap<String, Arc<Cargo>>>>);
+pub(super) struct Manifest {
+    loads: Arc<Mutex<BTreeMap<String, Arc<Cargo>>>>,
+    links: Links,
+}
+
+/// How many links the connection had at once, at the most; clones are the same.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Links(Arc<AtomicUsize>);
 
 /// A link's side of what it gives; dropped with the link.
 #[derive(Debug)]
@@ -78,11 +85,18 @@ impl Gate {
                 true
             }
             END => self.sessions.remove(&channel).is_some(),
-            ATTACH..END => match self.sessions.get_mut(&channel) {
+            ATTACH..END => {
+                let Some(handles) = self.sessions.get_mut(&channel) else {
+                    return false;
+                };
                 // What can't be read is not ours to judge: the engine has written it.
-                Some(handles) => on_session(handles, &self.manifest, (code, fields), frame).unwrap_or(true),
-                None => false,
-            },
+                let may = on_session(handles, &self.manifest, (code, fields), frame).unwrap_or(true);
+                if code == ATTACH {
+                    let now = self.sessions.values().map(|handles| handles.attached.len()).sum();
+                    self.manifest.links.are(now);
+                }
+                may
+            }
             _ => true,
         }
     }
@@ -141,21 +155,6 @@ fn on_session(
     Ok(true)
 }
 
-/// The first fields of a list.
-fn first_fields<const N: usize>(list: &[u8]) -> Result<[&[u8]; N], Violation> {
-    let mut at = match list.first() {
-        Some(0xc0) => 3,
-        _ => 9,
-    };
-    let mut fields = [&list[..0]; N];
-    for field in &mut fields {
-        let next = walk::check_value(list, at)?;
-        *field = list.get(at..next).unwrap_or_default();
-        at = next;
-    }
-    Ok(fields)
-}
-
 impl Cargo {
     /// Whether something of it has not left; said of its session too.
     fn is_missed(&self) -> bool {
@@ -190,8 +189,24 @@ impl Manifest {
         self.lock().remove(std::str::from_utf8(text).ok()?)
     }
 
+    /// What counts the connection's links.
+    pub(super) fn links(&self) -> Links {
+        self.links.clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Cargo>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.loads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Links {
+    pub(super) fn most(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// There are so many now.
+    pub(super) fn are(&self, now: usize) {
+        self.0.fetch_max(now, Ordering::AcqRel);
     }
 }
 
@@ -306,6 +321,24 @@ mod tests {
         ];
         let leaves = [true, false, true, true, false, true, false, true, true];
         assert_eq!(leave(&mut gate, &frames), leaves);
+    }
+
+    #[test]
+    fn the_most_links_that_there_were_at_once_are_counted() {
+        let manifest = Manifest::default();
+        let mut gate = Gate::new(manifest.clone());
+        let frames = [
+            begin(1),
+            attach(1, "a", 0),
+            attach(1, "b", 1),
+            detach(1, 0),
+            attach(1, "c", 0),
+            begin(2),
+            attach(2, "d", 0),
+            end(1),
+        ];
+        leave(&mut gate, &frames);
+        assert_eq!(manifest.links().most(), 3);
     }
 
     #[test]
