@@ -159,6 +159,31 @@ fn is_setup(phase: &str) -> bool {
     !["flow", "transfer", "disposition", "detach", "end", "close"].contains(&phase)
 }
 
+/// As the error names what was being made.
+fn phase_of(phase: &str, silent: bool) -> Phase {
+    match phase {
+        // The first session is that of `$cbs`, and it is the token that is waited for.
+        "begin" if silent => Phase::Token,
+        "dns" => Phase::Resolve,
+        "tcp" => Phase::Connect,
+        "header" | "sasl" | "open" => Phase::Open,
+        "begin" => Phase::Begin,
+        "cbs attach" | "put-token" => Phase::Token,
+        "link attach" => Phase::Attach,
+        _ => unreachable!("{phase} comes after the first attachment"),
+    }
+}
+
+/// What the error says was being made.
+fn said_phase(error: &ConnectError) -> Option<Phase> {
+    match error {
+        ConnectError::Resolve { .. } => Some(Phase::Resolve),
+        ConnectError::Connect { .. } => Some(Phase::Connect),
+        ConnectError::TimedOut { phase, .. } | ConnectError::Lost { phase, .. } => Some(*phase),
+        _ => None,
+    }
+}
+
 /// On the first connection: what is being made fails with a typed error in one attempt, what was made recovers.
 async fn first(phase: &'static str, place: Place, fault: Fault) {
     let (mut hub, pipes) = hub([Some((place, fault))]);
@@ -172,6 +197,11 @@ async fn first(phase: &'static str, place: Place, fault: Fault) {
         );
         assert_eq!(pipes.attempts(), 1, "{phase} {fault:?}: {error}");
         let silent = matches!(fault, Fault::HalfOpen | Fault::Stall);
+        assert_eq!(
+            said_phase(&error),
+            Some(phase_of(phase, silent)),
+            "{phase} {fault:?}: {error:?}"
+        );
         let timed_out = matches!(
             error,
             ConnectError::TimedOut { .. }

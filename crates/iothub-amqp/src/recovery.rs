@@ -139,6 +139,8 @@ pub fn classify_connect(error: &ConnectError) -> Recovery {
         },
         // The code is sys (2) for a wrong key; sys-temp (4) is the one that AMQP 1.0 §5.3.3.6 calls passing.
         ConnectError::Refused { code: 4 } => Recovery::Reconnect,
+        // What the network says is transient to C# too (`ErrorDelegatingHandler`: exceptions of I/O, sockets and time). Who breaks
+        // the protocol may be a box in between, which goes.
         ConnectError::Resolve { .. }
         | ConnectError::Connect { .. }
         | ConnectError::PeerMisbehaved(_)
@@ -146,6 +148,7 @@ pub fn classify_connect(error: &ConnectError) -> Recovery {
         | ConnectError::Lost { .. }
         | ConnectError::TimedOut { .. } => Recovery::Reconnect,
         ConnectError::Ended(why) => classify_end(why, Operation::Connection),
+        // Found out before anybody was asked, or said of what was given.
         ConnectError::NoToken
         | ConnectError::BadToken(_)
         | ConnectError::NoHubName(_)
