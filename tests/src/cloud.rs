@@ -116,7 +116,7 @@ impl Cloud {
         let _ = self.orders.send(Order::Credit(address.to_owned(), credit));
     }
 
-    /// From now on links of addresses with this end take messages of so many bytes at the most.
+    /// From now on links on which the client sends to addresses with this end take messages of so many bytes at the most.
     pub fn largest(&self, address: &str, bytes: u32) {
         let _ = self.orders.send(Order::Largest(address.to_owned(), bytes));
     }
@@ -472,7 +472,9 @@ impl Connection {
         let (address, client_receives) = address_of(list);
         let role: &[u8] = if client_receives { &[0x42] } else { TRUE };
         let count: &[u8] = if client_receives { &[0x43] } else { NULL };
-        let limit = of_address(largest, &address).map_or_else(|| NULL.to_vec(), ulong);
+        // It says what this side takes.
+        let limit = of_address(largest, &address).filter(|_| !client_receives);
+        let limit = limit.map_or_else(|| NULL.to_vec(), ulong);
         let reply = [
             &name[..],
             &uint(handle),

@@ -125,6 +125,28 @@ async fn what_is_said_of_a_device_that_has_gone_is_not_told_of_the_next() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pair_of_links_that_is_taken_away_under_several_tokens_is_final_for_none() {
+    let mut cloud = Cloud::start().await;
+    let connection = builder(&cloud).open().await.unwrap();
+    let (one, two) = (device(&connection, "one").await, device(&connection, "two").await);
+    cloud.rest();
+    for name in ["one", "two"] {
+        cloud.token_status(name, None);
+    }
+    cloud.cut();
+    for _ in 0..2 {
+        within(cloud.find(|seen| matches!(seen, Seen::Token(_)).then_some(()))).await;
+    }
+    for name in ["one", "two"] {
+        cloud.token_status(name, Some(200));
+    }
+    cloud.detach("$cbs", "amqp:unauthorized-access");
+    for client in [one, two] {
+        within(client.send(Message::new("x"))).await.unwrap();
+    }
+}
+
 /// What is not answered in the name of one device.
 enum Silence {
     Begin,

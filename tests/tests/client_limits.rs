@@ -88,6 +88,22 @@ async fn an_answer_larger_than_the_link_takes_is_told_to_the_application_and_to_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_ends_too_when_the_link_does_not_even_take_the_word_that_it_is_too_large() {
+    let mut cloud = Cloud::start().await;
+    cloud.largest(METHODS, 10);
+    let client = connect(&cloud).await;
+    let mut methods = client.methods().await.unwrap();
+    cloud.send(METHODS, call("m", [1; 16]));
+    let error = within(within(methods.next()).await.unwrap().respond(200, "null")).await;
+    assert!(
+        matches!(error, Err(SettleError::TooLarge { limit: 10, .. })),
+        "{error:?}"
+    );
+    client.close().await.unwrap();
+    assert!(!cloud.rest().iter().any(|seen| matches!(seen, Seen::Sent(..))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_its_link_does_not_take_ends_by_a_deadline_and_holds_its_place() {
     let cloud = Cloud::start().await;
     cloud.credit(METHODS, 0);

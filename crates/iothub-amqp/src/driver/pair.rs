@@ -258,3 +258,48 @@ const MAX_WAITING: usize = 2 * MAX_REQUESTS;
 
 /// How many calls a client holds that have no answer which is handed over, and how many answers of the twin may come at once.
 pub(crate) const PAIR_PLACES: u32 = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::supervisor::{Question, SlotId};
+
+    fn pair(kind: LaneKind) -> (Pair, mpsc::UnboundedReceiver<Fact>) {
+        let (facts, heard) = mpsc::unbounded_channel();
+        let pair = Pair {
+            lane: LaneId {
+                slot: SlotId(0),
+                kind,
+            },
+            epoch: Epoch {
+                conn: 1,
+                session: 0,
+                lane: 1,
+            },
+            entity: None,
+            facts,
+            queue: VecDeque::new(),
+            calls: BTreeMap::new(),
+            last: 0,
+        };
+        (pair, heard)
+    }
+
+    #[test]
+    fn questions_that_wait_for_credit_are_bounded_and_those_go_that_nobody_waits_for() {
+        let (mut pair, _heard) = pair(LaneKind::Twin);
+        // A client has 64 that wait for an answer, so that all but the last 64 have had their time.
+        for number in 0..1_000 {
+            pair.take(LaneOrder::Ask(RequestId(number), Question::Get, None));
+        }
+        let kept: Vec<u64> = pair
+            .queue
+            .iter()
+            .map(|(sent, _)| match sent {
+                Sent::Question(RequestId(number)) => *number,
+                _ => panic!("no question"),
+            })
+            .collect();
+        assert_eq!(kept, (872..1_000).collect::<Vec<_>>());
+    }
+}
