@@ -27,6 +27,8 @@ pub enum Seen {
     Token(String),
     /// A link was attached: the hub's address, and whether the client receives on it.
     Attach(String, bool),
+    /// This link is of a device that speaks this model (`com.microsoft:model-id`); told before its attach.
+    Model(String, String),
     /// A device's message: its encoded sections.
     Telemetry(String, Vec<u8>),
     /// A request or an answer on a methods or twin link: its encoded sections.
@@ -389,6 +391,10 @@ impl State {
                         .links
                         .retain(|link| (link.channel, link.handle) != (channel, handle));
                     connection.detach(channel, handle, condition).await?;
+                }
+                // The properties of a link (AMQP 1.0 §2.7.3).
+                if let Some(model) = entries(field(13)).get("com.microsoft:model-id") {
+                    tell(Seen::Model(address.clone(), text(model)));
                 }
                 tell(Seen::Attach(address, client_receives));
             }

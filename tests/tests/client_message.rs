@@ -5,7 +5,7 @@
 use std::time::{Duration, SystemTime};
 
 use iothub_address::{DeviceId, HubHost, Identity};
-use iothub_amqp::{Connection, EnqueueError, Key, Message, QUEUE_BYTES};
+use iothub_amqp::{Connection, DeviceClient, EnqueueError, Key, Message, QUEUE_BYTES};
 use iothub_emulator::Value;
 use iothub_sas::SharedKey;
 use iothub_tests::cloud::{Cloud, Seen};
@@ -153,4 +153,63 @@ async fn whatever_a_message_holds_counts_for_the_bytes_of_the_queue() {
         drop((client, tickets));
         memory.up();
     }
+}
+
+/// The attach of a device's telemetry link, and of no other, says what model it speaks: as C#'s and Java's SDKs do.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_telemetry_link_says_what_model_the_device_speaks_each_time() {
+    let mut cloud = Cloud::start().await;
+    let host = || HubHost::parse("127.0.0.1").unwrap();
+    let identity = |id| Identity::Device(DeviceId::parse(id).unwrap());
+    // Made up.
+    let key = || Key::new(SharedKey::from_bytes(&[7; 32]).unwrap());
+    let connection = Connection::builder(host())
+        .port(cloud.address.port())
+        .plain_tcp_to_this_machine();
+    let connection = connection.open().await.unwrap();
+    let shared = connection
+        .device(identity("shared"), key())
+        .model_id("dtmi:com:example:Pump;1");
+    let alone = DeviceClient::builder(host(), identity("alone"), key())
+        .claims_based()
+        .port(cloud.address.port())
+        .plain_tcp_to_this_machine()
+        .model_id("dtmi:com:example:Thermostat;2");
+    let models = |seen: Vec<Seen>| -> Vec<_> {
+        let models = seen.into_iter().filter_map(|seen| match seen {
+            Seen::Model(address, model) => Some((address, model)),
+            _ => None,
+        });
+        models.collect()
+    };
+    let expected = |id: &str, model: &str| {
+        let address = format!("/devices/{id}/messages/events");
+        vec![(address, model.to_owned())]
+    };
+
+    let shared = shared.connect().await.unwrap();
+    let _methods = shared.methods().await.unwrap();
+    let none = connection
+        .device(identity("none"), key())
+        .connect()
+        .await
+        .unwrap();
+    let pump = expected("shared", "dtmi:com:example:Pump;1");
+    assert_eq!(models(cloud.rest()), pump);
+    connection.close().await.unwrap();
+    drop((shared, none));
+
+    let alone = alone.connect().await.unwrap();
+    let thermostat = expected("alone", "dtmi:com:example:Thermostat;2");
+    assert_eq!(models(cloud.rest()), thermostat);
+    cloud.detach("/messages/events", "amqp:link:detach-forced");
+    alone.send(Message::new("on the next link")).await.unwrap();
+    let again = cloud
+        .find(|seen| match seen {
+            Seen::Model(address, model) => Some((address, model)),
+            _ => None,
+        })
+        .await;
+    assert_eq!(vec![again], thermostat);
+    alone.close().await.unwrap();
 }

@@ -78,6 +78,8 @@ mod tests {
         let second = Duration::from_secs(1);
         assert_eq!(count(Pace::rate(second / 10_000), second, start), 9_991);
         assert_eq!(count(Pace::rate(second / 7), second, start), 7);
+        // Not fewer and not more for as long as it goes on.
+        assert_eq!(count(Pace::rate(second / 10), second * 600, start), 6_000);
     }
 
     #[test]
@@ -105,5 +107,8 @@ mod tests {
         assert_eq!(pace.wait(late), None);
         pace.gone(late);
         assert_eq!(pace.wait(late), Some(late + Duration::from_secs(1)));
+        // And it is the most too, where nothing else holds them up.
+        let second = Duration::from_secs(1);
+        assert_eq!(count(Pace::interval(second / 10), second * 600, start), 6_000);
     }
 }
