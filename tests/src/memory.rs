@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use iothub_address::{DeviceId, HubHost, HubName, Identity};
+use iothub_address::{DeviceId, HubHost, HubName, Identity, ModuleId};
 use iothub_amqp::{
     ByteStream, Clock, Connecting, Connection, ConnectionBuilder, DeviceClient, DeviceClientBuilder,
     EventsClient, EventsClientBuilder, Key, Network, Resolving,
 };
-use iothub_emulator::{Body, Builder, Emulator, Fault, Timestamp};
+use iothub_emulator::{Body, Builder, Emulator, Fault, Keys, Timestamp};
 use iothub_sas::{SharedKey, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::sync::watch;
@@ -133,12 +133,28 @@ impl Memory {
     /// The same, signed in by SASL PLAIN.
     #[must_use]
     pub fn device_by_plain(&self, device: usize) -> DeviceClientBuilder {
-        DeviceClient::builder(host(), identity(device), Key::new(key()))
+        self.client(identity(device)).seed(device as u64)
+    }
+
+    /// A client of a module of the first device, by claims-based security; the hub knows it from then on.
+    ///
+    /// # Panics
+    /// When the hub has stopped, or knows it already.
+    pub async fn module(&self, name: &str) -> DeviceClientBuilder {
+        let module = ModuleId::parse(name).expect("an id");
+        let keys = Keys::new(key(), key());
+        let registered = self.hub.register_module(id(0), module.clone(), keys).await;
+        registered.expect("a hub that has room for it");
+        let client = self.client(Identity::Module(id(0), module));
+        client.claims_based().seed(2_000)
+    }
+
+    fn client(&self, identity: Identity) -> DeviceClientBuilder {
+        DeviceClient::builder(host(), identity, Key::new(key()))
             .hub(HubName::parse("emulator").expect("a name"))
             .plain_tcp_to_this_machine()
             .network(self.clone())
             .clock(self.clock)
-            .seed(device as u64)
     }
 
     /// A client of the hub's events, from a service's connection string.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use iothub_address::HubHost;
-use iothub_amqp::{Batching, DeviceClient, Key, Message, Pool};
+use iothub_amqp::{Batching, Connection, DeviceClient, Key, Message, Pool, Proxies};
 use iothub_emulator::{CloudMessage, MethodCall};
 use iothub_sas::SharedKey;
 use iothub_tests::faults::Pipes;
@@ -82,6 +82,21 @@ async fn every_future_may_be_dropped_at_every_point() {
     at_every_point("twin.desired", one, |_| twin.desired()).await;
     at_every_point("methods", one, |_| one.methods()).await;
     at_every_point("commands", one, |_| one.commands()).await;
+    let module = memory.module("m").await.connect().await.unwrap();
+    at_every_point("inputs", &module, |_| module.inputs()).await;
+    let mut inputs = module.inputs().await.unwrap();
+    let message = CloudMessage::new("to the input");
+    let (device, name) = (identity(0).device().clone(), "m".parse().unwrap());
+    memory
+        .hub()
+        .send_to_input(device, name, "in", message)
+        .await
+        .unwrap();
+    let input = inputs.next().await.unwrap();
+    assert_eq!(input.message().input_name.as_deref(), Some("in"));
+    input.complete().await.unwrap();
+    drop(inputs);
+    module.close().await.unwrap();
 
     // What a dropped `next` would have given, the next one gives.
     let mut commands = client.commands().await.unwrap();
@@ -132,15 +147,39 @@ async fn every_future_may_be_dropped_at_every_point() {
     sleep(Duration::from_secs(60)).await;
     assert_eq!((memory.open(), tasks()), (0, at_rest));
 
-    for polls in 0..MOST {
-        let done = polled(memory.device(0).connect(), polls).await;
+    let nothing_is_left = async |what: &str, polls: usize| {
         sleep(Duration::from_secs(60)).await;
-        assert_eq!((memory.open(), tasks()), (0, at_rest), "after {polls} polls");
+        assert_eq!(
+            (memory.open(), tasks()),
+            (0, at_rest),
+            "{what} after {polls} polls"
+        );
+    };
+    let limit = Duration::from_secs(20);
+    for polls in 0.. {
+        assert!(polls < MOST, "close_within is not done");
+        let client = memory.device(0).connect().await.unwrap();
+        let _last = client.enqueue(Message::new(format!("last {polls}"))).unwrap();
+        let done = polled(client.close_within(limit), polls).await;
+        nothing_is_left("close_within", polls).await;
+        if done {
+            let sent = (0..=polls).map(|polls| format!("last {polls}"));
+            let bodies = memory.bodies();
+            let came = bodies.iter().filter(|body| body.starts_with("last"));
+            // Of a client that was dropped before it was asked to close, it may or may not have gone.
+            let came: Vec<_> = came.filter(|body| *body != "last 0").cloned().collect();
+            assert_eq!(came, sent.skip(1).collect::<Vec<_>>());
+            break;
+        }
+    }
+    for polls in 0.. {
+        assert!(polls < MOST, "connect is not done");
+        let done = polled(memory.device(0).connect(), polls).await;
+        nothing_is_left("connect", polls).await;
         if done {
             return;
         }
     }
-    panic!("connect is not done after {MOST} polls");
 }
 
 /// The hub has seen it and taken no notice of it, and whoever sent it does not wait any more: it is the client's still.
@@ -344,6 +383,44 @@ async fn what_is_dropped_on_a_connection_or_a_pool_disturbs_none_of_its_devices(
     assert!(!polled(connection.close(), 1).await);
     sleep(Duration::from_secs(60)).await;
     assert_eq!((memory.open(), tasks()), (0, at_rest));
+    drop(stays);
+
+    let limit = Duration::from_secs(20);
+    for polls in 1.. {
+        assert!(polls < MOST, "close_within is not done");
+        let connection = memory.connection().await;
+        let device = connection.device(identity(0), memory.credential());
+        let device = device.connect().await.unwrap();
+        let last = device.enqueue(Message::new("last")).unwrap();
+        let done = polled(connection.close_within(limit), polls).await;
+        sleep(Duration::from_secs(60)).await;
+        let left = (memory.open(), tasks());
+        assert_eq!(left, (0, at_rest), "after {polls} polls");
+        last.await.unwrap();
+        device.send(Message::new("too late")).await.unwrap_err();
+        if done {
+            break;
+        }
+    }
+
+    // With TLS, whose certificates are read first: only whom a device asks for is contacted.
+    let attempts = memory.attempts().len();
+    let builder = || {
+        let builder = Connection::builder("localhost".parse().unwrap());
+        builder.network(memory.clone()).proxies(Proxies::none())
+    };
+    for polls in 0.. {
+        assert!(polls < MOST, "open is not done");
+        let one = polled(builder().open(), polls).await;
+        let all = polled(Pool::open(builder(), 3), polls).await;
+        sleep(Duration::from_secs(60)).await;
+        let left = (memory.open(), tasks());
+        assert_eq!(left, (0, at_rest), "after {polls} polls");
+        if one && all {
+            break;
+        }
+    }
+    assert_eq!(memory.attempts().len(), attempts);
 
     let pool = Pool::open(memory.connection_builder(), 2).await.unwrap();
     let device = pool

@@ -20,6 +20,15 @@ use crate::way::Way;
 use crate::{Batching, ClientCertificate, Credential, DeviceClient, Key, Network, Proxies, Transport};
 
 /// What a client does about a connection, session or link that is lost.
+///
+/// # Delivery
+/// With [`On`](Self::On) what was on its way at a loss is sent again by itself, so that the hub may get it twice. With
+/// [`Never`](Self::Never) it is not: it ends as [`SendError::Unknown`](crate::SendError::Unknown), and what had not
+/// left as [`SendError::NotSent`](crate::SendError::NotSent).
+///
+/// # Cancel safety
+/// Whether it recovers is the client's affair and nobody's who waits: a dropped future neither starts an attempt nor
+/// stops one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Recover {
@@ -36,6 +45,15 @@ impl Default for Recover {
 }
 
 /// How a [`DeviceClient`] is to connect.
+///
+/// # Delivery
+/// Nobody is contacted before [`connect`](Self::connect), and no message leaves by it. What is set here says how often
+/// the hub may get one again after a loss: at the most one [window](Self::window), of [batches](Self::batching) if so,
+/// and none without [recovery](Self::recovery).
+///
+/// # Cancel safety
+/// Dropping it tells nobody anything. Dropping a future of [`connect`](Self::connect) leaves neither a connection nor a
+/// task.
 #[derive(Clone)]
 pub struct DeviceClientBuilder {
     way: Way,
@@ -273,7 +291,8 @@ impl DeviceClientBuilder {
         self
     }
 
-    /// Connects, signs in and attaches the telemetry link, in one attempt.
+    /// Connects, signs in and attaches the telemetry link, in one attempt. Each step has the
+    /// [operation timeout](Self::operation_timeout), and all of them together have twelve.
     ///
     /// A hub may accept the link first and refuse it a moment later; the first message then tells.
     ///

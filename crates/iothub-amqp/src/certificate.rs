@@ -9,6 +9,12 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 /// A device's certificate with its chain and its private key: what an X.509 device shows in the TLS handshake.
 ///
+/// # Delivery
+/// It is shown in the TLS handshake, before any message leaves: a server that refuses it, be it late, has got none.
+///
+/// # Cancel safety
+/// Reading one is done at once: there is no future to drop.
+///
 /// # Examples
 /// ```no_run
 /// use iothub_amqp::ClientCertificate;
@@ -76,6 +82,12 @@ impl fmt::Debug for ClientCertificate {
 }
 
 /// Why a client certificate can't be used.
+///
+/// # Delivery
+/// It comes before there is a client: nobody was contacted.
+///
+/// # Cancel safety
+/// It comes at once, and of the key that was read nothing is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateError {

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// How long each step that waits for the peer may take. Default 30 s.
 ///
 /// It bounds looking the host up and connecting, the TLS handshake, each step of opening, a message's way from its
-/// credit to its outcome, and closing, each on its own. Shorter finds a silent peer sooner and gives up on a slow one
+/// credit to its outcome, and closing, each on its own; to connect has twelve of them in all. Shorter finds a silent peer sooner and gives up on a slow one
 /// sooner.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -42,6 +42,12 @@ pub const AMQP_PORT: u16 = 5672;
 pub const HTTPS_PORT: u16 = 443;
 
 /// What carries AMQP.
+///
+/// # Delivery
+/// The same by both: the hub's word on a message is its outcome, whatever took its bytes.
+///
+/// # Cancel safety
+/// The same by both: an attempt that runs out of time or is dropped ends its stream, also in the middle of the upgrade.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Transport {

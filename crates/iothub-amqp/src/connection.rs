@@ -146,6 +146,12 @@ impl fmt::Debug for Connection {
 
 /// How a [`Connection`] is to be made. What is set on it means what it means on a
 /// [`DeviceClientBuilder`](crate::DeviceClientBuilder).
+///
+/// # Delivery
+/// Nobody is contacted for it: [`open`](Self::open) makes ready, and the first device that comes connects.
+///
+/// # Cancel safety
+/// Dropping it, or a future of [`open`](Self::open), leaves neither a connection nor a task.
 #[derive(Clone)]
 pub struct ConnectionBuilder {
     way: Way,
@@ -298,6 +304,14 @@ impl fmt::Debug for ConnectionBuilder {
 }
 
 /// How a device comes to a [`Connection`] or a [`Pool`](crate::Pool).
+///
+/// # Delivery
+/// Nobody is contacted before [`connect`](Self::connect), and no message leaves by it. What is set here says how often
+/// the hub may get one again after a loss: at the most one [window](Self::window), of [batches](Self::batching) if so.
+///
+/// # Cancel safety
+/// Dropping it tells nobody anything. A device whose future of [`connect`](Self::connect) is dropped leaves, and its
+/// place on the connection is free again.
 #[must_use = "nothing happens until it connects"]
 pub struct DeviceBuilder {
     place: Place,
@@ -359,7 +373,7 @@ impl DeviceBuilder {
     }
 
     /// Puts the token, begins a session and attaches the telemetry link, in one attempt; while the connection is being
-    /// made anew, it waits for that.
+    /// made anew, it waits for that. All of it together has twelve [operation timeouts](ConnectionBuilder::operation_timeout).
     ///
     /// # Errors
     /// [`ConnectError::ConnectionFull`] if there are as many devices as may be; otherwise as

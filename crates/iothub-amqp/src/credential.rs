@@ -10,6 +10,14 @@ use iothub_sas::{SasToken, SharedKey, Signer, UnixTime};
 
 /// What gives a client its tokens: a [`Key`], one ready [`SasToken`], or the caller's own service.
 ///
+/// # Delivery
+/// No message waits for a renewal: the token before is used until the hub has taken the new one. Without a first one
+/// nothing is sent; what was queued waits while another try may help.
+///
+/// # Cancel safety
+/// The client drops a future of [`token`](Self::token) whose time is up, and any other after its own end. With the last of
+/// them it lets go of the credential.
+///
 /// # Examples
 /// ```
 /// use iothub_address::Resource;
@@ -37,8 +45,8 @@ pub trait Credential: Send + Sync + 'static {
     /// and asks again later.
     ///
     /// # Cancel safety
-    /// The future is dropped at that time, or when the client ends, at whatever point it is. It has to leave nothing half
-    /// done.
+    /// The future is dropped at that time, or within a second of the client's end, at whatever point it is; where others share
+    /// the client's [`Connection`](crate::Connection), it may be left until its time is up. It has to leave nothing half done.
     fn token<'a>(&'a self, resource: &'a Resource, now: UnixTime) -> TokenFuture<'a>;
 
     /// Whether another call gives a token that lives longer. If not, the one token is used until the hub refuses it.
@@ -52,6 +60,12 @@ pub trait Credential: Send + Sync + 'static {
 pub type TokenFuture<'a> = Pin<Box<dyn Future<Output = Result<SasToken, CredentialError>> + Send + 'a>>;
 
 /// A shared access key that signs a token whenever one is needed.
+///
+/// # Delivery
+/// Its tokens are renewed in place, long before they end, and no message waits or is lost for it.
+///
+/// # Cancel safety
+/// It signs at once: its future is done when it is first polled, and dropping it leaves nothing undone.
 #[derive(Debug, Clone)]
 pub struct Key {
     signer: Signer,
@@ -101,6 +115,14 @@ impl Credential for SasToken {
 }
 
 /// Why a credential gave no token.
+///
+/// # Delivery
+/// Nothing was sent for want of a token. With a [passing](Self::passing) error the client asks again while messages
+/// wait; with a [lasting](Self::lasting) one it ends, and they with it.
+///
+/// # Cancel safety
+/// It speaks for the one call that it came of. A future that was dropped before gave none, and the client asks anew
+/// when it needs a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CredentialError {
     message: String,

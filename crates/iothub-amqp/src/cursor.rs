@@ -4,6 +4,14 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// From where a partition is read.
+///
+/// # Delivery
+/// From here on each event comes once. Where the one of a sequence number is not there any more, a [gap](crate::Gap)
+/// says so; behind an offset or a time that can't be told.
+///
+/// # Cancel safety
+/// It is a place in a log, and no claim on it: who drops a stream and begins another at the same place gets the same
+/// events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Position {

@@ -316,8 +316,10 @@ impl DeviceClient {
         Twin::new(&self.shared)
     }
 
-    /// Sends a message and waits for its outcome, at most for the
-    /// [operation timeout](DeviceClientBuilder::operation_timeout).
+    /// Sends a message and waits for its outcome, for the [operation timeout](DeviceClientBuilder::operation_timeout).
+    ///
+    /// It may take a second more to learn of a message that was offered to its link whether that has handed it over, and
+    /// five more while a connection by SASL PLAIN is replaced before its token ends.
     ///
     /// Calls may overlap: up to a [window](crate::DeviceClientBuilder::window) of a client's messages fly at once, handed
     /// over in the order of the calls. While there is no connection the message waits for one.
@@ -329,8 +331,8 @@ impl DeviceClient {
     /// `Ok` means that the hub has accepted the message. What [`DeviceClient`] says of copies holds.
     ///
     /// # Cancel safety
-    /// A message that was not handed over when the future is dropped is withdrawn; one that was, flies on, and nobody
-    /// hears of its outcome.
+    /// A message that still waits in this client when the future is dropped is withdrawn. One that was offered to its link
+    /// is not, handed over or not: it leaves as soon as the link has credit, and nobody hears of its outcome.
     pub async fn send(&self, message: Message) -> Result<Accepted, SendError> {
         self.shared.send(message).await
     }

@@ -23,6 +23,13 @@ use crate::ProxyError;
 use crate::credential::CredentialError;
 
 /// A step of a connection's life, as errors and logs name it.
+///
+/// # Delivery
+/// It says what time ran out in, and [`SendError`] what came of it: up to [`Credit`](Self::Credit) a message had not
+/// left; while it was to [`Settle`](Self::Settle), the hub may have it.
+///
+/// # Cancel safety
+/// A future may be dropped in any of them. An attempt to connect ends with its own; a connection that is there goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
@@ -81,6 +88,13 @@ impl fmt::Display for Phase {
 }
 
 /// Why a connection could not be made.
+///
+/// # Delivery
+/// No message was sent: there was no client yet to send one.
+///
+/// # Cancel safety
+/// The attempt that ended so has left neither a connection nor a task; and a future that is dropped before it could
+/// tell leaves none either.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -265,6 +279,13 @@ impl ConnectError {
 }
 
 /// What is wrong with the TLS handshake.
+///
+/// # Delivery
+/// No message was sent: none leaves before the hub has let the client in, and where TLS 1.3 refuses a certificate late,
+/// that is before.
+///
+/// # Cancel safety
+/// The stream ended with the attempt; the next attempt begins with another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TlsFailure {
@@ -305,6 +326,12 @@ impl fmt::Display for TlsFailure {
 }
 
 /// Why an HTTP proxy opened no tunnel.
+///
+/// # Delivery
+/// The hub was not reached, and nothing was sent to it.
+///
+/// # Cancel safety
+/// The stream to the proxy ended with the attempt, and nothing goes to the hub past the proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProxyFailure {
@@ -336,6 +363,12 @@ impl fmt::Display for ProxyFailure {
 }
 
 /// Why there is no WebSocket.
+///
+/// # Delivery
+/// AMQP had not begun: nothing was sent.
+///
+/// # Cancel safety
+/// The stream ended with the attempt. An answer that does not come ends in [`ConnectError::TimedOut`] and not here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WebSocketFailure {
@@ -366,6 +399,13 @@ impl fmt::Display for WebSocketFailure {
 }
 
 /// What is known of a connection that was lost.
+///
+/// # Delivery
+/// What had been handed over may have arrived or not. A client that recovers sends it again; otherwise it is
+/// [`SendError::Unknown`].
+///
+/// # Cancel safety
+/// It is told of a connection that is gone, and holds nothing of it: keeping or dropping it changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Lost {
@@ -388,6 +428,14 @@ impl fmt::Display for Lost {
 }
 
 /// That the hub has the message.
+///
+/// # Delivery
+/// The hub has the message: once, or more often where it was sent again after a loss, which
+/// [`Statistics::resent`](crate::Statistics::resent) counts.
+///
+/// # Cancel safety
+/// It is news and no receipt that would be needed: a message may be accepted though the future that was to give this
+/// was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Accepted {}
@@ -397,6 +445,10 @@ pub struct Accepted {}
 /// # Delivery
 /// With [`Unknown`](Self::Unknown) the hub may have the message. With all others it certainly has not; it may be sent again
 /// without fear of a duplicate, if that is of any use.
+///
+/// # Cancel safety
+/// Who drops the future that waits for it is told nothing. A message that can be taken back then is; one that can't
+/// goes its way like any other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
@@ -424,6 +476,14 @@ pub enum SendError {
 }
 
 /// What came between a message and its outcome.
+///
+/// # Delivery
+/// It says what came between, and not where the message was by then: that says the error which holds it, such as
+/// [`SendError::NotSent`] and [`SendError::Unknown`].
+///
+/// # Cancel safety
+/// It is news and no command: the client goes on, or has ended, as its [status](crate::Status) says, whether this is
+/// kept or dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Interruption {
@@ -468,6 +528,13 @@ impl fmt::Display for Interruption {
 }
 
 /// That a message was not queued: the queue holds as much as it may.
+///
+/// # Delivery
+/// The message was not queued, the hub does not get it, and it is gone with the call: keep a clone to try again.
+///
+/// # Cancel safety
+/// It comes at once, since [`DeviceClient::enqueue`](crate::DeviceClient::enqueue) waits for nothing; what had been
+/// queued before stays so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EnqueueError {
@@ -480,6 +547,12 @@ pub enum EnqueueError {
 }
 
 /// Why a connection did not end cleanly. It has ended all the same.
+///
+/// # Delivery
+/// It is about the farewell alone: each message has had an outcome of its own by then.
+///
+/// # Cancel safety
+/// The connection is gone with this error too, and it goes all the same if the future that was to give it is dropped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseError {

@@ -3,6 +3,13 @@
 use std::time::SystemTime;
 
 /// A message that a hub took, with what the hub adds to it.
+///
+/// # Delivery
+/// It is the application's own copy. Nothing is settled: the hub keeps the event for as long as its log goes back, for
+/// every reader.
+///
+/// # Cancel safety
+/// Dropping it tells the hub nothing, and has the stream give the next one.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Event {
@@ -76,6 +83,12 @@ fn find<'a>(all: &'a [(String, EventValue)], name: &str) -> Option<&'a EventValu
 }
 
 /// A property's value, or a body's.
+///
+/// # Delivery
+/// As its sender wrote it, or the hub; it is a part of an [`Event`], and comes with it.
+///
+/// # Cancel safety
+/// Dropping it tells the hub nothing.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum EventValue {

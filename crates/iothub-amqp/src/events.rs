@@ -182,6 +182,13 @@ impl fmt::Debug for EventsClient {
 }
 
 /// What is to be read of the events.
+///
+/// # Delivery
+/// Nothing is read before [`open`](Self::open). Then each event of these partitions comes once, in the order of its
+/// partition.
+///
+/// # Cancel safety
+/// Dropping it, or a future of [`open`](Self::open), leaves no link; the partitions are free to be read.
 #[derive(Debug)]
 #[must_use = "nothing is read until it is opened"]
 pub struct Reading {

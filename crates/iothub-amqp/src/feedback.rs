@@ -153,6 +153,12 @@ impl fmt::Debug for FeedbackBatch {
 }
 
 /// What became of one message.
+///
+/// # Delivery
+/// It is a copy out of its [batch](FeedbackBatch), which is settled as a whole; it comes again if the batch does.
+///
+/// # Cancel safety
+/// Dropping it, or a clone of it, settles nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FeedbackRecord {
@@ -171,6 +177,13 @@ pub struct FeedbackRecord {
 }
 
 /// What became of a message.
+///
+/// # Delivery
+/// It is the hub's last word on a message. With [`Success`](Self::Success) the device has completed it; with any other
+/// the hub delivers it no more, though the device may have seen it.
+///
+/// # Cancel safety
+/// Dropping it settles nothing: its [batch](FeedbackBatch) is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FeedbackStatus {

@@ -140,6 +140,13 @@ impl fmt::Debug for FileNotification {
 }
 
 /// A file that a device has uploaded to its hub's storage.
+///
+/// # Delivery
+/// It is what a [`FileNotification`] tells, which comes again until it is completed or rejected; the file stays where
+/// it is.
+///
+/// # Cancel safety
+/// Dropping it, or a clone of it, settles nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UploadedFile {

@@ -7,6 +7,12 @@ use std::time::SystemTime;
 /// The partition's end is learnt from the endpoint's management when the reading begins, then with each event, which
 /// tells how far the partition had come when it was sent (Event Hubs' receiver runtime metric). While no events come it
 /// does not move; [`EventsClient::partition`](crate::EventsClient::partition) asks anew.
+///
+/// # Delivery
+/// It counts what the application has taken. Events that wait here for it count as not read.
+///
+/// # Cancel safety
+/// Asking moves nothing, and a [`next`](crate::Events::next) that was dropped has not moved it either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {

@@ -9,12 +9,25 @@ use iothub_sas::UnixTime;
 ///
 /// A device whose own clock is not to be trusted gives one that is, as without the right time no token is any good. Time-outs
 /// and back-off do not follow it: they go by the runtime's clock.
+///
+/// # Delivery
+/// Tokens alone go by it. One that is wrong has the hub refuse them before any message leaves; it changes no deadline
+/// and no outcome.
+///
+/// # Cancel safety
+/// It is asked at once, from the client's own task: there is no future to drop, and it must not block.
 pub trait Clock: Send + Sync + 'static {
     /// The time of day.
     fn now(&self) -> UnixTime;
 }
 
 /// The machine's clock. The default.
+///
+/// # Delivery
+/// As [`Clock`] says: on a machine whose time is wrong the hub refuses the tokens, and no message leaves.
+///
+/// # Cancel safety
+/// It never waits, and nothing hangs on it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 

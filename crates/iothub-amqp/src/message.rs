@@ -12,6 +12,14 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// A telemetry message: a body of bytes, the system properties that IoT Hub knows, and the application's own.
 ///
+/// # Delivery
+/// All copies that a hub gets of it after losses are alike: the [message id](Self::message_id), if it has one, is what
+/// a reader knows them by.
+///
+/// # Cancel safety
+/// Dropping it sends nothing. Once given to a client it is the client's: whether it can be taken back is said where it
+/// was given.
+///
 /// # Limits
 /// A hub rejects a message of more than 256 KiB, properties included, and takes ids of up to 128 ASCII characters.
 /// Neither is checked here: the hub's word counts.

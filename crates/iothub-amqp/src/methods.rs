@@ -106,7 +106,7 @@ impl fmt::Debug for Methods {
 ///
 /// # Cancel safety
 /// Dropped unanswered, nothing is said: its caller's own time-out tells it. A future of
-/// [`respond`](Self::respond) that is dropped has answered all the same.
+/// [`respond`](Self::respond) that was polled once and is dropped has answered all the same.
 #[must_use = "a call that is dropped has its caller wait for its time-out"]
 pub struct MethodCall {
     name: String,

@@ -14,6 +14,12 @@ use exceptions::Exceptions;
 
 /// An HTTP proxy that opens tunnels to hubs by `CONNECT`.
 ///
+/// # Delivery
+/// It is a way for bytes and answers for no message: only the hub's word through it does.
+///
+/// # Cancel safety
+/// Nobody is contacted by it. Dropping it takes it from no client that was given a clone.
+///
 /// # Examples
 /// ```
 /// use iothub_amqp::Proxy;
@@ -138,6 +144,12 @@ impl fmt::Debug for Proxy {
 }
 
 /// What is wrong with a proxy's address. Nothing of the address is repeated: it may hold a password.
+///
+/// # Delivery
+/// Nobody was contacted: it comes while an address is read.
+///
+/// # Cancel safety
+/// It comes at once, and of the text that was read nothing is kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProxyError {
@@ -162,6 +174,12 @@ pub enum ProxyError {
 }
 
 /// Which connections go through a proxy.
+///
+/// # Delivery
+/// They choose the way and change nothing of what is delivered. Where the chosen proxy fails, nothing goes past it.
+///
+/// # Cancel safety
+/// Nobody is contacted by choosing: there is no future to drop.
 ///
 /// # Examples
 /// ```

@@ -3,6 +3,13 @@
 use std::time::SystemTime;
 
 /// A cloud-to-device message, or a message that an Edge hub routes to a module.
+///
+/// # Delivery
+/// It is the application's own copy of what a [`Command`](crate::Command) brought, which comes again until it is
+/// completed or rejected, counted by [`delivery_count`](Self::delivery_count).
+///
+/// # Cancel safety
+/// Dropping it, or a clone of it, is no answer: only the [`Command`](crate::Command) gives one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReceivedMessage {

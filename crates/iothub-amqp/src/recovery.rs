@@ -9,6 +9,13 @@ use crate::error::{
 };
 
 /// What is to be done after something went wrong.
+///
+/// # Delivery
+/// All but [`GiveUp`](Self::GiveUp) have a client send again what was on its way, so that the hub may get it twice;
+/// with that one each message ends with what is known of it.
+///
+/// # Cancel safety
+/// It is advice by a pure table: a client follows it whoever waits, and asking for it starts nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Recovery {
@@ -27,6 +34,13 @@ pub enum Recovery {
 }
 
 /// What a condition ended or refused.
+///
+/// # Delivery
+/// A condition of [`Send`](Self::Send) is the hub's word on one message, which it has not got. One of the others says
+/// nothing of the messages that were on their way.
+///
+/// # Cancel safety
+/// It only names what a condition met: asking the table starts nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {

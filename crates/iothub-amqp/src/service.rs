@@ -50,6 +50,13 @@ pub struct ServiceClient {
 }
 
 /// Of which ends of a cloud-to-device message the hub tells its sender by feedback.
+///
+/// # Delivery
+/// It says what the hub tells afterwards, and changes nothing of the delivery: that the message is in its device's
+/// queue says [`ServiceClient::send`] in any case.
+///
+/// # Cancel safety
+/// It goes with its message, and can't be changed or taken back alone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Ack {
@@ -99,8 +106,9 @@ impl ServiceClient {
         Ok(ServiceClientBuilder { access })
     }
 
-    /// Sends a message to a device or module, and waits for the hub's word on it, at most for the
-    /// [operation timeout](ServiceClientBuilder::operation_timeout).
+    /// Sends a message to a device or module, and waits for the hub's word on it, for the
+    /// [operation timeout](ServiceClientBuilder::operation_timeout); and up to five seconds more, as
+    /// [`DeviceClient::send`](crate::DeviceClient::send) says.
     ///
     /// Calls may overlap, and are handed over in their order. While there is no connection the message waits for one. A
     /// [message id](Message::message_id) is what feedback names the message by; [`expires_at`](Message::expires_at) is
@@ -113,8 +121,8 @@ impl ServiceClient {
     /// `Ok` means that the hub has put the message into the device's queue.
     ///
     /// # Cancel safety
-    /// A message that was not handed over when the future is dropped is withdrawn; one that was, flies on, and nobody
-    /// hears of its outcome.
+    /// A message that still waits in this client when the future is dropped is withdrawn. One that was offered to its link
+    /// is not, handed over or not: it leaves as soon as the link has credit, and nobody hears of its outcome.
     ///
     /// # Limits
     /// A hub takes 64 KiB a message, properties included, and keeps 50 messages for a device.
@@ -191,6 +199,13 @@ impl fmt::Debug for ServiceClient {
 }
 
 /// How a [`ServiceClient`] is to connect.
+///
+/// # Delivery
+/// Nobody is contacted before [`connect`](Self::connect), and no message leaves by it.
+///
+/// # Cancel safety
+/// Dropping it tells nobody anything. Dropping a future of [`connect`](Self::connect) leaves neither a connection nor a
+/// task.
 #[derive(Clone)]
 pub struct ServiceClientBuilder {
     access: Access,
@@ -199,7 +214,8 @@ pub struct ServiceClientBuilder {
 impl ServiceClientBuilder {
     service_settings!();
 
-    /// Connects and signs in, in one attempt.
+    /// Connects and signs in, in one attempt. Each step has the [operation timeout](Self::operation_timeout), and all of
+    /// them together have twelve.
     ///
     /// # Errors
     /// See [`ConnectError`]; [`recovery::classify_connect`](crate::recovery::classify_connect) says whether another

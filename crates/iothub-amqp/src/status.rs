@@ -5,6 +5,13 @@ use std::time::Instant;
 use crate::error::Interruption;
 
 /// How a client stands.
+///
+/// # Delivery
+/// Until [`Closing`](Self::Closing) messages are taken, and wait where need be; after [`Ended`](Self::Ended) all end at
+/// once, with its reason.
+///
+/// # Cancel safety
+/// It is a copy of how things stood: watching it or not, and dropping it, changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Status {
@@ -42,6 +49,13 @@ pub enum Status {
 }
 
 /// What a client has done so far.
+///
+/// # Delivery
+/// [`resent`](Self::resent) is the most messages that the hub can have twice, and [`unknown`](Self::unknown) the most
+/// that it may have although nobody was told so.
+///
+/// # Cancel safety
+/// It is a copy, which stays when the client has gone; dropping it changes nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Statistics {

@@ -113,6 +113,13 @@ impl fmt::Debug for Twin {
 }
 
 /// All of a twin that its device may see.
+///
+/// # Delivery
+/// It is the twin as it was when the hub answered; it may have changed since, and its [versions](Properties::version)
+/// tell.
+///
+/// # Cancel safety
+/// Reading takes nothing, and dropping it tells the hub nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TwinState {
@@ -142,6 +149,12 @@ impl TwinState {
 }
 
 /// A collection of properties, with its version.
+///
+/// # Delivery
+/// Of two copies of the same collection the one with the higher [`version`](Self::version) is the newer.
+///
+/// # Cancel safety
+/// Dropping it tells the hub nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Properties {
@@ -221,6 +234,13 @@ impl fmt::Debug for DesiredChanges {
 }
 
 /// A change of the desired properties.
+///
+/// # Delivery
+/// It leads from the version before to its own, or stands for itself if it is [`whole`](Self::whole). The same version
+/// does not come twice.
+///
+/// # Cancel safety
+/// The hub waits for no answer: dropping it tells nobody anything, and the stream goes on behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DesiredChange {

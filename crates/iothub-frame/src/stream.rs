@@ -42,6 +42,13 @@ impl Default for Limits {
 }
 
 /// Why a guarded stream ended.
+///
+/// # Delivery
+/// What had been written may have reached the peer or not: this side can't tell, and what still waits is thrown away
+/// unless only the peer has ended its side.
+///
+/// # Cancel safety
+/// It stays the reason: reads and writes that come later fail with it, whatever was dropped before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Blown {

@@ -5,6 +5,12 @@ use core::fmt;
 /// A breach of AMQP 1.0's framing or of this crate's bounds, found before anything was decoded.
 ///
 /// The connection cannot go on after one: the next frame's beginning may already be lost.
+///
+/// # Delivery
+/// Nothing of what breaks the rules was passed on, nor anything behind it; sound frames before it were.
+///
+/// # Cancel safety
+/// A breach that was found stays found: dropping the read that met it does not open the stream again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Violation {

@@ -8,6 +8,13 @@ use serde_json::Value;
 ///
 /// IoT Hub's text is often a JSON object with an error code, a message and a tracking id, and shown as those; it is for people,
 /// not for decisions.
+///
+/// # Delivery
+/// In [`SendError::Rejected`](crate::SendError::Rejected) it is why the hub has not got a message. As the end of a
+/// link, a session or a connection it says nothing of those that were on their way.
+///
+/// # Cancel safety
+/// It is text that has come. Dropping it tells the peer nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Condition {

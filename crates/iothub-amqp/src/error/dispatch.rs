@@ -7,6 +7,9 @@ use crate::recovery::UNAUTHORIZED;
 ///
 /// # Delivery
 /// With [`Unknown`](Self::Unknown) the hub may have the message. With all others it certainly has not.
+///
+/// # Cancel safety
+/// Who drops the future that waits for it is told nothing: the message is taken back, or flies on to its device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DispatchError {
@@ -43,6 +46,14 @@ pub enum DispatchError {
 }
 
 /// Why what a hub wrote to a service can't be read.
+///
+/// # Delivery
+/// The hub keeps what can't be read until it is settled, and delivers it again:
+/// [`FeedbackBatch::reject`](crate::FeedbackBatch::reject) or
+/// [`FileNotification::reject`](crate::FileNotification::reject) has it forgotten.
+///
+/// # Cancel safety
+/// Reading waits for nothing, and settles nothing: it may be read again, with the same error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReportError {

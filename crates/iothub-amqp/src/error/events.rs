@@ -5,6 +5,13 @@ use crate::error::{ConnectError, Interruption, SubscribeError};
 use crate::recovery::STOLEN;
 
 /// Why events can't be read.
+///
+/// # Delivery
+/// It takes no event: a stream that is begun behind the last event that came gets the next one.
+///
+/// # Cancel safety
+/// Links that had been attached for what failed are detached, as when its future is dropped, and other streams of the
+/// client go on.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum EventsError {

@@ -6,6 +6,14 @@ use super::condition::OneLine;
 use crate::error::Interruption;
 
 /// Why what comes in can't be heard.
+///
+/// # Delivery
+/// Nothing came that would be to be answered: messages wait at the hub for the next who listens, calls of methods fail
+/// there.
+///
+/// # Cancel safety
+/// It leaves no stream behind, and neither does a future that is dropped before it could tell: the next call may
+/// succeed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubscribeError {
@@ -18,6 +26,13 @@ pub enum SubscribeError {
 }
 
 /// Why the hub has not been told what became of something that came in.
+///
+/// # Delivery
+/// The answer did not reach the hub. A command comes again with [`LockLost`](Self::LockLost); a method's caller is told
+/// by its own time-out.
+///
+/// # Cancel safety
+/// An answer whose future is dropped after its first poll has been said, and of its error nobody hears.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettleError {
@@ -54,6 +69,12 @@ impl SettleError {
 }
 
 /// Why the twin did not do what it was asked.
+///
+/// # Delivery
+/// With [`Unknown`](Self::Unknown) the hub may have merged a patch. With all others it has not.
+///
+/// # Cancel safety
+/// Who drops the future that waits for it is told nothing, and a patch may be merged all the same.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TwinError {

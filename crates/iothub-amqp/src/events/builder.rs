@@ -15,6 +15,13 @@ use crate::error::{ConnectError, EventsError};
 use crate::{Credential, Transport};
 
 /// How an [`EventsClient`] is to connect.
+///
+/// # Delivery
+/// Nobody is contacted before [`connect`](Self::connect), which finds the endpoint and takes no event.
+///
+/// # Cancel safety
+/// Dropping it tells nobody anything. Dropping a future of [`connect`](Self::connect) leaves neither a connection nor a
+/// task.
 #[derive(Clone)]
 pub struct EventsClientBuilder {
     access: Access,

@@ -11,6 +11,12 @@ use crate::error::{EventsError, TwinError};
 use crate::supervisor::Question;
 
 /// How far a partition is.
+///
+/// # Delivery
+/// It holds for the moment at which the endpoint answered, and took no event: more may have come since.
+///
+/// # Cancel safety
+/// Dropping it tells the endpoint nothing, and neither does a question whose future is dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PartitionState {

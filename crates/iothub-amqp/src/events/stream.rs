@@ -43,6 +43,14 @@ pub struct Events {
 }
 
 /// What a stream of events gives.
+///
+/// # Delivery
+/// Each event comes once. What is not given is told in its place: what is missing before the next event, and what came
+/// again instead of it.
+///
+/// # Cancel safety
+/// It is taken when [`next`](crate::Events::next) has given it: the stream goes on behind it, whether it is kept or
+/// dropped.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Read {
@@ -58,6 +66,12 @@ pub enum Read {
 
 /// Events that were there, or should have been, and did not come: mostly the hub has dropped them, being older than it
 /// keeps them.
+///
+/// # Delivery
+/// The stream is behind these events, and will not give them.
+///
+/// # Cancel safety
+/// It is told once, before the event that follows; dropping it brings nothing back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gap {
@@ -70,6 +84,12 @@ pub struct Gap {
 }
 
 /// An event that came again.
+///
+/// # Delivery
+/// The event was given before, and is not given twice.
+///
+/// # Cancel safety
+/// There is nothing to be done about it: dropping it leaves the stream where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Duplicate {
@@ -80,6 +100,12 @@ pub struct Duplicate {
 }
 
 /// Why a partition can't be read any more.
+///
+/// # Delivery
+/// What had come of the partition was given before; nothing more of it comes by this stream.
+///
+/// # Cancel safety
+/// Its link is gone. The other partitions go on, whether this is kept or dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ended {

@@ -6,6 +6,12 @@ use std::time::{Duration, Instant};
 /// How eagerly connections are made anew.
 ///
 /// Whatever it says, no more than six attempts are made within a minute.
+///
+/// # Delivery
+/// It says when, and not what: whatever it is, what was on its way at a loss is sent again first and in order.
+///
+/// # Cancel safety
+/// Attempts come by it whoever waits: a dropped future brings none forward and holds none up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Schedule {
     spread: Duration,

@@ -5,6 +5,10 @@
 /// # Delivery
 /// The same with and without: each message has an outcome of its own, and first copies come in order. A batch is lost and
 /// sent again as a whole, so after a loss a [window](crate::DeviceClientBuilder::window) of batches may come twice.
+///
+/// # Cancel safety
+/// Where the future of one of its messages is dropped, a batch that was handed over flies on whole, and the others have
+/// their outcomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Batching {

@@ -435,7 +435,6 @@ impl Supervisor {
         }
     }
 
-    /// Does something to a slot, then looks after it, and after its timer.
     /// Does something with a slot, and then what follows from it.
     fn with(&mut self, id: SlotId, now: Instant, f: impl FnOnce(&mut Slot, &mut Core, Instant)) {
         let Some(slot) = self.slots.get_mut(&id) else {
