@@ -106,7 +106,7 @@ pub(crate) const BACKED: [(&str, &[&str]); 129] = [
             ANSWER_DROPPED,
         ],
     ),
-    ("MethodCall::respond", &[ANSWER_DROPPED]),
+    ("MethodCall::respond", &[NOT_TAKEN, ANSWER_DROPPED]),
     (
         "Methods",
         &[
@@ -352,7 +352,8 @@ pub(crate) const BACKED: [(&str, &[&str]); 129] = [
         "SettleError",
         &[
             "a_command_whose_link_is_gone_says_that_the_lock_is_lost_and_the_stream_goes_on",
-            "a_method_is_answered_with_its_uuid_and_an_int_for_a_status",
+            "an_answer_larger_than_the_link_takes_is_told_to_the_application_and_to_the_caller",
+            NOT_TAKEN,
             ANSWER_DROPPED,
         ],
     ),
@@ -540,6 +541,7 @@ const AFTER_THE_END: &str = "after_the_end_every_call_says_why_at_once";
 const NO_CREDIT: &str = "with_no_credit_for_ever_the_queue_is_bounded_and_every_send_ends_in_time";
 const UNHEARD: &str = "what_a_link_may_have_handed_over_unheard_is_never_said_to_be_not_sent";
 const TOLD_APART: &str = "the_outcomes_are_told_apart_and_the_words_of_the_hub_arrive";
+const NOT_TAKEN: &str = "an_answer_that_its_link_does_not_take_ends_by_a_deadline_and_holds_its_place";
 pub(crate) const WHOLE: &str = "no_message_is_lost_or_invented_and_nothing_is_left";
 const AT_EVERY_POINT: &str = "every_future_may_be_dropped_at_every_point";
 const NEXT_DROPPED: &str = "a_next_that_is_dropped_loses_no_command_no_call_and_no_change";

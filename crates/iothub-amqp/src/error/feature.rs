@@ -28,8 +28,9 @@ pub enum SubscribeError {
 /// Why the hub has not been told what became of something that came in.
 ///
 /// # Delivery
-/// The answer did not reach the hub. A command comes again with [`LockLost`](Self::LockLost); a method's caller is told
-/// by its own time-out.
+/// With [`LockLost`](Self::LockLost) the hub has a command back, and delivers it again. With
+/// [`TimedOut`](Self::TimedOut) the word may reach the hub yet, or not: then it comes again too. A method's caller gets
+/// another answer with [`TooLarge`](Self::TooLarge), and with the others it may get none.
 ///
 /// # Cancel safety
 /// An answer whose future is dropped after its first poll has been said, and of its error nobody hears.

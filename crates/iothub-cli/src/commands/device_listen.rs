@@ -63,10 +63,14 @@ pub(super) async fn show_and_settle(
         let _ = settle(command, Settle::Abandon).await;
         return Err(failure);
     }
-    if settle(command, word).await.is_err() {
-        io.print(&incoming::lock_lost(&message, format))?;
+    match settle(command, word).await {
+        Ok(()) => Ok(()),
+        Err(SettleError::LockLost) => io.print(&incoming::lock_lost(&message, format)),
+        Err(error) => {
+            io.note(&format!("warning: a message may come again: {error}"));
+            Ok(())
+        }
     }
-    Ok(())
 }
 
 async fn settle(command: Command, settle: Settle) -> Result<(), SettleError> {
