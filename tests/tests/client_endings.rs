@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use iothub_amqp::recovery::Operation;
 use iothub_amqp::supervisor::{
-    Action, Cause, DeliveryId, Epoch, Input, LaneId, LaneKind, Lifetime, Outcome, Principal, Settings,
-    SignIn, SlotId, SlotSettings, Supervisor, TicketId, TokenLife, TransferId, Verdict,
+    Action, Cause, DeliveryId, Epoch, Input, LaneId, LaneKind, Lifetime, NotHanded, Outcome, Principal,
+    Settings, SignIn, SlotId, SlotSettings, Supervisor, TicketId, TokenLife, TransferId, Verdict,
 };
-use iothub_amqp::{Batching, Condition, Interruption, Lost, Schedule};
+use iothub_amqp::{Accepted, Batching, Condition, Interruption, Lost, Schedule, SendError};
 
 const SLOT: SlotId = SlotId(0);
 const TELEMETRY: LaneId = LaneId {
@@ -320,4 +320,83 @@ fn a_call_that_comes_when_nobody_wants_any_keeps_no_link() {
     );
     let told = actions(&mut supervisor);
     assert!(told.contains(&Action::CloseLane(lane, epoch)), "{told:?}");
+}
+
+/// A supervisor that has offered two messages to its link, the first of which the link has handed over, and whose time to close
+/// has come.
+fn closed_with_one_offered(now: Instant) -> (Supervisor, Instant, (Epoch, TransferId), Vec<Action>) {
+    let mut supervisor = joined(SignIn::Plain, Principal::Device, 1, now);
+    supervisor.handle(token(), now);
+    supervisor.handle(Input::Up { conn: 1 }, now);
+    let epoch = lane_up(&mut supervisor, LaneKind::Telemetry, now);
+    enqueue(&mut supervisor, 1, now);
+    let handed = Input::Handed {
+        lane: TELEMETRY,
+        epoch,
+        transfer: transfer_of(1, &mut supervisor),
+    };
+    supervisor.handle(handed, now);
+    enqueue(&mut supervisor, 2, now);
+    let offered = transfer_of(2, &mut supervisor);
+    let deadline = now + 10 * SECOND;
+    supervisor.handle(Input::Close { deadline }, now);
+    actions(&mut supervisor);
+    let late = supervisor.poll_timeout().unwrap();
+    assert!(late < deadline);
+    supervisor.handle_timeout(late);
+    let told = actions(&mut supervisor);
+    (supervisor, late, (epoch, offered), told)
+}
+
+fn completes(told: &[Action]) -> Vec<(TicketId, Result<Accepted, SendError>)> {
+    let done = told.iter().filter_map(|action| match action {
+        Action::Complete(ticket, result) => Some((*ticket, result.clone())),
+        _ => None,
+    });
+    done.collect()
+}
+
+/// Of a message that a link has, and may hand over until it is detached, nobody knows that it is not sent.
+#[test]
+fn what_a_link_was_offered_when_the_time_to_close_is_over_is_told_as_the_link_tells_it() {
+    let unknown = Err(SendError::Unknown(Interruption::Stopped));
+    let not_sent = Err(SendError::NotSent(Interruption::Stopped));
+    for handed in [false, true] {
+        let (mut supervisor, now, (epoch, offered), told) = closed_with_one_offered(Instant::now());
+        assert_eq!(completes(&told), [(TicketId(1), unknown.clone())]);
+        let asked = Action::TakeBack {
+            lane: TELEMETRY,
+            epoch,
+            transfer: offered,
+        };
+        assert!(told.contains(&asked), "{told:?}");
+        assert!(
+            matches!(told.last(), Some(Action::CloseGently { conn: 1, .. })),
+            "{told:?}"
+        );
+        let (lane, transfer) = (TELEMETRY, offered);
+        supervisor.handle(
+            match handed {
+                true => Input::Handed {
+                    lane,
+                    epoch,
+                    transfer,
+                },
+                false => Input::NotHanded {
+                    lane,
+                    epoch,
+                    transfer,
+                    why: NotHanded::Withdrawn,
+                },
+            },
+            now,
+        );
+        let (conn, result) = (1, Ok(()));
+        supervisor.handle(Input::Closed { conn, result }, now);
+        let outcome = if handed { &unknown } else { &not_sent };
+        assert_eq!(
+            completes(&actions(&mut supervisor)),
+            [(TicketId(2), outcome.clone())]
+        );
+    }
 }

@@ -245,12 +245,49 @@ impl Ledger {
         waits && self.complete(id)
     }
 
-    /// Ends all; each with whether the hub may have it.
+    /// Ends all but what the lane has and may not have handed over; each with whether the hub may have it.
+    pub(super) fn drain_known(&mut self) -> Vec<(TicketId, bool)> {
+        let known: Vec<_> = self
+            .tickets
+            .iter()
+            .filter(|(_, ticket)| ticket.maybe || ticket.out.is_none())
+            .map(|(id, ticket)| (id, ticket.maybe))
+            .collect();
+        for (id, _) in &known {
+            self.complete(*id);
+        }
+        self.out_bytes = 0;
+        for (id, transfer) in std::mem::take(&mut self.out) {
+            if transfer.handed.is_none() {
+                self.out_bytes += transfer.bytes;
+                self.out.insert(id, transfer);
+            }
+        }
+        known
+    }
+
+    /// The tickets that the lane has and may not have handed over, and the first transfer of them.
+    pub(super) fn offered(&self) -> Option<(TransferId, Vec<TicketId>)> {
+        let mut offered = self
+            .out
+            .iter()
+            .filter(|(_, transfer)| transfer.handed.is_none())
+            .peekable();
+        let (first, _) = *offered.peek()?;
+        Some((
+            first,
+            offered
+                .flat_map(|(_, transfer)| transfer.tickets.iter().copied())
+                .collect(),
+        ))
+    }
+
+    /// Ends all; each with whether the hub may have it, which may get yet what is on the lane.
     pub(super) fn drain(&mut self) -> Vec<(TicketId, bool)> {
         let all: Vec<_> = self
             .tickets
             .iter()
-            .map(|(id, ticket)| (id, ticket.maybe))
+            .map(|(id, ticket)| (id, ticket.maybe || ticket.out.is_some()))
             .collect();
         *self = Self {
             next_transfer: self.next_transfer,

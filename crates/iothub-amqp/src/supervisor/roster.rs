@@ -78,7 +78,7 @@ impl Supervisor {
                     return;
                 }
                 if now >= leaving.drained_by || !slot.ever_up {
-                    slot.fail_all(core, &Interruption::Stopped);
+                    slot.stop_sending(core);
                 } else if !slot.is_drained() {
                     return;
                 }
@@ -145,7 +145,7 @@ impl Supervisor {
         let late = now >= closing.drained_by;
         self.each_slot(now, |slot, core, _| {
             if late || !slot.ever_up {
-                slot.fail_all(core, &Interruption::Stopped);
+                slot.stop_sending(core);
             }
         });
         if self.is_done_with_closing(now) {

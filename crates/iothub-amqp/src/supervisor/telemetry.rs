@@ -34,6 +34,8 @@ pub(super) struct Telemetry {
     expired: BTreeSet<TicketId>,
     /// The lane was asked to give this transfer back and all behind it; until it has, nothing may be put behind them.
     taken_back: Option<TransferId>,
+    /// Nothing more is sent.
+    stopped: bool,
 }
 
 /// Whether messages are handed over.
@@ -59,6 +61,7 @@ impl Telemetry {
             throttled: false,
             expired: BTreeSet::new(),
             taken_back: None,
+            stopped: false,
         }
     }
 
@@ -210,9 +213,13 @@ impl Slot {
 
     /// Its time was up before, and now it is known where it is.
     fn expired_unheard(&mut self, core: &mut Core, ticket: TicketId) {
-        let why = Interruption::TimedOut {
-            phase: Phase::Credit,
-            after: self.telemetry.ledger.limit(ticket),
+        let why = if self.telemetry.stopped {
+            Interruption::Stopped
+        } else {
+            Interruption::TimedOut {
+                phase: Phase::Credit,
+                after: self.telemetry.ledger.limit(ticket),
+            }
         };
         let error = if self.telemetry.ledger.is_maybe(ticket) {
             SendError::Unknown(why)
@@ -367,14 +374,39 @@ impl Slot {
         core.act(Action::Complete(ticket, result));
     }
 
+    /// Nothing more is sent: ends all of which it is known whether it was handed over, and asks the lane for the rest. It
+    /// says so before its session or connection has ended.
+    pub(super) fn stop_sending(&mut self, core: &mut Core) {
+        self.telemetry.stopped = true;
+        let why = Interruption::Stopped;
+        let known = self.telemetry.ledger.drain_known();
+        self.fail(core, known, &why);
+        let telemetry = &mut self.telemetry;
+        if let Some((transfer, tickets)) = telemetry.ledger.offered() {
+            telemetry.expired.extend(tickets);
+            telemetry.taken_back = Some(transfer);
+            core.act(Action::TakeBack {
+                lane: telemetry.lane.id,
+                epoch: telemetry.lane.epoch,
+                transfer,
+            });
+        }
+    }
+
     pub(super) fn fail_all(&mut self, core: &mut Core, why: &Interruption) {
         self.telemetry.expired.clear();
-        for (ticket, maybe) in self.telemetry.ledger.drain() {
+        let all = self.telemetry.ledger.drain();
+        self.fail(core, all, why);
+    }
+
+    fn fail(&mut self, core: &mut Core, tickets: Vec<(TicketId, bool)>, why: &Interruption) {
+        for (ticket, maybe) in tickets {
             let error = if maybe {
                 SendError::Unknown(why.clone())
             } else {
                 SendError::NotSent(why.clone())
             };
+            self.telemetry.expired.remove(&ticket);
             self.told(core, ticket, Err(error));
         }
     }
