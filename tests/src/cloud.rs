@@ -2,7 +2,9 @@
 //! devices on any number of connections. What it sends and expects is the protocol as the SDKs know it, not as this
 //! workspace's emulator does.
 
-use std::collections::{BTreeMap, VecDeque};
+mod connection;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 
@@ -11,11 +13,13 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
+use connection::{Connection, Link, address_of, number_of};
+
 use crate::frames::{
-    AMQP_HEADER, NULL, SASL_HEADER, TRUE, close, fields, frame_on, number, performative, sasl_mechanisms,
-    sasl_outcome, string, symbol, text, uint, ushort,
+    AMQP_HEADER, NULL, SASL_HEADER, TRUE, close, fields, frame_on, performative, sasl_mechanisms,
+    sasl_outcome, string, text, uint, ushort,
 };
-use crate::sections::{entries, int, map, sections};
+use crate::sections::entries;
 
 /// What the hub has seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +54,7 @@ pub enum Seen {
 enum Order {
     Send(String, Vec<u8>),
     Detach(String, &'static str),
+    End(String, &'static str),
     Cut,
     Refuse(String, &'static str),
     TokenStatus(String, Option<i32>),
@@ -95,6 +100,11 @@ impl Cloud {
     /// Detaches all links of an address with this end, with this condition.
     pub fn detach(&self, address: &str, condition: &'static str) {
         let _ = self.orders.send(Order::Detach(address.to_owned(), condition));
+    }
+
+    /// Ends the sessions that have a link to an address with this end, for this reason.
+    pub fn end_session(&self, address: &str, condition: &'static str) {
+        let _ = self.orders.send(Order::End(address.to_owned(), condition));
     }
 
     /// Drops all connections.
@@ -165,22 +175,6 @@ impl Cloud {
     }
 }
 
-struct Link {
-    channel: u16,
-    handle: u32,
-    address: String,
-    client_receives: bool,
-    credit: u32,
-    sent: u32,
-}
-
-struct Connection {
-    write: OwnedWriteHalf,
-    links: Vec<Link>,
-    /// Sessions and links that the hub has ended, whose answers are awaited.
-    next_delivery: BTreeMap<u16, u32>,
-}
-
 struct State {
     connections: BTreeMap<usize, Connection>,
     seen: mpsc::UnboundedSender<Seen>,
@@ -236,8 +230,7 @@ async fn serve(
                 let done = match what {
                     Heard::Ready(write) => {
                         let _ = state.seen.send(Seen::Connection(number));
-                        let (links, next_delivery) = (Vec::new(), BTreeMap::new());
-                        state.connections.insert(number, Connection { write, links, next_delivery });
+                        state.connections.insert(number, Connection::new(write));
                         Ok(())
                     }
                     Heard::Frame(channel, body) => state.frame(number, channel, &body).await,
@@ -301,6 +294,20 @@ impl State {
                     let gone: Vec<Link> = gone;
                     for link in gone {
                         let _ = connection.detach(link.channel, link.handle, condition).await;
+                    }
+                }
+            }
+            Order::End(end, condition) => {
+                for connection in self.connections.values_mut() {
+                    let has = |link: &&Link| link.address.ends_with(&end);
+                    let ends: BTreeSet<u16> = connection
+                        .links
+                        .iter()
+                        .filter(has)
+                        .map(|link| link.channel)
+                        .collect();
+                    for channel in ends {
+                        let _ = connection.end(channel, condition).await;
                     }
                 }
             }
@@ -441,9 +448,11 @@ impl State {
             0x17 => {
                 connection.links.retain(|link| link.channel != channel);
                 tell(Seen::End);
-                connection
-                    .say(&frame_on(channel, &performative(0x17, &[])))
-                    .await?;
+                if !connection.ended.remove(&channel) {
+                    connection
+                        .say(&frame_on(channel, &performative(0x17, &[])))
+                        .await?;
+                }
             }
             0x18 => {
                 tell(Seen::Close);
@@ -453,147 +462,4 @@ impl State {
         }
         Ok(())
     }
-}
-
-impl Connection {
-    async fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.write.write_all(bytes).await
-    }
-
-    fn link(&mut self, channel: u16, handle: u32) -> Option<&mut Link> {
-        self.links
-            .iter_mut()
-            .find(|link| (link.channel, link.handle) == (channel, handle))
-    }
-
-    async fn attach(
-        &mut self,
-        channel: u16,
-        list: &[&[u8]],
-        credits: &BTreeMap<String, u32>,
-        largest: &BTreeMap<String, u32>,
-    ) -> io::Result<(String, bool)> {
-        let field = |at: usize| list.get(at).copied().unwrap_or(NULL);
-        let (name, handle) = (field(0).to_vec(), number_of(field(1)));
-        let (address, client_receives) = address_of(list);
-        let role: &[u8] = if client_receives { &[0x42] } else { TRUE };
-        let count: &[u8] = if client_receives { &[0x43] } else { NULL };
-        // It says what this side takes.
-        let limit = of_address(largest, &address).filter(|_| !client_receives);
-        let limit = limit.map_or_else(|| NULL.to_vec(), ulong);
-        let reply = [
-            &name[..],
-            &uint(handle),
-            role,
-            field(3),
-            field(4),
-            field(5),
-            field(6),
-            NULL,
-            NULL,
-            count,
-            &limit,
-        ];
-        self.say(&frame_on(channel, &performative(0x12, &reply))).await?;
-        if !client_receives {
-            let flow = [
-                &uint(0)[..],
-                &uint(5000),
-                &uint(0),
-                &uint(5000),
-                &uint(handle),
-                &uint(0),
-                &uint(of_address(credits, &address).unwrap_or(100_000)),
-            ];
-            self.say(&frame_on(channel, &performative(0x13, &flow))).await?;
-        }
-        self.links.push(Link {
-            channel,
-            handle,
-            address: address.clone(),
-            client_receives,
-            credit: 0,
-            sent: 0,
-        });
-        Ok((address, client_receives))
-    }
-
-    async fn detach(&mut self, channel: u16, handle: u32, condition: &str) -> io::Result<()> {
-        let error = performative(0x1d, &[&symbol(condition), &string("as the test wants")]);
-        let body = performative(0x16, &[&uint(handle), TRUE, &error]);
-        self.say(&frame_on(channel, &body)).await
-    }
-
-    /// Sends on the link of this place, with a tag of 16 bytes as a hub's are.
-    async fn transfer(&mut self, at: usize, sections: &[u8], settled: bool) -> io::Result<()> {
-        let link = &mut self.links[at];
-        link.sent += 1;
-        let (channel, handle) = (link.channel, link.handle);
-        let delivery = self.next_delivery.entry(channel).or_default();
-        let mut tag = vec![0xa0, 16];
-        tag.extend([0xab; 12]);
-        tag.extend(delivery.to_be_bytes());
-        let settled: &[u8] = if settled { TRUE } else { &[0x42] };
-        let head = performative(0x14, &[&uint(handle), &uint(*delivery), &tag, NULL, settled]);
-        *delivery += 1;
-        self.say(&frame_on(channel, &[&head[..], sections].concat()))
-            .await
-    }
-
-    /// Answers a token, and gives its audience.
-    async fn answer_token(
-        &mut self,
-        channel: u16,
-        request: &[u8],
-        statuses: &BTreeMap<String, Option<i32>>,
-    ) -> io::Result<String> {
-        let request = sections(request);
-        let (properties, _) = fields(&request[&0x73]);
-        let id = properties.first().copied().unwrap_or(NULL);
-        let audience = text(&entries(&request[&0x74])["name"]);
-        let status = statuses
-            .iter()
-            .find(|(end, _)| audience.ends_with(end.as_str()))
-            .map_or(Some(200), |(_, status)| *status);
-        let at = self
-            .links
-            .iter()
-            .position(|link| link.channel == channel && link.client_receives && link.address == "$cbs");
-        if let (Some(status), Some(at)) = (status, at) {
-            let mut answer = performative(0x73, &[NULL, NULL, NULL, NULL, NULL, id]);
-            answer.extend([0x00, 0x53, 0x74]);
-            answer.extend(map(&[
-                string("status-code"),
-                int(status),
-                string("status-description"),
-                string("as asked"),
-            ]));
-            answer.extend([0x00, 0x53, 0x77, 0x40]);
-            self.transfer(at, &answer, true).await?;
-        }
-        Ok(audience)
-    }
-}
-
-/// The hub's address in an attach, and whether the client receives.
-fn address_of(list: &[&[u8]]) -> (String, bool) {
-    let field = |at: usize| list.get(at).copied().unwrap_or(NULL);
-    let client_receives = field(2) == TRUE;
-    let terminus = field(if client_receives { 5 } else { 6 });
-    let (inner, _) = fields(terminus.get(3..).unwrap_or_default());
-    (text(inner.first().copied().unwrap_or(NULL)), client_receives)
-}
-
-/// What was said of addresses with this end.
-fn of_address(said: &BTreeMap<String, u32>, address: &str) -> Option<u32> {
-    let found = said.iter().find(|(end, _)| address.ends_with(end.as_str()));
-    found.map(|(_, number)| *number)
-}
-
-fn ulong(value: u32) -> Vec<u8> {
-    [&[0x80][..], &u64::from(value).to_be_bytes()].concat()
-}
-
-fn number_of(value: &[u8]) -> u32 {
-    if value == [0x43] { 0 } else { number(value) }
 }
