@@ -318,6 +318,26 @@ async fn a_lost_connection_is_made_anew_once_for_all_its_devices() {
     assert_eq!(connections(&cloud.rest()), 1);
 }
 
+/// The session's end is heard first of by the link that was being attached, and nobody wants that any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_ends_while_a_dropped_subscription_is_attached_is_begun_anew() {
+    let mut cloud = Cloud::start().await;
+    let connection = builder(&cloud).open().await.unwrap();
+    let client = device(&connection, "dev").await;
+    cloud.hold_attaches("/methods/devicebound");
+    let subscribing = tokio::spawn({
+        let client = client.clone();
+        async move { client.methods().await.map(drop) }
+    });
+    within(cloud.find(|seen| matches!(seen, Seen::Held).then_some(()))).await;
+    subscribing.abort();
+    assert!(subscribing.await.unwrap_err().is_cancelled());
+    cloud.end_session("/messages/events", "amqp:session:errant-link");
+    within(client.send(Message::new("on the next session")))
+        .await
+        .unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_sends_on_a_closed_connection_is_told_so() {
     let cloud = Cloud::start().await;

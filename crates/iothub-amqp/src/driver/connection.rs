@@ -116,7 +116,7 @@ struct Connection {
     begun: mpsc::UnboundedReceiver<Begun>,
     telling: mpsc::UnboundedSender<Begun>,
     // Dropped in this order: a session that outlives its connection keeps what waits on it.
-    tasks: JoinSet<(SlotId, u32, Option<session::Over>)>,
+    tasks: JoinSet<(SlotId, u32, Option<session::Ended>)>,
     claims: JoinSet<Option<Gone>>,
     puts: Option<mpsc::UnboundedSender<Put>>,
     trunk: Option<Trunk>,
@@ -325,24 +325,31 @@ impl Connection {
     /// A session has ended: by itself, as it was told, or with the connection.
     async fn session_ended(
         &mut self,
-        ended: Result<(SlotId, u32, Option<session::Over>), JoinError>,
+        ended: Result<(SlotId, u32, Option<session::Ended>), JoinError>,
     ) -> Option<Finish> {
         let Ok((slot, number, end)) = ended else {
             return Some(Finish::Ended(Interruption::Lost(Lost::Protocol)));
         };
-        match end {
-            Some(session::Over::Ended(end)) if end.of == Operation::Connection => {
-                // The connection itself knows best why.
-                let why = timeout(REASON_TIMEOUT, self.trunk.as_mut()?.ended()).await;
-                return Some(Finish::Ended(why.unwrap_or(end.why)));
-            }
-            Some(session::Over::Unmade(lane, epoch, error)) => {
-                if let Some(error) = self.why_lost(&error).await {
-                    return Some(Finish::Failed(error));
+        if let Some(session::Ended { how, bereft }) = end {
+            let why = match how {
+                session::Over::Ended(end) if end.of == Operation::Connection => {
+                    // The connection itself knows best why.
+                    let why = timeout(REASON_TIMEOUT, self.trunk.as_mut()?.ended()).await;
+                    return Some(Finish::Ended(why.unwrap_or(end.why)));
                 }
-                self.lane_not_opened(lane, epoch, error);
+                session::Over::Unmade(lane, epoch, error) => {
+                    if let Some(error) = self.why_lost(&error).await {
+                        return Some(Finish::Failed(error));
+                    }
+                    self.lane_not_opened(lane, epoch, error);
+                    Interruption::Closed
+                }
+                session::Over::Ended(end) => end.why,
+            };
+            for (lane, epoch) in bereft {
+                let cause = Cause::ended(why.clone(), Operation::Session);
+                tell(&self.facts, Input::LaneLost { lane, epoch, cause });
             }
-            Some(session::Over::Ended(_)) | None => {}
         }
         self.forget_session(slot, number);
         self.session_gone(slot);
@@ -445,7 +452,8 @@ impl Connection {
         let mut between = None;
         let _ = timeout(REASON_TIMEOUT, async {
             while let Some(ended) = self.tasks.join_next().await {
-                if let Ok((_, _, Some(session::Over::Unmade(_, _, ConnectError::Lost { phase, .. })))) = ended
+                if let Ok((_, _, Some(session::Ended { how, .. }))) = ended
+                    && let session::Over::Unmade(_, _, ConnectError::Lost { phase, .. }) = how
                 {
                     between = Some(phase);
                 }

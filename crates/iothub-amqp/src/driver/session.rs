@@ -24,7 +24,15 @@ pub(super) struct Opening {
     pub(super) orders: mpsc::UnboundedReceiver<LaneOrder>,
 }
 
-/// How a session has ended without being told to.
+/// A session that has ended without being told to.
+pub(super) struct Ended {
+    pub(super) how: Over,
+    /// The lanes that were up on it and have not been told of as lost. Of a lane that has, or of one that was not up yet, perhaps
+    /// nobody wants to hear any more.
+    pub(super) bereft: BTreeMap<LaneId, Epoch>,
+}
+
+/// How it has ended.
 pub(super) enum Over {
     Ended(End),
     /// A lane could not be opened, probably because the connection is gone; the lane's end was not told.
@@ -38,7 +46,7 @@ pub(super) async fn run(
     mut openings: mpsc::UnboundedReceiver<Opening>,
     facts: Facts,
     limit: Duration,
-) -> Option<Over> {
+) -> Option<Ended> {
     let mut session = Session {
         lanes: JoinSet::new(),
         running: BTreeMap::new(),
@@ -48,19 +56,16 @@ pub(super) async fn run(
         limit,
     };
     loop {
-        tokio::select! {
+        let over = tokio::select! {
             biased;
-            Some(ended) = session.lanes.join_next() => if let Some(end) = session.lane_ended(ended) {
-                session.sweep().await;
-                return Some(Over::Ended(end));
-            },
+            Some(ended) = session.lanes.join_next() => session.lane_ended(ended).map(Over::Ended),
             opening = openings.recv() => match opening {
-                Some(opening) => if let Some(over) = session.open(opening).await {
-                    session.sweep().await;
-                    return Some(over);
-                },
+                Some(opening) => session.open(opening).await,
                 None => break,
             },
+        };
+        if let Some(how) = over {
+            return Some(session.over(how).await);
         }
     }
     // Lanes detach by themselves, as nobody gives them orders any more.
@@ -71,13 +76,16 @@ pub(super) async fn run(
     match timeout(limit, farewell).await {
         Ok(()) => None,
         // The engine spins until the answer comes or the connection is gone, so the peer gets no more time than this.
-        Err(_) => Some(Over::Ended(End {
-            why: Interruption::TimedOut {
-                phase: Phase::Close,
-                after: limit,
-            },
-            of: Operation::Connection,
-        })),
+        Err(_) => Some(Ended {
+            how: Over::Ended(End {
+                why: Interruption::TimedOut {
+                    phase: Phase::Close,
+                    after: limit,
+                },
+                of: Operation::Connection,
+            }),
+            bereft: BTreeMap::new(),
+        }),
     }
 }
 
@@ -287,10 +295,12 @@ impl Session {
     }
 
     /// Each passes on what it has heard before the end.
-    async fn sweep(&mut self) {
+    async fn over(mut self, how: Over) -> Ended {
         let _ = timeout(super::REASON_TIMEOUT, async {
             while self.lanes.join_next().await.is_some() {}
         })
         .await;
+        let bereft = self.running;
+        Ended { how, bereft }
     }
 }

@@ -7,6 +7,7 @@ use super::*;
 use crate::Transport;
 use crate::machine::SystemClock;
 use crate::network::SystemNetwork;
+use crate::recovery::Recovery;
 use crate::supervisor::LaneKind;
 
 const SLOT: SlotId = SlotId(7);
@@ -67,16 +68,18 @@ fn told(heard: &mut mpsc::UnboundedReceiver<Fact>) -> Vec<Input> {
         .collect()
 }
 
-fn by_itself() -> Option<session::Over> {
-    Some(session::Over::Ended(End {
+/// A session that has ended by itself, with these lanes.
+fn by_itself(bereft: BTreeMap<LaneId, Epoch>) -> Option<session::Ended> {
+    let how = session::Over::Ended(End {
         why: Interruption::Closed,
         of: Operation::Session,
-    }))
+    });
+    Some(session::Ended { how, bereft })
 }
 
 #[tokio::test]
 async fn a_slot_that_leaves_is_told_of_its_session_s_end_whoever_ended_it() {
-    for end in [None, by_itself()] {
+    for end in [None, by_itself(BTreeMap::new())] {
         let (mut connection, mut heard) = connection();
         let _orders = open(&mut connection, 0);
         let _begun = connection.wishes.pop_front().unwrap();
@@ -89,6 +92,36 @@ async fn a_slot_that_leaves_is_told_of_its_session_s_end_whoever_ended_it() {
     let (mut connection, mut heard) = connection();
     connection.end_session(SLOT);
     assert_eq!(told(&mut heard), [Input::SessionEnded { slot: SLOT }]);
+}
+
+/// That of which it was told first may be nobody's any more: a subscription that was dropped.
+#[tokio::test]
+async fn each_lane_of_a_session_that_has_ended_is_told_of_its_end() {
+    let kind = LaneKind::Telemetry;
+    let lane = LaneId { slot: SLOT, kind };
+    let epoch = Epoch::default();
+    let methods = LaneId {
+        slot: SLOT,
+        kind: LaneKind::Methods,
+    };
+    let (phase, after) = (Phase::Attach, Duration::from_secs(1));
+    let unmade = session::Ended {
+        how: session::Over::Unmade(methods, epoch, ConnectError::TimedOut { phase, after }),
+        bereft: BTreeMap::from([(lane, epoch)]),
+    };
+    for end in [by_itself(BTreeMap::from([(lane, epoch)])), Some(unmade)] {
+        let (mut connection, mut heard) = connection();
+        let _orders = open(&mut connection, 0);
+        assert!(connection.session_ended(Ok((SLOT, 0, end))).await.is_none());
+        let cause = Cause {
+            why: Interruption::Closed,
+            recovery: Recovery::Resession,
+        };
+        assert_eq!(
+            told(&mut heard).last(),
+            Some(&Input::LaneLost { lane, epoch, cause })
+        );
+    }
 }
 
 #[tokio::test]
