@@ -339,6 +339,25 @@ async fn a_session_that_ends_while_a_dropped_subscription_is_attached_is_begun_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_waits_to_be_attached_on_a_session_that_ends_is_attached_on_the_next() {
+    let mut cloud = Cloud::start().await;
+    let connection = builder(&cloud).open().await.unwrap();
+    let client = device(&connection, "dev").await;
+    cloud.hold_attaches("/methods/devicebound");
+    let (first, behind) = (client.clone(), client.clone());
+    let methods = tokio::spawn(async move { first.methods().await.map(drop) });
+    within(cloud.find(|seen| matches!(seen, Seen::Held).then_some(()))).await;
+    let commands = tokio::spawn(async move { behind.commands().await.map(drop) });
+    // It is asked for by then.
+    client.send(Message::new("behind it")).await.unwrap();
+    cloud.end_session("/messages/events", "amqp:session:errant-link");
+    methods.abort();
+    // At once, and not when its time to be attached is over.
+    let attached = tokio::time::timeout(Duration::from_secs(10), commands);
+    attached.await.expect("in time").unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_sends_on_a_closed_connection_is_told_so() {
     let cloud = Cloud::start().await;
     let connection = builder(&cloud).open().await.unwrap();

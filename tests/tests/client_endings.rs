@@ -400,3 +400,135 @@ fn what_a_link_was_offered_when_the_time_to_close_is_over_is_told_as_the_link_te
         );
     }
 }
+
+const OTHER: SlotId = SlotId(1);
+
+/// Two devices on one connection, both with their links up.
+fn shared(now: Instant) -> (Supervisor, Epoch) {
+    let settings = Settings {
+        sign_in: SignIn::Claims,
+        lifetime: Lifetime::UntilClosed,
+        recover: true,
+        schedule: Schedule::default(),
+        operation_timeout: 30 * SECOND,
+        window_bytes: 1 << 20,
+        seed: 1,
+    };
+    let mut supervisor = Supervisor::new(settings, now);
+    for slot in [SLOT, OTHER] {
+        let settings = SlotSettings {
+            principal: Principal::Device,
+            settle_timeout: 30 * SECOND,
+            window: 16,
+            batching: Batching::Off,
+        };
+        supervisor.handle(Input::Join { slot, settings }, now);
+    }
+    let mut epoch = Epoch::default();
+    obey(&mut supervisor, 1, &mut epoch, now);
+    (supervisor, epoch)
+}
+
+/// Does all that the supervisor asks for, and gives it.
+fn obey(supervisor: &mut Supervisor, conn: u32, epoch_of_slot: &mut Epoch, now: Instant) -> Vec<Action> {
+    let mut told = Vec::new();
+    supervisor.handle_timeout(now);
+    while let Some(action) = supervisor.poll_action() {
+        match &action {
+            Action::FetchToken(slot) => {
+                let Input::Token { result, .. } = token() else {
+                    unreachable!()
+                };
+                supervisor.handle(Input::Token { slot: *slot, result }, now);
+            }
+            Action::Dial { .. } => supervisor.handle(Input::Up { conn }, now),
+            Action::PutToken { conn, put, .. } => {
+                let (conn, put, result) = (*conn, *put, Ok(()));
+                supervisor.handle(Input::TokenPut { conn, put, result }, now);
+            }
+            Action::OpenLane(lane, epoch) => {
+                if lane.slot == SLOT {
+                    *epoch_of_slot = *epoch;
+                }
+                let (lane, epoch, limit) = (*lane, *epoch, 0);
+                supervisor.handle(Input::LaneUp { lane, epoch, limit }, now);
+            }
+            _ => {}
+        }
+        told.push(action);
+    }
+    told
+}
+
+fn opens(told: &[Action]) -> bool {
+    told.iter()
+        .any(|action| matches!(action, Action::OpenLane(lane, _) if lane.slot == SLOT))
+}
+
+#[test]
+fn a_device_whose_session_is_being_ended_attaches_nothing_any_more() {
+    let now = Instant::now();
+    let (mut supervisor, epoch) = shared(now);
+    let (slot, deadline) = (SLOT, now + 60 * SECOND);
+    supervisor.handle(Input::Leave { slot, deadline }, now);
+    assert!(actions(&mut supervisor).contains(&Action::EndSession { slot }));
+    // Its link was detached by the hub at that moment.
+    let detached = Interruption::Refused(Condition::new("amqp:link:detach-forced", None));
+    let (lane, cause) = (TELEMETRY, Cause::ended(detached, Operation::Link));
+    supervisor.handle(Input::LaneLost { lane, epoch, cause }, now);
+    let later = now + 5 * SECOND;
+    supervisor.handle_timeout(later);
+    assert!(!opens(&actions(&mut supervisor)));
+    assert!(supervisor.poll_timeout().is_none_or(|due| due > later));
+    supervisor.handle(Input::SessionEnded { slot }, later);
+    let told = actions(&mut supervisor);
+    assert!(
+        matches!(told.last(), Some(Action::Left(SLOT, _, Ok(())))),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_device_whose_session_was_being_ended_when_the_connection_was_lost_has_left() {
+    let now = Instant::now();
+    let (mut supervisor, mut epoch) = shared(now);
+    let (slot, deadline) = (SLOT, now + 60 * SECOND);
+    supervisor.handle(Input::Leave { slot, deadline }, now);
+    assert!(actions(&mut supervisor).contains(&Action::EndSession { slot }));
+    let cause = Cause::ended(Interruption::Lost(Lost::Idle), Operation::Connection);
+    supervisor.handle(Input::Lost { conn: 1, cause }, now);
+    let told = actions(&mut supervisor);
+    let left = |action: &Action| matches!(action, Action::Left(SLOT, _, Ok(())));
+    assert!(told.iter().any(left), "{told:?}");
+    // The other one comes back, and that one does not.
+    let back = now + 10 * SECOND;
+    let told = obey(&mut supervisor, 2, &mut epoch, back);
+    assert!(told.contains(&Action::Dial { conn: 2 }), "{told:?}");
+    assert!(!opens(&told), "{told:?}");
+}
+
+#[test]
+fn a_closing_that_meets_a_farewell_gives_that_no_more_time_than_it_has_itself() {
+    let now = Instant::now();
+    let (mut supervisor, _) = shared(now);
+    for slot in [SLOT, OTHER] {
+        let deadline = now + 60 * SECOND;
+        supervisor.handle(Input::Leave { slot, deadline }, now);
+        supervisor.handle(Input::SessionEnded { slot }, now);
+    }
+    let told = actions(&mut supervisor);
+    assert!(
+        matches!(told.last(), Some(Action::CloseGently { conn: 1, .. })),
+        "{told:?}"
+    );
+    let deadline = now + SECOND;
+    supervisor.handle(Input::Close { deadline }, now);
+    assert_eq!(supervisor.poll_timeout(), Some(deadline));
+    supervisor.handle_timeout(deadline);
+    assert!(
+        actions(&mut supervisor)
+            .iter()
+            .any(|action| matches!(action, Action::Finished(Err(_))))
+    );
+    assert_eq!(supervisor.poll_timeout(), None);
+}

@@ -371,6 +371,7 @@ impl Connection {
     fn session_gone(&mut self, slot: SlotId) {
         self.running.remove(&slot);
         if self.leaving.remove(&slot) {
+            self.waiting.remove(&slot);
             return session::ended(&self.facts, slot);
         }
         for (opening, place) in self.waiting.remove(&slot).unwrap_or_default() {

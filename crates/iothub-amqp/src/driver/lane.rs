@@ -113,7 +113,7 @@ impl Lane {
                     },
                     order = orders.recv() => match order {
                         None => return Step::End(None),
-                        Some(LaneOrder::TakeBack(first)) if first == transfer => {
+                        Some(LaneOrder::TakeBack(first)) if first <= transfer => {
                             // Not handed over, since its future is dropped before it was ready.
                             self.not_handed(transfer, NotHanded::Withdrawn);
                             self.give_back(0);
@@ -150,7 +150,7 @@ impl Lane {
         match order {
             LaneOrder::Transfer(transfer, outgoing) => self.offered.push_back((transfer, outgoing)),
             LaneOrder::TakeBack(first) => {
-                if let Some(at) = self.offered.iter().position(|(transfer, _)| *transfer == first) {
+                if let Some(at) = self.offered.iter().position(|(transfer, _)| *transfer >= first) {
                     self.give_back(at);
                 }
             }

@@ -27,7 +27,7 @@ pub(super) struct Opening {
 /// A session that has ended without being told to.
 pub(super) struct Ended {
     pub(super) how: Over,
-    /// The lanes that were up on it and have not been told of as lost. Of a lane that has, or of one that was not up yet, perhaps
+    /// The lanes that were up on it, or to be opened, and have not been told of as lost. Of a lane that has, or of one that was not up yet, perhaps
     /// nobody wants to hear any more.
     pub(super) bereft: BTreeMap<LaneId, Epoch>,
 }
@@ -65,7 +65,7 @@ pub(super) async fn run(
             },
         };
         if let Some(how) = over {
-            return Some(session.over(how).await);
+            return Some(session.over(how, openings).await);
         }
     }
     // Lanes detach by themselves, as nobody gives them orders any more.
@@ -114,7 +114,10 @@ impl Session {
                 return None;
             }
             Ok(None) => self.attach(opening).await,
-            Ok(Some(end)) => return Some(Over::Ended(end)),
+            Ok(Some(end)) => {
+                self.running.insert(lane, epoch); // as good as lost
+                return Some(Over::Ended(end));
+            }
             Err(_) => Err(ConnectError::TimedOut {
                 phase: Phase::Attach,
                 after: limit,
@@ -294,13 +297,17 @@ impl Session {
         tell(&self.facts, Input::LaneLost { lane, epoch, cause });
     }
 
-    /// Each passes on what it has heard before the end.
-    async fn over(mut self, how: Over) -> Ended {
+    /// Each passes on what it has heard before the end. What was to be opened meanwhile is not.
+    async fn over(mut self, how: Over, mut openings: mpsc::UnboundedReceiver<Opening>) -> Ended {
         let _ = timeout(super::REASON_TIMEOUT, async {
             while self.lanes.join_next().await.is_some() {}
         })
         .await;
-        let bereft = self.running;
+        let mut bereft = self.running;
+        openings.close();
+        while let Ok(Opening { lane, epoch, .. }) = openings.try_recv() {
+            bereft.insert(lane, epoch);
+        }
         Ended { how, bereft }
     }
 }

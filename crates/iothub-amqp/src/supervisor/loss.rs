@@ -29,6 +29,10 @@ impl Slot {
         self.access = Access::None;
         self.session = 0;
         self.token.forget_put();
+        // Its session has ended with the connection, and nobody tells so any more.
+        if let Some(leaving) = &mut self.leaving {
+            leaving.ending = false;
+        }
     }
 
     /// What was on the lanes goes back to where it waits.
@@ -73,8 +77,8 @@ impl Slot {
             }
         }
         let retiring = core.line.is_retiring();
-        if !core.is_up() && !retiring {
-            return; // it goes with its connection
+        if !core.is_up() && !retiring || self.is_ending() {
+            return; // it goes with its connection, or session
         }
         let Cause { why, recovery } = self.mend(cause, now);
         if self.is_last_word(&why) {
@@ -99,7 +103,7 @@ impl Slot {
     /// Nothing can be attached on the session any more. What lives on it has all to say yet, and without recovery it goes on.
     pub(super) fn session_spoilt(&mut self, core: &mut Core, kind: LaneKind, epoch: Epoch, now: Instant) {
         let present = (epoch.conn, epoch.session) == (core.conn, self.session);
-        let leaves = core.line.is_retiring() || self.leaving.is_some_and(|leaving| leaving.ending);
+        let leaves = core.line.is_retiring() || self.is_ending();
         if present && core.is_up() && !leaves && core.settings.recover && self.ever_up {
             self.recover(core, kind, Interruption::Closed, Recovery::Resession, now);
         }

@@ -130,6 +130,9 @@ impl Supervisor {
             return;
         }
         self.closing = Some(Leaving::by(deadline, now));
+        if let Line::Leaving { deadline: at } = &mut self.core.line {
+            *at = deadline.min(*at); // a farewell that has begun has no more time than this
+        }
         let leaving = self.closing;
         self.each_slot(now, |slot, core, _| {
             slot.report(core, Status::Closing);

@@ -132,7 +132,7 @@ impl Slot {
             Access::Down { until } if core.is_up() => self.token.fetch_due(until),
             _ => None,
         };
-        let lanes_live = self.access == Access::Granted && core.is_up();
+        let lanes_live = self.access == Access::Granted && core.is_up() && !self.is_ending();
         let lanes = lanes_live.then(|| self.lanes_due()).flatten();
         let waiting = [
             self.inboxes
@@ -182,7 +182,7 @@ impl Slot {
     fn advance_lanes(&mut self, core: &mut Core, now: Instant) {
         self.give_up_waiting(core, now);
         self.inboxes.retain(|_, inbox| !inbox.is_done(core));
-        if self.access != Access::Granted || !core.is_up() || core.fault.is_some() {
+        if self.access != Access::Granted || !core.is_up() || core.fault.is_some() || self.is_ending() {
             if let Some(twin) = &mut self.twin {
                 twin.advance(core, self.last_loss.as_ref(), now);
             }
@@ -374,7 +374,12 @@ impl Slot {
     }
 
     pub(super) fn is_drained(&self) -> bool {
-        self.telemetry.ledger.is_empty() && self.twin.as_ref().is_none_or(|twin| twin.waiting() == 0)
+        self.telemetry.ledger.is_empty() && self.twin.as_ref().is_none_or(|twin| !twin.is_asked())
+    }
+
+    /// Its session is being ended, on which nothing is attached any more.
+    pub(super) fn is_ending(&self) -> bool {
+        self.leaving.is_some_and(|leaving| leaving.ending)
     }
 
     /// All is well again. A loss may be over before anyone has looked, so what it was stays in sight.

@@ -423,9 +423,9 @@ impl Twin {
         }
     }
 
-    /// How many questions wait for an answer.
-    pub(super) fn waiting(&self) -> usize {
-        self.requests.len()
+    /// Whether the application waits for an answer.
+    pub(super) fn is_asked(&self) -> bool {
+        self.requests.keys().any(|request| !self.is_own(*request))
     }
 
     fn is_own(&self, request: RequestId) -> bool {

@@ -84,6 +84,10 @@ pub(super) fn session_stopped(reason: SessionStopReason, fuse: &Fuse) -> End {
         SessionStopReason::RemoteEndedWithError(error) => refused(error, Operation::Session),
         SessionStopReason::RemoteEnded => closed(Operation::Session),
         SessionStopReason::ConnectionStopped(reason) => connection_stopped(reason, fuse),
+        // The engine ends a session for what crosses the detach of a link; the connection is none the worse for it.
+        SessionStopReason::Ended | SessionStopReason::EndedWithError(_) if fuse.why().is_none() => {
+            closed(Operation::Session)
+        }
         SessionStopReason::Ended | SessionStopReason::EndedWithError(_) => lost(fuse),
     }
 }
@@ -133,6 +137,7 @@ pub(super) fn sending(error: SendError, fuse: &Fuse) -> End {
     match error {
         SendError::LinkStateError(error) => link_state(error, fuse),
         SendError::Detached(error) => detached(error, fuse),
+        _ if fuse.why().is_none() => broken(),
         _ => lost(fuse),
     }
 }
@@ -160,4 +165,23 @@ fn refused(error: definitions::Error, of: Operation) -> End {
 fn closed(of: Operation) -> End {
     let why = Interruption::Closed;
     End { why, of }
+}
+
+#[cfg(test)]
+mod tests {
+    use iothub_frame::{Blown, Guarded, Limits};
+
+    use super::*;
+
+    /// It does so for a transfer that crosses the detach of its link (`unattached-handle`).
+    #[tokio::test]
+    async fn a_session_that_the_engine_ends_by_itself_is_the_session_s_matter_while_the_connection_lives() {
+        let (ours, _theirs) = tokio::io::duplex(64);
+        let (_stream, fuse) = Guarded::new(ours, Limits::default());
+        let alive = session_stopped(SessionStopReason::Ended, &fuse);
+        assert_eq!((alive.why, alive.of), (Interruption::Closed, Operation::Session));
+        fuse.blow(Blown::PeerClosed);
+        let gone = session_stopped(SessionStopReason::Ended, &fuse);
+        assert_eq!(gone.of, Operation::Connection);
+    }
 }
