@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use iothub_amqp::recovery::Operation;
 use iothub_amqp::supervisor::{
     Action, Cause, DeliveryId, Epoch, Input, LaneId, LaneKind, Lifetime, NotHanded, Outcome, Principal,
-    Settings, SignIn, SlotId, SlotSettings, Supervisor, TicketId, TokenLife, TransferId, Verdict,
+    Settings, SignIn, SlotId, SlotSettings, Supervisor, TicketId, TokenLife, TransferId, Verdict, Word,
 };
 use iothub_amqp::{Accepted, Batching, Condition, Interruption, Lost, Schedule, SendError};
 
@@ -531,4 +531,69 @@ fn a_closing_that_meets_a_farewell_gives_that_no_more_time_than_it_has_itself() 
             .any(|action| matches!(action, Action::Finished(Err(_))))
     );
     assert_eq!(supervisor.poll_timeout(), None);
+}
+
+/// What a link has to pass on when it is given up it may have passed on.
+#[test]
+fn a_word_is_too_late_only_where_the_link_never_had_it() {
+    let now = Instant::now();
+    for given_up in [true, false] {
+        let mut epoch = Epoch::default();
+        let mut supervisor = joined(SignIn::Claims, Principal::Device, 1, now);
+        obey(&mut supervisor, 1, &mut epoch, now);
+        let (slot, kind) = (SLOT, LaneKind::Commands);
+        let lane = LaneId { slot, kind };
+        let (deadline, limit) = (now + 90 * SECOND, 90 * SECOND);
+        supervisor.handle(
+            Input::Subscribe {
+                lane,
+                deadline,
+                limit,
+            },
+            now,
+        );
+        let epoch = lane_up(&mut supervisor, kind, now);
+        for delivery in [1, 2].map(DeliveryId) {
+            supervisor.handle(
+                Input::Arrived {
+                    lane,
+                    epoch,
+                    delivery,
+                },
+                now,
+            );
+        }
+        let word = |number| Input::Answer {
+            lane,
+            epoch,
+            delivery: DeliveryId(number),
+            verdict: Verdict::Complete,
+        };
+        supervisor.handle(word(1), now);
+        actions(&mut supervisor);
+        if given_up {
+            supervisor.handle(Input::Unsubscribe(lane), now);
+            supervisor.handle(
+                Input::Subscribe {
+                    lane,
+                    deadline,
+                    limit,
+                },
+                now,
+            );
+        } else {
+            // The link has said all that it had to say, and this it had not.
+            let detached = Interruption::Refused(Condition::new("amqp:link:detach-forced", None));
+            let cause = Cause::ended(detached, Operation::Link);
+            supervisor.handle(Input::LaneLost { lane, epoch, cause }, now);
+        }
+        supervisor.handle(word(2), now);
+        let disposed = |action: &Action| match action {
+            Action::Disposed { delivery, word, .. } => Some((delivery.0, *word)),
+            _ => None,
+        };
+        let first = if given_up { Word::Unknown } else { Word::TooLate };
+        let told: Vec<_> = actions(&mut supervisor).iter().filter_map(disposed).collect();
+        assert_eq!(told, [(1, first), (2, Word::TooLate)]);
+    }
 }

@@ -22,7 +22,7 @@ use crate::credential::CredentialError;
 use crate::error::{ConnectError, Interruption, SettleError, SubscribeError, TwinError};
 use crate::supervisor::{
     Action, Cause, DeliveryId, Epoch, Input, LaneId, LaneKind, RequestId, SlotId, Supervisor, TicketId,
-    TokenLife, Verdict,
+    TokenLife, Verdict, Word,
 };
 use crate::twin::{Answer, DesiredChange};
 
@@ -327,16 +327,17 @@ impl Owner {
                     lane,
                     epoch,
                     delivery,
-                    taken,
+                    word,
                 } => {
                     let answering = self.answering.remove(&(lane, epoch, delivery));
                     if let Some(reply) = answering.and_then(|answering| answering.reply) {
-                        let _ = reply.send(match (taken, &self.carried) {
-                            (false, _) => Err(SettleError::LockLost),
-                            (true, Some(Carried::TooLarge { size, limit })) => {
+                        let _ = reply.send(match (word, &self.carried) {
+                            (Word::TooLate, _) => Err(SettleError::LockLost),
+                            (Word::Unknown, _) => Err(SettleError::Unknown),
+                            (Word::Taken, Some(Carried::TooLarge { size, limit })) => {
                                 Err(SettleError::too_large(*size, *limit))
                             }
-                            (true, _) => Ok(()),
+                            (Word::Taken, _) => Ok(()),
                         });
                     }
                 }

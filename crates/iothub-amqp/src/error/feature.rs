@@ -29,8 +29,8 @@ pub enum SubscribeError {
 ///
 /// # Delivery
 /// With [`LockLost`](Self::LockLost) the hub has a command back, and delivers it again. With
-/// [`TimedOut`](Self::TimedOut) the word may reach the hub yet, or not: then it comes again too. A method's caller gets
-/// another answer with [`TooLarge`](Self::TooLarge), and with the others it may get none.
+/// [`TimedOut`](Self::TimedOut) and [`Unknown`](Self::Unknown) the word may reach the hub yet, or not: then it comes again
+/// too. A method's caller gets another answer with [`TooLarge`](Self::TooLarge), and with the others it may get none.
 ///
 /// # Cancel safety
 /// An answer whose future is dropped after its first poll has been said, and of its error nobody hears.
@@ -57,6 +57,10 @@ pub enum SettleError {
         /// How long it was waited for.
         after: Duration,
     },
+    /// The link was given up while it had the word to pass on: the stream was dropped and opened again, the client ended, or
+    /// its session or connection was made anew. The hub may have the word, or has a message back.
+    #[error("the link was given up while it had the word: the hub may have it")]
+    Unknown,
 }
 
 impl SettleError {

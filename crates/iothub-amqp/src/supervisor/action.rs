@@ -61,12 +61,12 @@ pub enum Action {
         delivery: DeliveryId,
         verdict: Verdict,
     },
-    /// Tell it what its word came to: whether the link on which it came took it.
+    /// Tell it what its word came to.
     Disposed {
         lane: LaneId,
         epoch: Epoch,
         delivery: DeliveryId,
-        taken: bool,
+        word: Word,
     },
     /// Put a question to the hub; answered by `Asked` and `Answered`, or `NotAsked`.
     Ask {
@@ -85,4 +85,15 @@ pub enum Action {
     Left(SlotId, Statistics, Result<(), Interruption>),
     /// The connection has ended for good; `Ok` if it was closed in good order. The last action.
     Finished(Result<(), Interruption>),
+}
+
+/// What a word on something that came has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// The link on which it came took it.
+    Taken,
+    /// That link is gone, and never had it.
+    TooLate,
+    /// That link had it to pass on when it was given up, and may have done so.
+    Unknown,
 }

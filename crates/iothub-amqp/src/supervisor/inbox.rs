@@ -10,7 +10,8 @@ use crate::error::{Interruption, SubscribeError};
 
 use super::core::Core;
 use super::lane::Lane;
-use super::{Action, DeliveryId, Epoch, LaneId, LaneKind, Verdict};
+use super::ledger::Certainty;
+use super::{Action, DeliveryId, Epoch, LaneId, LaneKind, Verdict, Word};
 
 #[derive(Debug, Clone)]
 pub(super) struct Inbox {
@@ -72,7 +73,7 @@ impl Inbox {
             core.act(Action::Quiet(self.lane.id, self.lane.epoch));
             return false;
         }
-        self.lost(core);
+        self.lost(core, Certainty::FactsMayFollow);
         self.lane.close(core);
         true
     }
@@ -123,23 +124,32 @@ impl Inbox {
                 lane,
                 epoch,
                 delivery,
-                taken: true,
+                word: Word::Taken,
             });
         }
     }
 
-    /// The link is gone, and what came on it is the hub's again.
-    pub(super) fn lost(&mut self, core: &mut Core) {
+    /// The link is gone or given up, and what came on it is the hub's again.
+    pub(super) fn lost(&mut self, core: &mut Core, certainty: Certainty) {
         self.held.clear();
         let (lane, epoch) = (self.lane.id, self.lane.epoch);
+        let word = match certainty {
+            Certainty::AllIsHeard => Word::TooLate,
+            Certainty::FactsMayFollow => Word::Unknown,
+        };
         for delivery in std::mem::take(&mut self.disposing) {
-            core.act(too_late(lane, epoch, delivery));
+            core.act(Action::Disposed {
+                lane,
+                epoch,
+                delivery,
+                word,
+            });
         }
     }
 
     /// Nothing comes any more.
     pub(super) fn end(mut self, core: &mut Core, why: Interruption) {
-        self.lost(core);
+        self.lost(core, Certainty::FactsMayFollow);
         self.lane.close(core);
         let lane = self.lane.id;
         core.act(match self.opening {
@@ -160,6 +170,6 @@ pub(super) fn too_late(lane: LaneId, epoch: Epoch, delivery: DeliveryId) -> Acti
         lane,
         epoch,
         delivery,
-        taken: false,
+        word: Word::TooLate,
     }
 }

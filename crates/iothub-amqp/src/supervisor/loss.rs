@@ -39,7 +39,7 @@ impl Slot {
     fn lanes_lost(&mut self, core: &mut Core, why: &Interruption, certainty: Certainty, now: Instant) {
         self.requeue_all(core, certainty);
         for inbox in self.inboxes.values_mut() {
-            inbox.lost(core);
+            inbox.lost(core, certainty);
         }
         if let Some(twin) = &mut self.twin {
             twin.lost(core, why, now);
@@ -68,7 +68,7 @@ impl Slot {
             }
             _ => {
                 if let Some(inbox) = self.inboxes.get_mut(&kind) {
-                    inbox.lost(core);
+                    inbox.lost(core, Certainty::AllIsHeard);
                     if inbox.is_stopping() {
                         self.inboxes.remove(&kind);
                         return;

@@ -40,7 +40,7 @@ use crate::status::Statistics;
 
 pub use self::core::MAX_PUTS;
 use self::core::{Core, Puts};
-pub use action::Action;
+pub use action::{Action, Word};
 use backoff::{Backoff, Schedule};
 pub(crate) use batch::MAX_BATCH_BYTES;
 pub use batch::{Batching, MAX_BATCH_MESSAGES};

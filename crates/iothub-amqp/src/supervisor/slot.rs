@@ -293,7 +293,7 @@ impl Slot {
                 inbox.lane.state = LaneState::Down { until: now };
             }
             if let Some(mut before) = self.inboxes.insert(kind, inbox) {
-                before.lost(core);
+                before.lost(core, Certainty::FactsMayFollow);
                 before.lane.close(core);
             }
         }
