@@ -11,6 +11,7 @@ pub mod reactive;
 pub mod scripted;
 pub mod sections;
 pub mod sim;
+pub mod supervised;
 pub mod tls;
 pub mod transfers;
 pub mod whole;

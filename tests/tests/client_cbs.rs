@@ -9,17 +9,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use iothub_address::{ConnectionString, DeviceId, HubHost, Identity, Resource};
-use iothub_amqp::supervisor::{
-    Action, Epoch, Input, LaneId, LaneKind, Lifetime, Principal, Settings, SignIn, SlotId, SlotSettings,
-    Supervisor, TokenLife,
-};
+use iothub_amqp::supervisor::{Action, Epoch, Input, LaneId, LaneKind, Lifetime, SignIn, SlotId};
 use iothub_amqp::{
-    Batching, ConnectError, Credential, CredentialError, DeviceClient, DeviceClientBuilder, Interruption,
-    Key, Message, Phase, Recover, Schedule, Status, TokenFuture,
+    ConnectError, Credential, CredentialError, DeviceClient, DeviceClientBuilder, Interruption, Key, Message,
+    Phase, Recover, Schedule, Status, TokenFuture,
 };
 use iothub_sas::{SharedKey, UnixTime};
 use iothub_tests::cloud::Cloud;
 use iothub_tests::reactive::{Answer, Hub, Seen};
+use iothub_tests::supervised::{actions, join, supervisor, token};
 
 const LIMIT: Duration = Duration::from_millis(400);
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -335,35 +333,10 @@ async fn a_connection_string_of_a_device_with_a_certificate_needs_it() {
 #[test]
 fn an_answer_to_a_token_of_before_is_not_taken_for_the_present_one_s() {
     let now = Instant::now();
-    let settings = Settings {
-        sign_in: SignIn::Claims,
-        lifetime: Lifetime::OfItsSlots,
-        recover: true,
-        schedule: Schedule::default(),
-        operation_timeout: Duration::from_secs(30),
-        window_bytes: 1 << 20,
-        seed: 1,
-    };
-    let mut supervisor = Supervisor::new(settings, now);
-    let settings = SlotSettings {
-        principal: Principal::Device,
-        settle_timeout: Duration::from_secs(30),
-        window: 16,
-        batching: Batching::Off,
-    };
-    supervisor.handle(Input::Join { slot: SLOT, settings }, now);
-    let life = TokenLife {
-        left: Duration::from_secs(3600),
-        renews: true,
-    };
+    let mut supervisor = supervisor(SignIn::Claims, Lifetime::OfItsSlots, 1, now);
+    join(&mut supervisor, 0, now);
     supervisor.handle_timeout(now);
-    supervisor.handle(
-        Input::Token {
-            slot: SLOT,
-            result: Ok(life),
-        },
-        now,
-    );
+    supervisor.handle(token(SLOT), now);
     supervisor.handle(Input::Up { conn: 1 }, now);
     let first = Input::TokenPut {
         conn: 1,
@@ -384,22 +357,15 @@ fn an_answer_to_a_token_of_before_is_not_taken_for_the_present_one_s() {
         },
         now,
     );
-    while supervisor.poll_action().is_some() {}
+    actions(&mut supervisor);
 
     // The renewal's answer never comes; that of the first token comes once more.
     let due = supervisor.poll_timeout().unwrap();
     supervisor.handle_timeout(due);
-    supervisor.handle(
-        Input::Token {
-            slot: SLOT,
-            result: Ok(life),
-        },
-        due,
-    );
+    supervisor.handle(token(SLOT), due);
     supervisor.handle(first, due);
-    let done: Vec<_> = std::iter::from_fn(|| supervisor.poll_action()).collect();
     assert_eq!(
-        done,
+        actions(&mut supervisor),
         [
             Action::FetchToken(SLOT),
             Action::PutToken {

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use iothub_amqp::recovery::Operation;
 use iothub_amqp::supervisor::{
     Action, Cause, DeliveryId, Epoch, Input, LaneId, LaneKind, Lifetime, NotHanded, Outcome, Principal,
-    Settings, SignIn, SlotId, SlotSettings, Supervisor, TicketId, TokenLife, TransferId, Verdict, Word,
+    SignIn, SlotId, SlotSettings, Supervisor, TicketId, TransferId, Verdict, Word,
 };
-use iothub_amqp::{Accepted, Batching, Condition, Interruption, Lost, Schedule, SendError};
+use iothub_amqp::{Accepted, Condition, Interruption, Lost, SendError};
+use iothub_tests::supervised::{SLOT_SETTINGS, actions, enqueue, join, obey, supervisor, token};
 
 const SLOT: SlotId = SlotId(0);
 const TELEMETRY: LaneId = LaneId {
@@ -19,42 +20,16 @@ const TELEMETRY: LaneId = LaneId {
 };
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A device's supervisor that has asked for its connection, or for its token.
+/// A supervisor with one slot that has asked for its connection, or for its token.
 fn joined(sign_in: SignIn, principal: Principal, seed: u64, now: Instant) -> Supervisor {
-    let settings = Settings {
-        sign_in,
-        lifetime: Lifetime::OfItsSlots,
-        recover: true,
-        schedule: Schedule::default(),
-        operation_timeout: 30 * SECOND,
-        window_bytes: 1 << 20,
-        seed,
-    };
-    let mut supervisor = Supervisor::new(settings, now);
+    let mut supervisor = supervisor(sign_in, Lifetime::OfItsSlots, seed, now);
     let settings = SlotSettings {
         principal,
-        settle_timeout: 30 * SECOND,
-        window: 16,
-        batching: Batching::Off,
+        ..SLOT_SETTINGS
     };
     supervisor.handle(Input::Join { slot: SLOT, settings }, now);
     supervisor.handle_timeout(now);
     supervisor
-}
-
-fn actions(supervisor: &mut Supervisor) -> Vec<Action> {
-    std::iter::from_fn(|| supervisor.poll_action()).collect()
-}
-
-fn token() -> Input {
-    let life = TokenLife {
-        left: 3600 * SECOND,
-        renews: true,
-    };
-    Input::Token {
-        slot: SLOT,
-        result: Ok(life),
-    }
 }
 
 /// The hub takes the token that the supervisor puts just now.
@@ -88,16 +63,35 @@ fn lane_up(supervisor: &mut Supervisor, kind: LaneKind, now: Instant) -> Epoch {
     epoch
 }
 
-fn enqueue(supervisor: &mut Supervisor, ticket: u64, now: Instant) {
-    let limit = 600 * SECOND;
-    let input = Input::Enqueue {
-        slot: SLOT,
-        ticket: TicketId(ticket),
-        size: 10,
-        deadline: now + limit,
+/// A stream is asked for.
+fn subscribe(supervisor: &mut Supervisor, kind: LaneKind, now: Instant) -> LaneId {
+    let lane = LaneId { slot: SLOT, kind };
+    let (deadline, limit) = (now + 90 * SECOND, 90 * SECOND);
+    let input = Input::Subscribe {
+        lane,
+        deadline,
         limit,
     };
     supervisor.handle(input, now);
+    lane
+}
+
+fn arrives(supervisor: &mut Supervisor, (lane, epoch): (LaneId, Epoch), number: u64, now: Instant) {
+    let input = Input::Arrived {
+        lane,
+        epoch,
+        delivery: DeliveryId(number),
+    };
+    supervisor.handle(input, now);
+}
+
+fn word((lane, epoch): (LaneId, Epoch), number: u64, verdict: Verdict) -> Input {
+    Input::Answer {
+        lane,
+        epoch,
+        delivery: DeliveryId(number),
+        verdict,
+    }
 }
 
 fn settled(supervisor: &mut Supervisor, (epoch, transfer): (Epoch, TransferId), now: Instant) {
@@ -126,17 +120,17 @@ fn transfer_of(ticket: u64, supervisor: &mut Supervisor) -> TransferId {
 fn a_closing_while_the_connection_is_replaced_sends_what_waits_by_the_next_one() {
     let start = Instant::now();
     let mut supervisor = joined(SignIn::Plain, Principal::Device, 1, start);
-    supervisor.handle(token(), start);
+    supervisor.handle(token(SLOT), start);
     supervisor.handle(Input::Up { conn: 1 }, start);
     let first = lane_up(&mut supervisor, LaneKind::Telemetry, start);
     let now = supervisor.poll_timeout().unwrap();
     supervisor.handle_timeout(now);
     assert!(actions(&mut supervisor).contains(&Action::FetchToken(SLOT)));
     // One flies when the new token comes, and one waits for the connection that it is for.
-    enqueue(&mut supervisor, 1, now);
+    enqueue(&mut supervisor, 0, 1, 10, now);
     let flying = transfer_of(1, &mut supervisor);
-    supervisor.handle(token(), now);
-    enqueue(&mut supervisor, 2, now);
+    supervisor.handle(token(SLOT), now);
+    enqueue(&mut supervisor, 0, 2, 10, now);
     settled(&mut supervisor, (first, flying), now);
     let told = actions(&mut supervisor);
     assert!(
@@ -175,7 +169,7 @@ fn dials(supervisor: &mut Supervisor) -> Instant {
         supervisor.handle_timeout(now);
         for action in actions(supervisor) {
             match action {
-                Action::FetchToken(_) => supervisor.handle(token(), now),
+                Action::FetchToken(_) => supervisor.handle(token(SLOT), now),
                 Action::Dial { .. } => return now,
                 _ => {}
             }
@@ -188,22 +182,14 @@ fn dials(supervisor: &mut Supervisor) -> Instant {
 fn wait_after_health(principal: Principal, kind: LaneKind, seed: u64) -> Duration {
     let mut now = Instant::now();
     let mut supervisor = joined(SignIn::Claims, principal, seed, now);
-    supervisor.handle(token(), now);
+    supervisor.handle(token(SLOT), now);
     let lane = LaneId { slot: SLOT, kind };
     let mut wait = Duration::ZERO;
     for conn in 1..=4 {
         supervisor.handle(Input::Up { conn }, now);
         token_put(&mut supervisor, conn, now);
         if conn == 1 && principal == Principal::Service {
-            let (deadline, limit) = (now + 90 * SECOND, 90 * SECOND);
-            supervisor.handle(
-                Input::Subscribe {
-                    lane,
-                    deadline,
-                    limit,
-                },
-                now,
-            );
+            subscribe(&mut supervisor, kind, now);
         }
         let mut epoch = lane_opens(&mut supervisor, kind, now);
         if conn > 1 {
@@ -250,74 +236,27 @@ fn a_connection_that_was_well_is_made_anew_by_an_even_chance_of_ten_seconds_what
 fn a_call_that_comes_when_nobody_wants_any_keeps_no_link() {
     let now = Instant::now();
     let mut supervisor = joined(SignIn::Claims, Principal::Device, 1, now);
-    supervisor.handle(token(), now);
+    supervisor.handle(token(SLOT), now);
     supervisor.handle(Input::Up { conn: 1 }, now);
     token_put(&mut supervisor, 1, now);
     lane_up(&mut supervisor, LaneKind::Telemetry, now);
-    let (slot, kind) = (SLOT, LaneKind::Methods);
-    let lane = LaneId { slot, kind };
-    let (deadline, limit) = (now + 90 * SECOND, 90 * SECOND);
-    supervisor.handle(
-        Input::Subscribe {
-            lane,
-            deadline,
-            limit,
-        },
-        now,
-    );
-    let epoch = lane_up(&mut supervisor, kind, now);
-    let mut arrives = |number, verdict: Option<Verdict>| {
-        let delivery = DeliveryId(number);
-        supervisor.handle(
-            Input::Arrived {
-                lane,
-                epoch,
-                delivery,
-            },
-            now,
-        );
-        if let Some(verdict) = verdict {
-            let answer = Input::Answer {
-                lane,
-                epoch,
-                delivery,
-                verdict,
-            };
-            supervisor.handle(answer, now);
-        }
-    };
+    let lane = subscribe(&mut supervisor, LaneKind::Methods, now);
+    let epoch = lane_up(&mut supervisor, lane.kind, now);
+    let link = (lane, epoch);
     // One is given back, since the stream was dropped with it; one is kept for an answer; and one comes meanwhile.
-    arrives(1, Some(Verdict::Abandon));
-    arrives(2, None);
+    arrives(&mut supervisor, link, 1, now);
+    supervisor.handle(word(link, 1, Verdict::Abandon), now);
+    arrives(&mut supervisor, link, 2, now);
     supervisor.handle(Input::Unsubscribe(lane), now);
-    let mut arrives = |delivery| {
-        supervisor.handle(
-            Input::Arrived {
-                lane,
-                epoch,
-                delivery: DeliveryId(delivery),
-            },
-            now,
-        );
-    };
-    arrives(3);
+    arrives(&mut supervisor, link, 3, now);
     actions(&mut supervisor);
-    let delivery = DeliveryId(2);
-    let answer = Input::Answer {
+    supervisor.handle(word(link, 2, Verdict::Respond), now);
+    let disposed = Input::Disposed {
         lane,
         epoch,
-        delivery,
-        verdict: Verdict::Respond,
+        delivery: DeliveryId(2),
     };
-    supervisor.handle(answer, now);
-    supervisor.handle(
-        Input::Disposed {
-            lane,
-            epoch,
-            delivery,
-        },
-        now,
-    );
+    supervisor.handle(disposed, now);
     let told = actions(&mut supervisor);
     assert!(told.contains(&Action::CloseLane(lane, epoch)), "{told:?}");
 }
@@ -326,17 +265,17 @@ fn a_call_that_comes_when_nobody_wants_any_keeps_no_link() {
 /// has come.
 fn closed_with_one_offered(now: Instant) -> (Supervisor, Instant, (Epoch, TransferId), Vec<Action>) {
     let mut supervisor = joined(SignIn::Plain, Principal::Device, 1, now);
-    supervisor.handle(token(), now);
+    supervisor.handle(token(SLOT), now);
     supervisor.handle(Input::Up { conn: 1 }, now);
     let epoch = lane_up(&mut supervisor, LaneKind::Telemetry, now);
-    enqueue(&mut supervisor, 1, now);
+    enqueue(&mut supervisor, 0, 1, 10, now);
     let handed = Input::Handed {
         lane: TELEMETRY,
         epoch,
         transfer: transfer_of(1, &mut supervisor),
     };
     supervisor.handle(handed, now);
-    enqueue(&mut supervisor, 2, now);
+    enqueue(&mut supervisor, 0, 2, 10, now);
     let offered = transfer_of(2, &mut supervisor);
     let deadline = now + 10 * SECOND;
     supervisor.handle(Input::Close { deadline }, now);
@@ -405,59 +344,15 @@ const OTHER: SlotId = SlotId(1);
 
 /// Two devices on one connection, both with their links up.
 fn shared(now: Instant) -> (Supervisor, Epoch) {
-    let settings = Settings {
-        sign_in: SignIn::Claims,
-        lifetime: Lifetime::UntilClosed,
-        recover: true,
-        schedule: Schedule::default(),
-        operation_timeout: 30 * SECOND,
-        window_bytes: 1 << 20,
-        seed: 1,
-    };
-    let mut supervisor = Supervisor::new(settings, now);
-    for slot in [SLOT, OTHER] {
-        let settings = SlotSettings {
-            principal: Principal::Device,
-            settle_timeout: 30 * SECOND,
-            window: 16,
-            batching: Batching::Off,
-        };
-        supervisor.handle(Input::Join { slot, settings }, now);
-    }
-    let mut epoch = Epoch::default();
-    obey(&mut supervisor, 1, &mut epoch, now);
-    (supervisor, epoch)
-}
-
-/// Does all that the supervisor asks for, and gives it.
-fn obey(supervisor: &mut Supervisor, conn: u32, epoch_of_slot: &mut Epoch, now: Instant) -> Vec<Action> {
-    let mut told = Vec::new();
-    supervisor.handle_timeout(now);
-    while let Some(action) = supervisor.poll_action() {
-        match &action {
-            Action::FetchToken(slot) => {
-                let Input::Token { result, .. } = token() else {
-                    unreachable!()
-                };
-                supervisor.handle(Input::Token { slot: *slot, result }, now);
-            }
-            Action::Dial { .. } => supervisor.handle(Input::Up { conn }, now),
-            Action::PutToken { conn, put, .. } => {
-                let (conn, put, result) = (*conn, *put, Ok(()));
-                supervisor.handle(Input::TokenPut { conn, put, result }, now);
-            }
-            Action::OpenLane(lane, epoch) => {
-                if lane.slot == SLOT {
-                    *epoch_of_slot = *epoch;
-                }
-                let (lane, epoch, limit) = (*lane, *epoch, 0);
-                supervisor.handle(Input::LaneUp { lane, epoch, limit }, now);
-            }
-            _ => {}
-        }
-        told.push(action);
-    }
-    told
+    let mut supervisor = supervisor(SignIn::Claims, Lifetime::UntilClosed, 1, now);
+    join(&mut supervisor, 0, now);
+    join(&mut supervisor, 1, now);
+    let told = obey(&mut supervisor, now);
+    let epoch = told.iter().find_map(|action| match action {
+        Action::OpenLane(TELEMETRY, epoch) => Some(*epoch),
+        _ => None,
+    });
+    (supervisor, epoch.unwrap())
 }
 
 fn opens(told: &[Action]) -> bool {
@@ -491,7 +386,7 @@ fn a_device_whose_session_is_being_ended_attaches_nothing_any_more() {
 #[test]
 fn a_device_whose_session_was_being_ended_when_the_connection_was_lost_has_left() {
     let now = Instant::now();
-    let (mut supervisor, mut epoch) = shared(now);
+    let (mut supervisor, _) = shared(now);
     let (slot, deadline) = (SLOT, now + 60 * SECOND);
     supervisor.handle(Input::Leave { slot, deadline }, now);
     assert!(actions(&mut supervisor).contains(&Action::EndSession { slot }));
@@ -502,7 +397,8 @@ fn a_device_whose_session_was_being_ended_when_the_connection_was_lost_has_left(
     assert!(told.iter().any(left), "{told:?}");
     // The other one comes back, and that one does not.
     let back = now + 10 * SECOND;
-    let told = obey(&mut supervisor, 2, &mut epoch, back);
+    supervisor.handle_timeout(back);
+    let told = obey(&mut supervisor, back);
     assert!(told.contains(&Action::Dial { conn: 2 }), "{told:?}");
     assert!(!opens(&told), "{told:?}");
 }
@@ -538,56 +434,24 @@ fn a_closing_that_meets_a_farewell_gives_that_no_more_time_than_it_has_itself() 
 fn a_word_is_too_late_only_where_the_link_never_had_it() {
     let now = Instant::now();
     for given_up in [true, false] {
-        let mut epoch = Epoch::default();
-        let mut supervisor = joined(SignIn::Claims, Principal::Device, 1, now);
-        obey(&mut supervisor, 1, &mut epoch, now);
-        let (slot, kind) = (SLOT, LaneKind::Commands);
-        let lane = LaneId { slot, kind };
-        let (deadline, limit) = (now + 90 * SECOND, 90 * SECOND);
-        supervisor.handle(
-            Input::Subscribe {
-                lane,
-                deadline,
-                limit,
-            },
-            now,
-        );
-        let epoch = lane_up(&mut supervisor, kind, now);
-        for delivery in [1, 2].map(DeliveryId) {
-            supervisor.handle(
-                Input::Arrived {
-                    lane,
-                    epoch,
-                    delivery,
-                },
-                now,
-            );
-        }
-        let word = |number| Input::Answer {
-            lane,
-            epoch,
-            delivery: DeliveryId(number),
-            verdict: Verdict::Complete,
-        };
-        supervisor.handle(word(1), now);
+        let (mut supervisor, _) = shared(now);
+        let lane = subscribe(&mut supervisor, LaneKind::Commands, now);
+        let epoch = lane_up(&mut supervisor, lane.kind, now);
+        let link = (lane, epoch);
+        arrives(&mut supervisor, link, 1, now);
+        arrives(&mut supervisor, link, 2, now);
+        supervisor.handle(word(link, 1, Verdict::Complete), now);
         actions(&mut supervisor);
         if given_up {
             supervisor.handle(Input::Unsubscribe(lane), now);
-            supervisor.handle(
-                Input::Subscribe {
-                    lane,
-                    deadline,
-                    limit,
-                },
-                now,
-            );
+            subscribe(&mut supervisor, lane.kind, now);
         } else {
             // The link has said all that it had to say, and this it had not.
             let detached = Interruption::Refused(Condition::new("amqp:link:detach-forced", None));
             let cause = Cause::ended(detached, Operation::Link);
             supervisor.handle(Input::LaneLost { lane, epoch, cause }, now);
         }
-        supervisor.handle(word(2), now);
+        supervisor.handle(word(link, 2, Verdict::Complete), now);
         let disposed = |action: &Action| match action {
             Action::Disposed { delivery, word, .. } => Some((delivery.0, *word)),
             _ => None,

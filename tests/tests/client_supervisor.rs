@@ -10,6 +10,7 @@ use iothub_amqp::supervisor::{
     SlotSettings, Supervisor, TicketId, TokenLife, TransferId,
 };
 use iothub_amqp::{Batching, Condition, Interruption, Lost, Schedule, SendError};
+use iothub_tests::supervised::actions;
 
 const SLOT: SlotId = SlotId(0);
 const LANE: LaneId = LaneId {
@@ -77,10 +78,6 @@ fn supervisor_to(now: Instant, life: TokenLife, batching: Batching, recover: boo
     );
     actions(&mut supervisor);
     supervisor
-}
-
-fn actions(supervisor: &mut Supervisor) -> Vec<Action> {
-    std::iter::from_fn(|| supervisor.poll_action()).collect()
 }
 
 #[test]

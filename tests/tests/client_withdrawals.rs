@@ -10,6 +10,7 @@ use iothub_amqp::supervisor::{
     SlotSettings, Supervisor, TicketId, TokenLife, TransferId,
 };
 use iothub_amqp::{Batching, Interruption, Lost, Schedule, SendError};
+use iothub_tests::supervised::actions;
 
 const SLOT: SlotId = SlotId(0);
 const LANE: LaneId = LaneId {
@@ -59,10 +60,6 @@ fn link_up(supervisor: &mut Supervisor, epoch: Epoch, now: Instant) -> Vec<Actio
     let (lane, limit) = (LANE, 0);
     supervisor.handle(Input::LaneUp { lane, epoch, limit }, now);
     actions(supervisor)
-}
-
-fn actions(supervisor: &mut Supervisor) -> Vec<Action> {
-    std::iter::from_fn(|| supervisor.poll_action()).collect()
 }
 
 fn enqueued(supervisor: &mut Supervisor, ticket: u64, size: usize, now: Instant) -> usize {
