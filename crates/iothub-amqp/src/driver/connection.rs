@@ -318,8 +318,12 @@ impl Connection {
         if !error.is_unexplained() {
             return None; // the stream has said why, or the peer has
         }
-        let ended = timeout(REASON_TIMEOUT, self.trunk.as_mut()?.ended()).await;
-        Some(ConnectError::interrupted(*phase, ended.ok()?))
+        Some(ConnectError::interrupted(*phase, self.why_ended().await?))
+    }
+
+    /// The connection itself knows best why it has ended, if it has.
+    async fn why_ended(&mut self) -> Option<Interruption> {
+        timeout(REASON_TIMEOUT, self.trunk.as_mut()?.ended()).await.ok()
     }
 
     /// A session has ended: by itself, as it was told, or with the connection.
@@ -333,9 +337,7 @@ impl Connection {
         if let Some(session::Ended { how, bereft }) = end {
             let why = match how {
                 session::Over::Ended(end) if end.of == Operation::Connection => {
-                    // The connection itself knows best why.
-                    let why = timeout(REASON_TIMEOUT, self.trunk.as_mut()?.ended()).await;
-                    return Some(Finish::Ended(why.unwrap_or(end.why)));
+                    return Some(Finish::Ended(self.why_ended().await.unwrap_or(end.why)));
                 }
                 session::Over::Unmade(lane, epoch, error) => {
                     if let Some(error) = self.why_lost(&error).await {
@@ -412,8 +414,7 @@ impl Connection {
             return None; // nobody hears of it, unless it was the connection that has ended
         }
         if of == Operation::Connection {
-            // The connection itself knows best why.
-            let why = timeout(REASON_TIMEOUT, self.trunk.as_mut()?.ended()).await;
+            let why = self.why_ended().await;
             let error = why.map_or(error, |why| ConnectError::interrupted(Phase::Token, why));
             return Some(Finish::Failed(error));
         }
