@@ -333,6 +333,28 @@ async fn a_connection_that_the_hub_closes_tells_why() {
     assert_eq!(condition.name, "amqp:connection:forced");
 }
 
+/// What crosses the detach of a link the engine answers with the session's end, and a peer may find fault with that in turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_in_the_answer_to_an_end_of_this_side_s_is_no_verdict() {
+    let crossing = [&frames::uint(9), &frames::uint(0), &vec![0xa0, 1, 0]];
+    let transfer = frames::performative(0x14, &crossing.map(Vec::as_slice));
+    let transfer = frames::frame(0, &[&transfer[..], b"\x00\x53\x75\xa0\x02hi"].concat());
+    let error = frames::performative(0x1d, &[&frames::symbol("amqp:illegal-state")]);
+    let refusal = frames::frame(0, &frames::performative(0x17, &[&error]));
+    let ended = run(async move |listener| {
+        let mut peer = accept_and_play(&listener, Step::Transfer).await.unwrap();
+        peer.send(&transfer).await.unwrap();
+        while !peer.read_frame().await.unwrap().starts_with(b"\x00\x53\x17") {}
+        peer.send(&refusal).await.unwrap();
+        hold(peer).await;
+    })
+    .await;
+    assert!(
+        matches!(ended, Ended::Send(SendError::Unknown(Interruption::Closed))),
+        "{ended:?}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hub_that_stops_reading_freezes_no_deadline() {
     let (listener, address) = listen().await.unwrap();

@@ -107,7 +107,7 @@ where
     }
     let manifest = Manifest::default();
     let stream = Outward::new(
-        Inward::new(stream, fuse.clone(), manifest.links()),
+        Inward::new(stream, fuse.clone(), manifest.links(), manifest.farewells()),
         manifest.clone(),
     );
     let connecting = builder.open_with_stream(stream);

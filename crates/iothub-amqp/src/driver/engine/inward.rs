@@ -12,6 +12,7 @@ use bytes::{Buf, BytesMut};
 use iothub_frame::{Blown, Fuse, Violation, walk};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::farewells::{Answers, Farewells};
 use super::heartbeat::halve_idle_time_out;
 use super::manifest::Links;
 
@@ -25,12 +26,13 @@ pub(super) struct Inward<S> {
     passed: usize,
     /// What has arrived of messages that are not whole, by channel and handle.
     partial: Partial,
+    answers: Answers,
     /// The peer's `open` is here.
     opened: bool,
 }
 
 impl<S> Inward<S> {
-    pub(super) fn new(stream: S, fuse: Fuse, links: Links) -> Self {
+    pub(super) fn new(stream: S, fuse: Fuse, links: Links, farewells: Farewells) -> Self {
         Self {
             stream,
             fuse,
@@ -40,6 +42,7 @@ impl<S> Inward<S> {
                 parts: BTreeMap::new(),
                 links,
             },
+            answers: Answers::to(farewells),
             opened: false,
         }
     }
@@ -57,7 +60,15 @@ impl<S> Inward<S> {
                 Some(transfer) => transfer.check(&mut self.partial)?,
                 None => self.partial.forget(frame),
             }
-            self.passed += size;
+            let Some(instead) = self.answers.hear(frame) else {
+                self.passed += size;
+                continue;
+            };
+            let behind = self.unread.split_off(self.passed + size);
+            self.unread.truncate(self.passed);
+            self.unread.extend_from_slice(&instead);
+            self.unread.unsplit(behind);
+            self.passed += instead.len();
         }
         Ok(())
     }

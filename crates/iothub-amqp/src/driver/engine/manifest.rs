@@ -16,6 +16,7 @@ use std::task::Poll;
 
 use iothub_frame::Violation;
 
+use super::farewells::Farewells;
 use super::inward::{Transfer, first_fields, performative, uint};
 
 /// Judges what is written on one connection.
@@ -48,6 +49,7 @@ struct Cargo {
 pub(super) struct Manifest {
     loads: Arc<Mutex<BTreeMap<String, Arc<Cargo>>>>,
     links: Links,
+    farewells: Farewells,
 }
 
 /// How many links the connection had at once, at the most; clones are the same.
@@ -81,10 +83,18 @@ impl Gate {
         };
         match code {
             BEGIN => {
+                self.manifest.farewells.leaves(channel, code);
                 self.sessions.insert(channel, Handles::default());
                 true
             }
-            END => self.sessions.remove(&channel).is_some(),
+            END => {
+                self.manifest.farewells.leaves(channel, code);
+                self.sessions.remove(&channel).is_some()
+            }
+            CLOSE => {
+                self.manifest.farewells.leaves(channel, code);
+                true
+            }
             ATTACH..END => {
                 let Some(handles) = self.sessions.get_mut(&channel) else {
                     return false;
@@ -194,6 +204,11 @@ impl Manifest {
         self.links.clone()
     }
 
+    /// What takes note of this side's farewells.
+    pub(super) fn farewells(&self) -> Farewells {
+        self.farewells.clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Cargo>>> {
         self.loads.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -247,6 +262,7 @@ const FLOW: u8 = 0x13;
 const TRANSFER: u8 = 0x14;
 const DETACH: u8 = 0x16;
 const END: u8 = 0x17;
+const CLOSE: u8 = 0x18;
 const NULL: u8 = 0x40;
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod claims;
 mod conditions;
 mod connection;
 pub(crate) mod events;
+mod farewells;
 mod heartbeat;
 pub(crate) mod incoming;
 mod inward;
