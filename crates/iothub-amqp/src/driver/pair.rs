@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::engine::events;
 use super::engine::incoming::{self, Correlation, FromTwin};
 use super::engine::{Encoded, End, HandError, Inlet, Link, Outgoing};
 use super::inlet::Places;
-use super::{Carried, Fact, Facts, LaneOrder, MethodAnswer, tell};
+use super::{Carried, Fact, Facts, LaneOrder, MethodAnswer, REASON_TIMEOUT, tell};
+use crate::recovery::Operation;
 use crate::supervisor::{DeliveryId, Epoch, Input, LaneId, LaneKind, MAX_REQUESTS, RequestId, Verdict};
 use crate::twin;
 
@@ -71,9 +73,12 @@ pub(super) async fn run(
             },
         }
     };
-    if end.is_none() {
-        outlet.close().await;
-        inlet.close().await;
+    let farewell = async { tokio::join!(outlet.close(), inlet.close()) };
+    match &end {
+        None => drop(farewell.await),
+        // The other one lives, and what crosses its detach is to find it.
+        Some(end) if end.of == Operation::Link => drop(timeout(REASON_TIMEOUT, farewell).await),
+        Some(_) => {}
     }
     end
 }
