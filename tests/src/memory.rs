@@ -11,7 +11,7 @@ use std::time::Duration;
 use iothub_address::{DeviceId, HubHost, HubName, Identity, ModuleId};
 use iothub_amqp::{
     ByteStream, Clock, Connecting, Connection, ConnectionBuilder, DeviceClient, DeviceClientBuilder,
-    EventsClient, EventsClientBuilder, Key, Network, Resolving,
+    EventsClient, EventsClientBuilder, Key, Network, Resolving, TOKEN_LIFE,
 };
 use iothub_emulator::{Body, Builder, Emulator, Fault, Keys, Timestamp};
 use iothub_sas::{SharedKey, UnixTime};
@@ -133,7 +133,14 @@ impl Memory {
     /// The same, signed in by SASL PLAIN.
     #[must_use]
     pub fn device_by_plain(&self, device: usize) -> DeviceClientBuilder {
-        self.client(identity(device)).seed(device as u64)
+        self.device_by_tokens_of(device, TOKEN_LIFE)
+    }
+
+    /// The same, with tokens that live so long.
+    #[must_use]
+    pub fn device_by_tokens_of(&self, device: usize, life: Duration) -> DeviceClientBuilder {
+        let credential = self.credential().life(life);
+        self.client(identity(device), credential).seed(device as u64)
     }
 
     /// A client of a module of the first device, by claims-based security; the hub knows it from then on.
@@ -145,12 +152,12 @@ impl Memory {
         let keys = Keys::new(key(), key());
         let registered = self.hub.register_module(id(0), module.clone(), keys).await;
         registered.expect("a hub that has room for it");
-        let client = self.client(Identity::Module(id(0), module));
+        let client = self.client(Identity::Module(id(0), module), self.credential());
         client.claims_based().seed(2_000)
     }
 
-    fn client(&self, identity: Identity) -> DeviceClientBuilder {
-        DeviceClient::builder(host(), identity, Key::new(key()))
+    fn client(&self, identity: Identity, credential: Key) -> DeviceClientBuilder {
+        DeviceClient::builder(host(), identity, credential)
             .hub(HubName::parse("emulator").expect("a name"))
             .plain_tcp_to_this_machine()
             .network(self.clone())

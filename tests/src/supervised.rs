@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use iothub_amqp::supervisor::{
-    Action, Input, LaneId, LaneKind, Lifetime, Outcome, Principal, Settings, SignIn, SlotId, SlotSettings,
-    Supervisor, TicketId, TokenLife,
+    Action, DeliveryId, Epoch, Input, LaneId, LaneKind, Lifetime, Outcome, Principal, Settings, SignIn,
+    SlotId, SlotSettings, Supervisor, TicketId, TokenLife, Verdict,
 };
 use iothub_amqp::{Batching, Schedule};
 
@@ -12,6 +12,9 @@ use iothub_amqp::{Batching, Schedule};
 pub const LIMIT: Duration = Duration::from_secs(30);
 /// How long a token lives, and a message waits.
 pub const HOUR: Duration = Duration::from_secs(3600);
+
+/// The one slot of a supervisor that has one.
+pub const SLOT: SlotId = SlotId(0);
 
 /// One that is to recover, with nobody on it.
 #[must_use]
@@ -41,6 +44,79 @@ pub fn join(supervisor: &mut Supervisor, slot: u32, now: Instant) {
     let settings = SLOT_SETTINGS;
     let slot = SlotId(slot);
     supervisor.handle(Input::Join { slot, settings }, now);
+}
+
+/// A supervisor with one slot that has asked for its connection, or for its token.
+#[must_use]
+pub fn joined(sign_in: SignIn, principal: Principal, seed: u64, now: Instant) -> Supervisor {
+    let mut supervisor = supervisor(sign_in, Lifetime::OfItsSlots, seed, now);
+    let settings = SlotSettings {
+        principal,
+        ..SLOT_SETTINGS
+    };
+    supervisor.handle(Input::Join { slot: SLOT, settings }, now);
+    supervisor.handle_timeout(now);
+    supervisor
+}
+
+/// The lane that the supervisor asks for just now.
+///
+/// # Panics
+/// When it asks for none of the kind.
+pub fn lane_opens(supervisor: &mut Supervisor, kind: LaneKind, now: Instant) -> Epoch {
+    supervisor.handle_timeout(now);
+    let told = actions(supervisor);
+    let found = told.iter().find_map(|action| match action {
+        Action::OpenLane(lane, epoch) if lane.kind == kind => Some(*epoch),
+        _ => None,
+    });
+    found.unwrap_or_else(|| panic!("{told:?}"))
+}
+
+/// It is attached.
+///
+/// # Panics
+/// As [`lane_opens`].
+pub fn lane_up(supervisor: &mut Supervisor, kind: LaneKind, now: Instant) -> Epoch {
+    let epoch = lane_opens(supervisor, kind, now);
+    let lane = LaneId { slot: SLOT, kind };
+    let limit = 0;
+    supervisor.handle(Input::LaneUp { lane, epoch, limit }, now);
+    epoch
+}
+
+/// A stream is asked for.
+pub fn subscribe(supervisor: &mut Supervisor, kind: LaneKind, now: Instant) -> LaneId {
+    let lane = LaneId { slot: SLOT, kind };
+    let (deadline, limit) = (now + LIMIT, LIMIT);
+    let input = Input::Subscribe {
+        lane,
+        deadline,
+        limit,
+    };
+    supervisor.handle(input, now);
+    lane
+}
+
+/// Something comes in on a link.
+pub fn arrives(supervisor: &mut Supervisor, (lane, epoch): (LaneId, Epoch), number: u64, now: Instant) {
+    let input = Input::Arrived {
+        lane,
+        epoch,
+        delivery: DeliveryId(number),
+    };
+    supervisor.handle(input, now);
+}
+
+/// The application says so of it.
+#[must_use]
+pub fn word((lane, epoch): (LaneId, Epoch), number: u64, verdict: Verdict) -> Input {
+    Input::Answer {
+        lane,
+        epoch,
+        delivery: DeliveryId(number),
+        verdict,
+    }
 }
 
 /// A slot's telemetry.

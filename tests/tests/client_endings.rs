@@ -8,29 +8,19 @@ use std::time::{Duration, Instant};
 use iothub_amqp::recovery::Operation;
 use iothub_amqp::supervisor::{
     Action, Cause, DeliveryId, Epoch, Input, LaneId, LaneKind, Lifetime, NotHanded, Outcome, Principal,
-    SignIn, SlotId, SlotSettings, Supervisor, TicketId, TransferId, Verdict, Word,
+    SignIn, SlotId, Supervisor, TicketId, TransferId, Verdict, Word,
 };
 use iothub_amqp::{Accepted, Condition, Interruption, Lost, SendError};
-use iothub_tests::supervised::{SLOT_SETTINGS, actions, enqueue, join, obey, supervisor, token};
+use iothub_tests::supervised::{
+    SLOT, actions, arrives, enqueue, join, joined, lane_opens, lane_up, obey, subscribe, supervisor, token,
+    word,
+};
 
-const SLOT: SlotId = SlotId(0);
 const TELEMETRY: LaneId = LaneId {
     slot: SLOT,
     kind: LaneKind::Telemetry,
 };
 const SECOND: Duration = Duration::from_secs(1);
-
-/// A supervisor with one slot that has asked for its connection, or for its token.
-fn joined(sign_in: SignIn, principal: Principal, seed: u64, now: Instant) -> Supervisor {
-    let mut supervisor = supervisor(sign_in, Lifetime::OfItsSlots, seed, now);
-    let settings = SlotSettings {
-        principal,
-        ..SLOT_SETTINGS
-    };
-    supervisor.handle(Input::Join { slot: SLOT, settings }, now);
-    supervisor.handle_timeout(now);
-    supervisor
-}
 
 /// The hub takes the token that the supervisor puts just now.
 fn token_put(supervisor: &mut Supervisor, conn: u32, now: Instant) {
@@ -41,57 +31,6 @@ fn token_put(supervisor: &mut Supervisor, conn: u32, now: Instant) {
     });
     let (put, result) = (put.unwrap_or_else(|| panic!("{told:?}")), Ok(()));
     supervisor.handle(Input::TokenPut { conn, put, result }, now);
-}
-
-/// The lane that the supervisor asks for just now.
-fn lane_opens(supervisor: &mut Supervisor, kind: LaneKind, now: Instant) -> Epoch {
-    supervisor.handle_timeout(now);
-    let told = actions(supervisor);
-    let found = told.iter().find_map(|action| match action {
-        Action::OpenLane(lane, epoch) if lane.kind == kind => Some(*epoch),
-        _ => None,
-    });
-    found.unwrap_or_else(|| panic!("{told:?}"))
-}
-
-/// It is attached.
-fn lane_up(supervisor: &mut Supervisor, kind: LaneKind, now: Instant) -> Epoch {
-    let epoch = lane_opens(supervisor, kind, now);
-    let lane = LaneId { slot: SLOT, kind };
-    let limit = 0;
-    supervisor.handle(Input::LaneUp { lane, epoch, limit }, now);
-    epoch
-}
-
-/// A stream is asked for.
-fn subscribe(supervisor: &mut Supervisor, kind: LaneKind, now: Instant) -> LaneId {
-    let lane = LaneId { slot: SLOT, kind };
-    let (deadline, limit) = (now + 90 * SECOND, 90 * SECOND);
-    let input = Input::Subscribe {
-        lane,
-        deadline,
-        limit,
-    };
-    supervisor.handle(input, now);
-    lane
-}
-
-fn arrives(supervisor: &mut Supervisor, (lane, epoch): (LaneId, Epoch), number: u64, now: Instant) {
-    let input = Input::Arrived {
-        lane,
-        epoch,
-        delivery: DeliveryId(number),
-    };
-    supervisor.handle(input, now);
-}
-
-fn word((lane, epoch): (LaneId, Epoch), number: u64, verdict: Verdict) -> Input {
-    Input::Answer {
-        lane,
-        epoch,
-        delivery: DeliveryId(number),
-        verdict,
-    }
 }
 
 fn settled(supervisor: &mut Supervisor, (epoch, transfer): (Epoch, TransferId), now: Instant) {

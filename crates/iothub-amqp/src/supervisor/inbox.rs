@@ -23,6 +23,8 @@ pub(super) struct Inbox {
     disposing: BTreeSet<DeliveryId>,
     /// Nothing more is wanted; the link stays until all that came has a word on it.
     stopping: bool,
+    /// Nothing more comes on the present link.
+    quiet: bool,
 }
 
 /// The application waits for the first attachment.
@@ -40,6 +42,7 @@ impl Inbox {
             held: BTreeSet::new(),
             disposing: BTreeSet::new(),
             stopping: false,
+            quiet: false,
         }
     }
 
@@ -70,12 +73,32 @@ impl Inbox {
     pub(super) fn stop(&mut self, core: &mut Core) -> bool {
         if self.lane.is_up() && !self.is_empty() {
             self.stopping = true;
-            core.act(Action::Quiet(self.lane.id, self.lane.epoch));
+            self.silence(core);
             return false;
         }
         self.lost(core, Certainty::FactsMayFollow);
         self.lane.close(core);
         true
+    }
+
+    /// The link is to go: a message that came yet would be locked for nothing, and be counted as delivered. A call finds no better
+    /// link for a while, and events want no word.
+    pub(super) fn quieten(&mut self, core: &mut Core) {
+        let kind = self.lane.id.kind;
+        if self.lane.is_up() && kind != LaneKind::Methods && !kind.reads_a_log() {
+            self.silence(core);
+        }
+    }
+
+    fn silence(&mut self, core: &mut Core) {
+        if !std::mem::replace(&mut self.quiet, true) {
+            core.act(Action::Quiet(self.lane.id, self.lane.epoch));
+        }
+    }
+
+    /// Whether a word is on its way.
+    pub(super) fn is_disposing(&self) -> bool {
+        !self.disposing.is_empty()
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -132,6 +155,7 @@ impl Inbox {
     /// The link is gone or given up, and what came on it is the hub's again.
     pub(super) fn lost(&mut self, core: &mut Core, certainty: Certainty) {
         self.held.clear();
+        self.quiet = false;
         let (lane, epoch) = (self.lane.id, self.lane.epoch);
         let word = match certainty {
             Certainty::AllIsHeard => Word::TooLate,

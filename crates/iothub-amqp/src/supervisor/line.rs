@@ -27,7 +27,8 @@ pub(super) enum Line {
         deadline: Instant,
     },
     Up,
-    /// It is to be replaced as soon as nothing flies, or then.
+    /// It is to be replaced as soon as nothing flies, or then. Nothing new is handed over meanwhile but words on what came by
+    /// this connection, since no other can take them.
     Retiring {
         deadline: Instant,
     },
@@ -107,14 +108,11 @@ impl Supervisor {
             }
             Line::Retiring { deadline } => {
                 self.each_slot(now, |slot, core, _| slot.report(core, Status::Renewing));
-                let nothing_out = self
-                    .slots
-                    .values()
-                    .all(|slot| slot.telemetry.ledger.nothing_out());
-                if nothing_out || now >= deadline {
-                    self.lose_all(&Interruption::Closed, Certainty::FactsMayFollow, now);
-                    self.start_leaving(now + self.core.settings.operation_timeout.min(RETIRE_TIMEOUT));
+                if now < deadline && self.slots.values().any(|slot| slot.flies()) {
+                    return self.each_slot(now, |slot, core, _| slot.quieten(core));
                 }
+                self.lose_all(&Interruption::Closed, Certainty::FactsMayFollow, now);
+                self.start_leaving(now + self.core.settings.operation_timeout.min(RETIRE_TIMEOUT));
             }
             Line::Leaving { deadline } if now >= deadline => {
                 self.core.blow();

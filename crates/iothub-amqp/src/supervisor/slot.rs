@@ -182,10 +182,10 @@ impl Slot {
     fn advance_lanes(&mut self, core: &mut Core, now: Instant) {
         self.give_up_waiting(core, now);
         self.inboxes.retain(|_, inbox| !inbox.is_done(core));
+        if let Some(twin) = &mut self.twin {
+            twin.expire(core, self.last_loss.as_ref(), now);
+        }
         if self.access != Access::Granted || !core.is_up() || core.fault.is_some() || self.is_ending() {
-            if let Some(twin) = &mut self.twin {
-                twin.advance(core, self.last_loss.as_ref(), now);
-            }
             return;
         }
         if self.settle_overdue(now) {
@@ -207,7 +207,7 @@ impl Slot {
             }
         }
         if let Some(twin) = &mut self.twin {
-            twin.advance(core, self.last_loss.as_ref(), now);
+            twin.advance(core, now);
         }
         if let Watched::TimedOut { since, after } = watched {
             let phase = Phase::Attach;
@@ -375,6 +375,20 @@ impl Slot {
 
     pub(super) fn is_drained(&self) -> bool {
         self.telemetry.ledger.is_empty() && self.twin.as_ref().is_none_or(|twin| !twin.is_asked())
+    }
+
+    /// Whether something is on its way of which a moment's patience will tell what came of it: a message, a word, a question.
+    pub(super) fn flies(&self) -> bool {
+        !self.telemetry.ledger.nothing_out()
+            || self.inboxes.values().any(Inbox::is_disposing)
+            || self.twin.as_ref().is_some_and(Twin::is_answering)
+    }
+
+    /// Lets nothing more come that would have to be told again by the next connection.
+    pub(super) fn quieten(&mut self, core: &mut Core) {
+        for inbox in self.inboxes.values_mut() {
+            inbox.quieten(core);
+        }
     }
 
     /// Its session is being ended, on which nothing is attached any more.

@@ -157,8 +157,8 @@ impl Twin {
             .min()
     }
 
-    /// Gives up what is overdue, and puts what waits to the lane.
-    pub(super) fn advance(&mut self, core: &mut Core, loss: Option<&Interruption>, now: Instant) {
+    /// Gives up what is overdue.
+    pub(super) fn expire(&mut self, core: &mut Core, loss: Option<&Interruption>, now: Instant) {
         while let Some(&(deadline, request)) = self.deadlines.first()
             && deadline <= now
         {
@@ -186,6 +186,10 @@ impl Twin {
             self.unsubscribe();
             core.act(Action::Subscribed(self.lane.id, Err(SubscribeError::Ended(why))));
         }
+    }
+
+    /// Puts what waits to the lane.
+    pub(super) fn advance(&mut self, core: &mut Core, now: Instant) {
         if self.lane.is_up() {
             self.advance_desired(core, now);
             self.feed(core);
@@ -426,6 +430,12 @@ impl Twin {
     /// Whether the application waits for an answer.
     pub(super) fn is_asked(&self) -> bool {
         self.requests.keys().any(|request| !self.is_own(*request))
+    }
+
+    /// Whether an answer is on its way that the application waits for. What it asks of itself it asks again.
+    pub(super) fn is_answering(&self) -> bool {
+        let mut requests = self.requests.iter();
+        requests.any(|(id, request)| !self.is_own(*id) && request.out.is_some())
     }
 
     fn is_own(&self, request: RequestId) -> bool {
