@@ -246,6 +246,19 @@ fn a_closing_meanwhile_is_closed_by_the_connection_that_was_to_be_replaced() {
     assert_eq!(world.told().last(), Some(&Action::Finished(Ok(()))));
 }
 
+#[test]
+fn a_closing_between_the_two_connections_is_in_good_order() {
+    let mut world = Renewing::new();
+    world.tell(token(SLOT));
+    assert!(leaves(&world.told()));
+    let result = Ok(());
+    world.tell(Input::Closed { conn: 1, result });
+    assert_eq!(world.told(), [Action::Dial { conn: 2 }]);
+    let deadline = world.now + LIMIT;
+    world.tell(Input::Close { deadline });
+    assert_eq!(world.told().last(), Some(&Action::Finished(Ok(()))));
+}
+
 /// Tokens that live a minute, so that each is replaced with its connection between its 45th and 51st second.
 async fn renewed_every_minute(memory: &Memory) -> DeviceClient {
     let builder = memory.device_by_tokens_of(0, Duration::from_secs(60));

@@ -30,7 +30,7 @@ pub(super) struct Core {
     pub(super) heard: Instant,
     /// What a slot has found out to be the connection's fault.
     pub(super) fault: Option<Cause>,
-    /// Why the last connection ended.
+    /// Why the last connection was lost, or could not be made, if there has been none since.
     pub(super) last_loss: Option<Interruption>,
     pub(super) actions: VecDeque<Action>,
 }

@@ -165,6 +165,7 @@ impl Supervisor {
             return;
         }
         self.core.line = Line::Up;
+        self.core.last_loss = None;
         self.each_slot(now, Slot::line_up);
     }
 
@@ -263,8 +264,13 @@ impl Supervisor {
             Line::Idle => self.finish(Interruption::Stopped, Ok(()), now),
             _ => {
                 self.core.blow();
-                let why = self.core.last_loss.clone().unwrap_or(Interruption::Stopped);
-                self.finish(Interruption::Stopped, Err(why), now);
+                // Between a connection that was replaced and the next nothing is lost.
+                let was_there = self.slots.values().any(|slot| slot.ever_up);
+                let result = match self.core.last_loss.clone() {
+                    None if was_there => Ok(()),
+                    why => Err(why.unwrap_or(Interruption::Stopped)),
+                };
+                self.finish(Interruption::Stopped, result, now);
             }
         }
     }
