@@ -62,6 +62,7 @@ enum Order {
     Largest(String, u32),
     HoldBegins,
     HoldAttaches(String),
+    AnswerHeld,
     Mute(bool),
 }
 
@@ -102,7 +103,7 @@ impl Cloud {
         let _ = self.orders.send(Order::Detach(address.to_owned(), condition));
     }
 
-    /// Ends the sessions that have a link to an address with this end, for this reason.
+    /// Ends the sessions that have a link to an address with this end, for this reason; an empty one is none.
     pub fn end_session(&self, address: &str, condition: &'static str) {
         let _ = self.orders.send(Order::End(address.to_owned(), condition));
     }
@@ -141,6 +142,11 @@ impl Cloud {
     /// From now on no attach to an address with this end is answered.
     pub fn hold_attaches(&self, address: &str) {
         let _ = self.orders.send(Order::HoldAttaches(address.to_owned()));
+    }
+
+    /// Answers what has not been answered of these, and from now on all.
+    pub fn answer_held(&self) {
+        let _ = self.orders.send(Order::AnswerHeld);
     }
 
     /// From now on telemetry gets no outcome, or gets one again.
@@ -185,6 +191,8 @@ struct State {
     largest: BTreeMap<String, u32>,
     begins_held: bool,
     attaches_held: Option<String>,
+    /// What is not answered: of which connection, the channel, and the frame's body.
+    held: Vec<(usize, u16, Vec<u8>)>,
     mute: bool,
 }
 
@@ -212,10 +220,17 @@ async fn serve(
         largest: BTreeMap::new(),
         begins_held: false,
         attaches_held: None,
+        held: Vec::new(),
         mute: false,
     };
     loop {
         tokio::select! {
+            biased;
+            // What follows from an order that was given before is to find it obeyed.
+            order = orders.recv() => match order {
+                Some(order) => state.obey(order).await,
+                None => return,
+            },
             accepted = listener.accept() => {
                 let Ok((stream, _)) = accepted else { return };
                 count += 1;
@@ -240,10 +255,6 @@ async fn serve(
                     let _ = state.seen.send(Seen::Gone(number));
                 }
             }
-            order = orders.recv() => match order {
-                Some(order) => state.obey(order).await,
-                None => return,
-            },
         }
         let _ = state.send_waiting().await;
     }
@@ -298,7 +309,7 @@ impl State {
                 }
             }
             Order::End(end, condition) => {
-                for connection in self.connections.values_mut() {
+                for (of, connection) in &mut self.connections {
                     let has = |link: &&Link| link.address.ends_with(&end);
                     let ends: BTreeSet<u16> = connection
                         .links
@@ -307,6 +318,7 @@ impl State {
                         .map(|link| link.channel)
                         .collect();
                     for channel in ends {
+                        self.held.retain(|(number, on, _)| (number, *on) != (of, channel));
                         let _ = connection.end(channel, condition).await;
                     }
                 }
@@ -323,7 +335,22 @@ impl State {
             Order::Largest(end, bytes) => drop(self.largest.insert(end, bytes)),
             Order::HoldBegins => self.begins_held = true,
             Order::HoldAttaches(end) => self.attaches_held = Some(end),
+            Order::AnswerHeld => {
+                (self.begins_held, self.attaches_held) = (false, None);
+                for (number, channel, body) in std::mem::take(&mut self.held) {
+                    let _ = self.frame(number, channel, &body).await;
+                }
+            }
             Order::Mute(mute) => self.mute = mute,
+        }
+    }
+
+    fn is_held(&self, code: u8, list: &[&[u8]]) -> bool {
+        let attaches = self.attaches_held.as_ref();
+        match code {
+            0x11 => self.begins_held,
+            0x12 => attaches.is_some_and(|end| address_of(list).0.ends_with(end)),
+            _ => false,
         }
     }
 
@@ -346,13 +373,14 @@ impl State {
     }
 
     async fn frame(&mut self, number: usize, channel: u16, body: &[u8]) -> io::Result<()> {
-        let Some(connection) = self.connections.get_mut(&number) else {
-            return Ok(());
-        };
         let Some((&code, rest)) = body.get(2..).and_then(<[u8]>::split_first) else {
             return Ok(());
         };
         let (list, payload) = fields(rest);
+        let is_held = self.is_held(code, &list);
+        let Some(connection) = self.connections.get_mut(&number) else {
+            return Ok(());
+        };
         let field = |at: usize| list.get(at).copied().unwrap_or(NULL);
         let seen = self.seen.clone();
         let tell = |what| {
@@ -364,12 +392,8 @@ impl State {
                 let open = [&string("cloud")[..], NULL, &uint(65_536), &ushort(8191)];
                 connection.say(&frame_on(0, &performative(0x10, &open))).await?;
             }
-            0x11 if self.begins_held => tell(Seen::Held),
-            0x12 if self
-                .attaches_held
-                .as_ref()
-                .is_some_and(|end| address_of(&list).0.ends_with(end)) =>
-            {
+            _ if is_held => {
+                self.held.push((number, channel, body.to_vec()));
                 tell(Seen::Held);
             }
             0x11 => {

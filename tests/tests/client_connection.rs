@@ -321,21 +321,72 @@ async fn a_lost_connection_is_made_anew_once_for_all_its_devices() {
 /// The session's end is heard first of by the link that was being attached, and nobody wants that any more.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_ends_while_a_dropped_subscription_is_attached_is_begun_anew() {
+    for reason in ["amqp:session:errant-link", ""] {
+        let mut cloud = Cloud::start().await;
+        let connection = builder(&cloud).open().await.unwrap();
+        let client = device(&connection, "dev").await;
+        cloud.hold_attaches("/methods/devicebound");
+        let subscribing = tokio::spawn({
+            let client = client.clone();
+            async move { client.methods().await.map(drop) }
+        });
+        within(cloud.find(|seen| matches!(seen, Seen::Held).then_some(()))).await;
+        subscribing.abort();
+        assert!(subscribing.await.unwrap_err().is_cancelled());
+        cloud.end_session("/messages/events", reason);
+        within(client.send(Message::new("on the next session")))
+            .await
+            .unwrap();
+    }
+}
+
+/// The peer need not say why.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_ends_while_a_link_is_attached_costs_that_session_only() {
+    for reason in ["amqp:session:errant-link", ""] {
+        let mut cloud = Cloud::start().await;
+        let connection = builder(&cloud).open().await.unwrap();
+        let client = device(&connection, "dev").await;
+        cloud.hold_attaches("/methods/devicebound");
+        let subscribing = tokio::spawn({
+            let client = client.clone();
+            async move { client.methods().await.map(drop) }
+        });
+        within(cloud.find(|seen| matches!(seen, Seen::Held).then_some(()))).await;
+        cloud.end_session("/messages/events", reason);
+        cloud.answer_held();
+        within(subscribing).await.unwrap().unwrap();
+        within(client.send(Message::new("on the next session")))
+            .await
+            .unwrap();
+        assert_eq!(client.statistics().attempts, 1, "{reason:?}");
+    }
+}
+
+/// What is asked for and dropped again while a slow hub takes its time costs neither.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_that_is_dropped_before_its_turn_to_be_attached_is_not_attached() {
     let mut cloud = Cloud::start().await;
     let connection = builder(&cloud).open().await.unwrap();
     let client = device(&connection, "dev").await;
     cloud.hold_attaches("/methods/devicebound");
-    let subscribing = tokio::spawn({
-        let client = client.clone();
-        async move { client.methods().await.map(drop) }
-    });
+    let (first, behind) = (client.clone(), client.clone());
+    let methods = tokio::spawn(async move { first.methods().await });
     within(cloud.find(|seen| matches!(seen, Seen::Held).then_some(()))).await;
-    subscribing.abort();
-    assert!(subscribing.await.unwrap_err().is_cancelled());
-    cloud.end_session("/messages/events", "amqp:session:errant-link");
-    within(client.send(Message::new("on the next session")))
-        .await
-        .unwrap();
+    let commands = tokio::spawn(async move { behind.commands().await.map(drop) });
+    // It is asked for by then, and taken back by the next.
+    client.send(Message::new("behind it")).await.unwrap();
+    commands.abort();
+    assert!(commands.await.unwrap_err().is_cancelled());
+    client.send(Message::new("behind that")).await.unwrap();
+    cloud.answer_held();
+    let methods = within(methods).await.unwrap().unwrap();
+    drop(methods);
+    within(connection.close()).await.unwrap();
+    let seen = cloud.rest();
+    let is_attached =
+        |seen: &Seen| matches!(seen, Seen::Attach(address, _) if address.ends_with("/messages/devicebound"));
+    assert!(!seen.iter().any(is_attached), "{seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -109,7 +109,8 @@ impl Connection {
         self.links.retain(|link| link.channel != channel);
         self.ended.insert(channel);
         let error = performative(0x1d, &[&symbol(condition), &string("as the test wants")]);
-        self.say(&frame_on(channel, &performative(0x17, &[&error]))).await
+        let error: &[&[u8]] = if condition.is_empty() { &[] } else { &[&error] };
+        self.say(&frame_on(channel, &performative(0x17, error))).await
     }
 
     /// Sends on the link of this place, with a tag of 16 bytes as a hub's are.

@@ -226,6 +226,12 @@ impl Connection {
     fn end_session(&mut self, slot: SlotId) {
         self.waiting.remove(&slot);
         self.sessions.remove(&slot);
+        // One that is only wished for is not waited for: others may have the line for long.
+        let waits = |wish: &Wish| matches!(wish, Wish::Slot { slot: of, .. } if *of == slot);
+        if let Some(at) = self.wishes.iter().position(waits) {
+            self.wishes.remove(at);
+            self.running.remove(&slot);
+        }
         if self.running.contains(&slot) {
             self.leaving.insert(slot);
         } else {

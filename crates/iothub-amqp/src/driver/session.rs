@@ -109,6 +109,8 @@ impl Session {
     async fn open(&mut self, opening: Opening) -> Option<Over> {
         let (lane, epoch, limit) = (opening.lane, opening.epoch, self.limit);
         let opened = match timeout(limit, self.leave_to_detach(lane)).await {
+            // It was closed while it waited its turn.
+            Ok(None) if opening.orders.is_closed() => return None,
             Ok(None) if self.channel.holds_back() => {
                 self.lost_with_session(lane, epoch);
                 return None;
@@ -137,11 +139,8 @@ impl Session {
                 None
             }
             Err(error) => {
-                let mut cause = Cause::not_made(&error);
                 let ended = self.channel.is_ended();
-                if ended && cause.recovery == Recovery::Relink {
-                    cause.recovery = Recovery::Resession; // nothing can be attached on it any more
-                }
+                let cause = self.not_attached(&error, ended);
                 let why = cause.why.clone();
                 let input = Input::LaneLost { lane, epoch, cause };
                 let _ = self.facts.send(Fact::Found(input, Some(error)));
@@ -289,6 +288,19 @@ impl Session {
         }
         tell(&self.facts, Input::LaneLost { lane, epoch, cause });
         (end.of == Operation::Session).then_some(end)
+    }
+
+    /// Why a lane could not be attached. On a session that has ended nothing can be any more, and only on that.
+    fn not_attached(&self, error: &ConnectError, ended: bool) -> Cause {
+        let cause = Cause::not_made(error);
+        match cause.why {
+            _ if !ended => cause,
+            // The peer has ended it without a reason, and the stream is there.
+            Interruption::Lost(_) if self.channel.is_connected() => {
+                Cause::ended(Interruption::Closed, Operation::Session)
+            }
+            why => Cause::ended(why, Operation::Session),
+        }
     }
 
     /// The lane could not be attached, since the session is of no use any more: which is true of all on it.

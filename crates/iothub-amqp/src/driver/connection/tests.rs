@@ -138,3 +138,19 @@ async fn the_next_session_of_a_slot_begins_when_the_one_before_has_ended() {
     ));
     assert_eq!(told(&mut heard), []);
 }
+
+/// Others may have the line for as long as a silent peer keeps it.
+#[tokio::test]
+async fn a_slot_that_leaves_takes_back_the_session_that_it_waits_for() {
+    let (mut connection, mut heard) = connection();
+    let _orders = open(&mut connection, 0);
+    connection.end_session(SLOT);
+    assert_eq!(told(&mut heard), [Input::SessionEnded { slot: SLOT }]);
+    assert!(connection.wishes.is_empty());
+    // It may come back.
+    let _again = open(&mut connection, 1);
+    assert!(matches!(
+        connection.wishes.pop_front(),
+        Some(Wish::Slot { number: 1, .. })
+    ));
+}

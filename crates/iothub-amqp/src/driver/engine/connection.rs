@@ -211,6 +211,11 @@ impl Channel {
         self.session.is_ended()
     }
 
+    /// Whether its stream is there.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.fuse.why().is_none()
+    }
+
     /// Whether the engine holds back what a link of before was given: the next one would have its handle, and with it what
     /// is held back, so nothing may be attached on this session any more.
     pub(crate) fn holds_back(&self) -> bool {
