@@ -10,8 +10,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use iothub_address::{HubHost, Resource};
 use iothub_amqp::{
-    Clock, ConnectError, Credential, DeviceClient, Event, Events, Key, Message, OPERATION_TIMEOUT, Phase,
-    Position, Read, ServiceClient, ServiceClientBuilder, Status, SubscribeError, TokenFuture,
+    Clock, ConnectError, Credential, DeviceClient, Event, Events, Key, Message, Phase, Position, Read,
+    ServiceClient, ServiceClientBuilder, Status, SubscribeError, TokenFuture,
 };
 use iothub_emulator::CloudMessage;
 use iothub_sas::UnixTime;
@@ -127,9 +127,6 @@ async fn nobody_is_contacted_before_a_builder_connects() {
     assert_eq!(tasks(), at_rest);
 }
 
-/// For how long an end waits for what is under way.
-const A_SECOND: Duration = Duration::from_millis(1_010);
-
 /// Gives so many tokens, and then only promises.
 struct Promising {
     key: Key,
@@ -216,7 +213,7 @@ async fn what_a_credential_was_asked_is_dropped_in_time_and_with_the_client() {
     let (credential, asked, open) = Promising::after(0, &memory);
     let connecting = connect(credential);
     assert!(timeout(Duration::from_secs(5), connecting).await.is_err());
-    sleep(A_SECOND).await;
+    sleep(SOON).await;
     assert_eq!((count(&asked), count(&open)), (1, 0));
     assert_eq!(Arc::strong_count(&open), 1);
 
@@ -239,21 +236,25 @@ async fn what_a_credential_was_asked_is_dropped_in_time_and_with_the_client() {
         sleep(Duration::from_secs(40)).await;
         assert_eq!((count(&asked), count(&open)), (2, 1));
         if is_closed {
-            client.close().await.unwrap();
+            let closing = client.close();
+            timeout(SOON, closing)
+                .await
+                .expect("it is not waited for")
+                .unwrap();
         } else {
             drop(client);
         }
-        sleep(A_SECOND).await;
+        sleep(SOON).await;
         assert_eq!((count(&open), Arc::strong_count(&open)), (0, 1), "{is_closed}");
     }
     assert_eq!((memory.open(), tasks()), (0, at_rest));
 
-    // On a connection that others share, its time is the latest.
+    // On a connection that others share, it is the same.
     let connection = memory.connection().await;
     let (credential, asked, open) = Promising::after(0, &memory);
     let connecting = connection.device(identity(0), credential).connect();
     assert!(timeout(Duration::from_secs(5), connecting).await.is_err());
-    sleep(OPERATION_TIMEOUT).await;
+    sleep(SOON).await;
     assert_eq!((count(&asked), count(&open)), (1, 0));
     assert_eq!(Arc::strong_count(&open), 1);
     connection.close().await.unwrap();

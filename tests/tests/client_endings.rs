@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use iothub_amqp::recovery::Operation;
+use iothub_amqp::recovery::{Operation, Recovery};
 use iothub_amqp::supervisor::{
     Action, Cause, DeliveryId, Epoch, Input, LaneId, LaneKind, Lifetime, NotHanded, Outcome, Principal,
     SignIn, SlotId, Supervisor, TicketId, TransferId, Verdict, Word,
@@ -366,6 +366,70 @@ fn a_closing_that_meets_a_farewell_gives_that_no_more_time_than_it_has_itself() 
             .any(|action| matches!(action, Action::Finished(Err(_))))
     );
     assert_eq!(supervisor.poll_timeout(), None);
+}
+
+#[test]
+fn a_device_whose_session_is_being_ended_when_all_is_closed_has_left_with_its_session() {
+    let now = Instant::now();
+    let (mut supervisor, _) = shared(now);
+    enqueue(&mut supervisor, OTHER.0, 1, 10, now);
+    let (slot, deadline) = (SLOT, now + 60 * SECOND);
+    supervisor.handle(Input::Leave { slot, deadline }, now);
+    supervisor.handle(Input::Close { deadline }, now);
+    actions(&mut supervisor);
+    // The other's message has no outcome yet.
+    supervisor.handle(Input::SessionEnded { slot }, now + SECOND);
+    let told = actions(&mut supervisor);
+    assert!(
+        matches!(told[..], [Action::Report(SLOT, _), Action::Left(SLOT, _, Ok(()))]),
+        "{told:?}"
+    );
+}
+
+/// Of several devices none can have the connection's back-off for its own.
+#[test]
+fn devices_that_leave_while_the_connection_waits_for_a_token_ask_again_for_one_to_send_what_waits() {
+    let start = Instant::now();
+    for everybody in [false, true] {
+        let (mut supervisor, _) = shared(start);
+        // The machine has slept, and with it the tokens have had their time.
+        let now = start + 7200 * SECOND;
+        let cause = Cause::ended(Interruption::Lost(Lost::Idle), Operation::Connection);
+        supervisor.handle(Input::Lost { conn: 1, cause }, now);
+        for slot in [SLOT, OTHER] {
+            enqueue(&mut supervisor, slot.0, slot.0.into(), 10, now);
+        }
+        let now = supervisor.poll_timeout().unwrap();
+        supervisor.handle_timeout(now);
+        actions(&mut supervisor);
+        let deadline = now + 60 * SECOND;
+        for slot in [SLOT, OTHER] {
+            let passing = Interruption::NoConnection("the vault is restarted".to_owned());
+            let result = Err(Cause {
+                why: passing,
+                recovery: Recovery::Reconnect,
+            });
+            supervisor.handle(Input::Token { slot, result }, now);
+            if !everybody {
+                supervisor.handle(Input::Leave { slot, deadline }, now);
+            }
+        }
+        if everybody {
+            supervisor.handle(Input::Close { deadline }, now);
+        }
+        let mut outcomes = completes(&actions(&mut supervisor));
+        let mut now = now;
+        while outcomes.len() < 2 && now < deadline {
+            now = supervisor.poll_timeout().unwrap();
+            supervisor.handle_timeout(now);
+            outcomes.extend(completes(&obey(&mut supervisor, now)));
+        }
+        assert!(
+            outcomes.iter().all(|(_, outcome)| outcome.is_ok()),
+            "{outcomes:?}"
+        );
+        assert!(now < deadline - 30 * SECOND);
+    }
 }
 
 /// What a link has to pass on when it is given up it may have passed on.

@@ -45,8 +45,8 @@ pub trait Credential: Send + Sync + 'static {
     /// and asks again later.
     ///
     /// # Cancel safety
-    /// The future is dropped at that time, or within a second of the client's end, at whatever point it is; where others share
-    /// the client's [`Connection`](crate::Connection), it may be left until its time is up. It has to leave nothing half done.
+    /// The future is dropped at that time, or with the client's end, at whatever point it is, also where others share the
+    /// client's [`Connection`](crate::Connection). It has to leave nothing half done.
     fn token<'a>(&'a self, resource: &'a Resource, now: UnixTime) -> TokenFuture<'a>;
 
     /// Whether another call gives a token that lives longer. If not, the one token is used until the hub refuses it.

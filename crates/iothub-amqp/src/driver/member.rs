@@ -7,6 +7,7 @@ use std::time::Duration;
 use iothub_address::Resource;
 use iothub_sas::{SasToken, UnixTime};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
 
 use super::engine::Reading;
 use super::place::Place;
@@ -45,6 +46,8 @@ pub(super) struct Member {
     pub(super) user: String,
     pub(super) credential: Option<Arc<dyn Credential>>,
     pub(super) token: Option<SasToken>,
+    /// What the credential is asked; dropped with what it is dropped from.
+    pub(super) fetching: Option<Fetching>,
     pub(super) first: Option<oneshot::Sender<Result<(), ConnectError>>>,
     /// Why the last thing of its own could not be made.
     pub(super) error: Option<ConnectError>,
@@ -67,6 +70,7 @@ impl Member {
             user: joining.user,
             credential: joining.credential,
             token: None,
+            fetching: None,
             first: Some(joining.first),
             error: None,
             status: joining.status,
@@ -103,6 +107,7 @@ impl Member {
             Status::Ended { why } => {
                 let _ = self.ended.set(why.clone());
                 self.lanes.clear();
+                self.fetching = None;
                 if let Some(first) = self.first.take() {
                     // With no error of something that could not be made, what was made has ended before it was of use.
                     let error = self.error.take().or_else(|| error.cloned());
@@ -160,6 +165,15 @@ impl Member {
         {
             let _ = orders.send(order);
         }
+    }
+}
+
+/// A question to a credential, which ends with this.
+pub(super) struct Fetching(pub(super) AbortHandle);
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

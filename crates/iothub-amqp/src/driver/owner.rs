@@ -16,7 +16,7 @@ use super::command::{Answering, Asking, Closer, Command, Payload};
 use super::connection::{self, Order, Plan};
 use super::counted::ByCount;
 use super::engine::{Login, Outgoing, Put};
-use super::member::{Items, Member, answer_closers};
+use super::member::{Fetching, Items, Member, answer_closers};
 use super::{Carried, Fact, Facts, LaneOrder};
 use crate::credential::CredentialError;
 use crate::error::{ConnectError, Interruption, SettleError, SubscribeError, TwinError};
@@ -374,7 +374,7 @@ impl Owner {
     }
 
     fn fetch_token(&mut self, slot: SlotId) {
-        let Some(member) = self.members.get(&slot) else {
+        let Some(member) = self.members.get_mut(&slot) else {
             return;
         };
         let Some(credential) = member.credential.clone() else {
@@ -383,7 +383,7 @@ impl Owner {
         let facts = self.facts.clone();
         let (resource, limit) = (member.resource.clone(), self.plan.limit);
         let clock = Arc::clone(&self.plan.clock);
-        self.tasks.spawn(async move {
+        let fetching = self.tasks.spawn(async move {
             let now = clock.now();
             // The supervisor counts the same time, and goes on without the answer.
             let answer = timeout(limit, credential.token(&resource, now)).await;
@@ -391,6 +391,7 @@ impl Owner {
                 answer.unwrap_or_else(|_| Err(CredentialError::passing("the credential does not answer")));
             let _ = facts.send(Fact::Token(slot, answer));
         });
+        member.fetching = Some(Fetching(fetching));
     }
 
     fn dial(&mut self, conn: u32) {

@@ -133,10 +133,13 @@ impl Supervisor {
         if let Line::Leaving { deadline: at } = &mut self.core.line {
             *at = deadline.min(*at); // a farewell that has begun has no more time than this
         }
-        let leaving = self.closing;
-        self.each_slot(now, |slot, core, _| {
+        self.each_slot(now, |slot, core, now| {
             slot.report(core, Status::Closing);
-            slot.leaving = leaving;
+            // A session that is being ended stays so.
+            slot.leaving = Some(Leaving {
+                ending: slot.is_ending(),
+                ..Leaving::by(deadline, now)
+            });
         });
     }
 

@@ -11,6 +11,7 @@ use super::core::Core;
 use super::inbox::{Inbox, Opening};
 use super::lane::{Attachments, Lane, LaneState, Watched};
 use super::ledger::Certainty;
+use super::line::Line;
 use super::telemetry::Telemetry;
 use super::token::Token;
 use super::twin::Twin;
@@ -143,11 +144,11 @@ impl Slot {
             self.twin.as_ref().and_then(Twin::deadline),
         ];
         let join = (!self.ever_up).then_some(self.join_by);
-        let token = if self.leaving.is_some() {
-            None
-        } else {
-            self.token.due(self.access, &core.line)
-        };
+        // Whoever leaves needs one only to be connected, if it has something to send yet.
+        let needs_token = self.leaving.is_none() || matches!(core.line, Line::AwaitingToken);
+        let token = needs_token
+            .then(|| self.token.due(self.access, &core.line))
+            .flatten();
         [self.telemetry.ledger.next_deadline(), token, access, lanes, join]
             .into_iter()
             .chain(waiting)

@@ -78,11 +78,14 @@ impl Slot {
             self.token_fetched(core, Err(Cause { why, recovery }), now);
         }
         let due = match (self.access, &core.line) {
-            (Access::Granted, Line::Up) => self.token.have.and_then(|held| held.renew_at),
+            // Whoever leaves does with the one that it has.
+            (Access::Granted, Line::Up) if self.leaving.is_none() => {
+                self.token.have.and_then(|held| held.renew_at)
+            }
             (Access::None, Line::AwaitingToken) if !self.token.is_fresh(now) => Some(now),
             _ => None,
         };
-        if self.leaving.is_none() && !self.token.renewing && due.is_some_and(|renew_at| now >= renew_at) {
+        if !self.token.renewing && due.is_some_and(|renew_at| now >= renew_at) {
             self.fetch_token(core, now);
         }
     }
