@@ -180,6 +180,41 @@ async fn a_hub_that_is_silent_to_one_device_keeps_no_other_waiting() {
     }
 }
 
+/// To the engine it is the answer to what it has forgotten, for which it would end the connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_comes_after_its_time_out_is_ended_and_costs_nobody_the_connection() {
+    let mut cloud = Cloud::start().await;
+    let connection = builder(&cloud)
+        .operation_timeout(Duration::from_millis(500))
+        .open()
+        .await
+        .unwrap();
+    let good = device(&connection, "good").await;
+    cloud.hold_begins();
+    let late = within(connection.device(identity("late"), key()).connect()).await;
+    assert!(
+        matches!(
+            late,
+            Err(ConnectError::TimedOut {
+                phase: Phase::Begin,
+                ..
+            })
+        ),
+        "{late:?}"
+    );
+    cloud.rest();
+    cloud.answer_held();
+    within(cloud.find(|seen| (seen == Seen::End).then_some(()))).await;
+    // The answer to that has come too when the next session is there.
+    let again = device(&connection, "late").await;
+    for client in [&good, &again] {
+        client.send(Message::new("x")).await.unwrap();
+        assert_eq!(client.statistics().attempts, 1);
+    }
+    within(connection.close()).await.unwrap();
+    assert_eq!(connections(&cloud.rest()), 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_that_is_refused_does_not_disturb_the_others() {
     let mut cloud = Cloud::start().await;

@@ -290,17 +290,20 @@ impl Session {
         (end.of == Operation::Session).then_some(end)
     }
 
-    /// Why a lane could not be attached. On a session that has ended nothing can be any more, and only on that.
+    /// Why a lane could not be attached. On a session that has ended nothing can be any more.
     fn not_attached(&self, error: &ConnectError, ended: bool) -> Cause {
-        let cause = Cause::not_made(error);
-        match cause.why {
-            _ if !ended => cause,
-            // The peer has ended it without a reason, and the stream is there.
-            Interruption::Lost(_) if self.channel.is_connected() => {
-                Cause::ended(Interruption::Closed, Operation::Session)
-            }
-            why => Cause::ended(why, Operation::Session),
+        let mut cause = Cause::not_made(error);
+        if self.channel.has_ended_alone() {
+            let why = match cause.why {
+                Interruption::Lost(_) => Interruption::Closed, // the peer has not said why
+                why => why,
+            };
+            return Cause::ended(why, Operation::Session);
         }
+        if ended && cause.recovery == Recovery::Relink {
+            cause.recovery = Recovery::Resession;
+        }
+        cause
     }
 
     /// The lane could not be attached, since the session is of no use any more: which is true of all on it.

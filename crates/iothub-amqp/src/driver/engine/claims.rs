@@ -61,7 +61,7 @@ impl Claims {
             .attach(&mut channel.session);
         let receiver = made(receiving, step, &fuse)
             .await?
-            .map_err(|error| failed(receiver_not_attached(error, &fuse)))?;
+            .map_err(|error| failed(receiver_not_attached(error, &fuse).why))?;
         let attaching = Sender::builder()
             .name(channel.names.unique("cbs-sender"))
             .source(Source::builder().address(REPLY_TO).build())
@@ -71,7 +71,7 @@ impl Claims {
             .attach(&mut channel.session);
         let sender = made(attaching, step, &fuse)
             .await?
-            .map_err(|error| failed(sender_not_attached(error, &fuse)))?;
+            .map_err(|error| failed(sender_not_attached(error, &fuse).why))?;
         Ok(Self {
             sender,
             receiver,

@@ -100,25 +100,33 @@ pub(super) fn connection_stopped(reason: ConnectionStopReason, fuse: &Fuse) -> E
     }
 }
 
-pub(super) fn sender_not_attached(error: SenderAttachError, fuse: &Fuse) -> Interruption {
+pub(super) fn sender_not_attached(error: SenderAttachError, fuse: &Fuse) -> End {
     match error {
-        SenderAttachError::RemoteClosedWithError(error) => Interruption::Refused(condition(error)),
-        SenderAttachError::SessionStopped(reason) => session_stopped(reason, fuse).why,
+        SenderAttachError::RemoteClosedWithError(error) => refused(error, Operation::Link),
+        SenderAttachError::SessionStopped(reason) => session_stopped(reason, fuse),
         SenderAttachError::IncomingTargetIsNone | SenderAttachError::ExpectImmediateDetach => {
-            Interruption::Closed
+            closed(Operation::Link)
         }
-        _ => lost(fuse).why,
+        _ => unattached(fuse),
     }
 }
 
-pub(super) fn receiver_not_attached(error: ReceiverAttachError, fuse: &Fuse) -> Interruption {
+pub(super) fn receiver_not_attached(error: ReceiverAttachError, fuse: &Fuse) -> End {
     match error {
-        ReceiverAttachError::RemoteClosedWithError(error) => Interruption::Refused(condition(error)),
-        ReceiverAttachError::SessionStopped(reason) => session_stopped(reason, fuse).why,
+        ReceiverAttachError::RemoteClosedWithError(error) => refused(error, Operation::Link),
+        ReceiverAttachError::SessionStopped(reason) => session_stopped(reason, fuse),
         ReceiverAttachError::IncomingSourceIsNone | ReceiverAttachError::ExpectImmediateDetach => {
-            Interruption::Closed
+            closed(Operation::Link)
         }
-        _ => lost(fuse).why,
+        _ => unattached(fuse),
+    }
+}
+
+/// The engine does not say what has ended with it.
+fn unattached(fuse: &Fuse) -> End {
+    End {
+        of: Operation::Link,
+        ..lost(fuse)
     }
 }
 

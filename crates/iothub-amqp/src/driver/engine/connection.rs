@@ -1,5 +1,6 @@
 //! Opening a connection and its sessions; and ending them.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use fe2o3_amqp::connection::{ConnectionHandle, OpenError};
@@ -19,8 +20,10 @@ use super::inward::Inward;
 use super::manifest::{HeldBack, Manifest};
 use super::outward::Outward;
 use super::rumour::made;
+use crate::driver::REASON_TIMEOUT;
 use crate::driver::names::Names;
 use crate::error::{ConnectError, Interruption, Lost, Phase};
+use crate::recovery::Operation;
 
 /// What SASL PLAIN sends: a user name as it stands (no escapes) and the whole token.
 pub(crate) struct Login {
@@ -106,10 +109,7 @@ where
         builder = builder.sasl_profile(profile);
     }
     let manifest = Manifest::default();
-    let stream = Outward::new(
-        Inward::new(stream, fuse.clone(), manifest.links(), manifest.farewells()),
-        manifest.clone(),
-    );
+    let stream = Outward::new(Inward::new(stream, fuse.clone(), &manifest), manifest.clone());
     let connecting = builder.open_with_stream(stream);
     let connection = timeout(limit, connecting)
         .await
@@ -141,19 +141,28 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Begins a session within `limit`.
+    /// Begins a session within `limit`. One that the peer gives later is ended.
     pub(crate) async fn begin(&mut self, limit: Duration) -> Result<Channel, ConnectError> {
         let fuse = self.fuse().clone();
-        let beginning = Session::begin(&mut self.connection);
-        let session = made(beginning, (Phase::Begin, limit), &fuse)
-            .await?
-            .map_err(|error| begin_failed(error, self.fuse()))?;
+        let begins = self.manifest.begins();
+        let session = {
+            let mut beginning = pin!(Session::begin(&mut self.connection));
+            match made(beginning.as_mut(), (Phase::Begin, limit), &fuse).await {
+                // The engine may be about to tell of it.
+                Err(late @ ConnectError::TimedOut { .. }) if !begins.give_up() => {
+                    timeout(REASON_TIMEOUT, beginning).await.map_err(|_| late)
+                }
+                session => session,
+            }
+        };
+        let session = session?.map_err(|error| begin_failed(error, &fuse))?;
         Ok(Channel {
             session,
-            fuse: self.fuse().clone(),
+            fuse,
             names: self.names.clone(),
             manifest: self.manifest.clone(),
             held_back: HeldBack::default(),
+            ended: None,
         })
     }
 
@@ -204,16 +213,18 @@ pub(crate) struct Channel {
     pub(crate) names: Names,
     pub(super) manifest: Manifest,
     pub(super) held_back: HeldBack,
+    /// What has ended, as a link that was being attached has heard it; the engine may say so itself a moment later.
+    pub(super) ended: Option<Operation>,
 }
 
 impl Channel {
     pub(crate) fn is_ended(&self) -> bool {
-        self.session.is_ended()
+        self.ended.is_some() || self.session.is_ended()
     }
 
-    /// Whether its stream is there.
-    pub(crate) fn is_connected(&self) -> bool {
-        self.fuse.why().is_none()
+    /// Whether it has ended and the connection, as far as is known, has not.
+    pub(crate) fn has_ended_alone(&self) -> bool {
+        self.ended == Some(Operation::Session)
     }
 
     /// Whether the engine holds back what a link of before was given: the next one would have its handle, and with it what

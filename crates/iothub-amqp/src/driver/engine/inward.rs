@@ -12,9 +12,10 @@ use bytes::{Buf, BytesMut};
 use iothub_frame::{Blown, Fuse, Violation, walk};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::farewells::{Answers, Farewells};
+use super::begins::{Begins, Fate, end};
+use super::farewells::Answers;
 use super::heartbeat::halve_idle_time_out;
-use super::manifest::Links;
+use super::manifest::{Links, Manifest};
 
 /// A stream whose incoming messages are sound.
 #[derive(Debug)]
@@ -29,10 +30,13 @@ pub(super) struct Inward<S> {
     answers: Answers,
     /// The peer's `open` is here.
     opened: bool,
+    begins: Begins,
+    /// What is to be written to the peer, in whole frames.
+    unsaid: Vec<u8>,
 }
 
 impl<S> Inward<S> {
-    pub(super) fn new(stream: S, fuse: Fuse, links: Links, farewells: Farewells) -> Self {
+    pub(super) fn new(stream: S, fuse: Fuse, manifest: &Manifest) -> Self {
         Self {
             stream,
             fuse,
@@ -40,10 +44,12 @@ impl<S> Inward<S> {
             passed: 0,
             partial: Partial {
                 parts: BTreeMap::new(),
-                links,
+                links: manifest.links(),
             },
-            answers: Answers::to(farewells),
+            answers: Answers::to(manifest.farewells()),
             opened: false,
+            begins: manifest.begins(),
+            unsaid: Vec::new(),
         }
     }
 
@@ -56,6 +62,17 @@ impl<S> Inward<S> {
             if !self.opened {
                 self.opened = halve_idle_time_out(frame)?;
             }
+            match self.begins.judge(frame) {
+                Fate::Passes => {}
+                fate => {
+                    tracing::debug!("a frame of a session that was given up is left out");
+                    self.replace(size, &[]);
+                    if let Fate::Ended(channel) = fate {
+                        self.unsaid.extend(end(channel));
+                    }
+                    continue;
+                }
+            }
             match Transfer::in_frame(frame)? {
                 Some(transfer) => transfer.check(&mut self.partial)?,
                 None => self.partial.forget(frame),
@@ -64,13 +81,18 @@ impl<S> Inward<S> {
                 self.passed += size;
                 continue;
             };
-            let behind = self.unread.split_off(self.passed + size);
-            self.unread.truncate(self.passed);
-            self.unread.extend_from_slice(&instead);
-            self.unread.unsplit(behind);
+            self.replace(size, &instead);
             self.passed += instead.len();
         }
         Ok(())
+    }
+
+    /// Puts this in the place of so many bytes, the first that are not checked.
+    fn replace(&mut self, size: usize, instead: &[u8]) {
+        let behind = self.unread.split_off(self.passed + size);
+        self.unread.truncate(self.passed);
+        self.unread.extend_from_slice(instead);
+        self.unread.unsplit(behind);
     }
 }
 
@@ -222,10 +244,23 @@ pub(super) fn uint(value: &[u8]) -> u32 {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Inward<S> {
+impl<S: AsyncWrite + Unpin> Inward<S> {
+    /// Writes what this side has to say here, between the engine's frames: it reads only when it has written one whole.
+    fn say(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        while !self.unsaid.is_empty()
+            && let Poll::Ready(taken) = Pin::new(&mut self.stream).poll_write(cx, &self.unsaid)
+        {
+            self.unsaid.drain(..taken?);
+        }
+        Ok(())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Inward<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         loop {
+            this.say(cx)?;
             if this.passed > 0 {
                 let taken = this.passed.min(buf.remaining());
                 buf.put_slice(&this.unread[..taken]);

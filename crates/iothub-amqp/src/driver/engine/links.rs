@@ -11,12 +11,13 @@ use iothub_address::Node;
 use serde_amqp::described::Described;
 use serde_amqp::descriptor::Descriptor;
 
-use super::conditions::{receiver_not_attached, sender_not_attached};
+use super::conditions::{End, receiver_not_attached, sender_not_attached};
 use super::connection::Channel;
 use super::receiver::Inlet;
 use super::rumour::made;
 use super::sender::Link;
 use crate::error::{ConnectError, Interruption, Phase};
+use crate::recovery::Operation;
 
 /// What a link is to be.
 pub(crate) struct LinkPlan<'a> {
@@ -119,9 +120,7 @@ impl Channel {
             .attach(&mut self.session);
         let sender = made(attaching, (Phase::Attach, limit), &self.fuse)
             .await?
-            .map_err(|error| {
-                ConnectError::interrupted(Phase::Attach, sender_not_attached(error, &self.fuse))
-            })?;
+            .map_err(|error| self.not_attached(sender_not_attached(error, &self.fuse)))?;
         self.check_handle()?;
         tracing::debug!(node = %plan.node, max_message_size = sender.max_message_size(), "link attached");
         Ok(Link::new(sender, load, self.fuse.clone()))
@@ -151,9 +150,7 @@ impl Channel {
         let attaching = builder.attach(&mut self.session);
         let receiver = made(attaching, (Phase::Attach, limit), &self.fuse)
             .await?
-            .map_err(|error| {
-                ConnectError::interrupted(Phase::Attach, receiver_not_attached(error, &self.fuse))
-            })?;
+            .map_err(|error| self.not_attached(receiver_not_attached(error, &self.fuse)))?;
         self.check_handle()?;
         tracing::debug!(node = %plan.node, "link attached");
         Ok(Inlet::new(receiver, self.fuse.clone()))
@@ -161,6 +158,13 @@ impl Channel {
 }
 
 impl Channel {
+    fn not_attached(&mut self, End { why, of }: End) -> ConnectError {
+        if of != Operation::Link {
+            self.ended = Some(of);
+        }
+        ConnectError::interrupted(Phase::Attach, why)
+    }
+
     /// A link that was detached while this one was attached may have left something behind, and this one has its handle.
     fn check_handle(&self) -> Result<(), ConnectError> {
         if self.holds_back() {

@@ -16,6 +16,7 @@ use std::task::Poll;
 
 use iothub_frame::Violation;
 
+use super::begins::Begins;
 use super::farewells::Farewells;
 use super::inward::{Transfer, first_fields, performative, uint};
 
@@ -50,6 +51,7 @@ pub(super) struct Manifest {
     loads: Arc<Mutex<BTreeMap<String, Arc<Cargo>>>>,
     links: Links,
     farewells: Farewells,
+    begins: Begins,
 }
 
 /// How many links the connection had at once, at the most; clones are the same.
@@ -85,6 +87,7 @@ impl Gate {
             BEGIN => {
                 self.manifest.farewells.leaves(channel, code);
                 self.sessions.insert(channel, Handles::default());
+                self.manifest.begins.leaves(channel);
                 true
             }
             END => {
@@ -207,6 +210,11 @@ impl Manifest {
     /// What takes note of this side's farewells.
     pub(super) fn farewells(&self) -> Farewells {
         self.farewells.clone()
+    }
+
+    /// What knows of sessions that were given up.
+    pub(super) fn begins(&self) -> Begins {
+        self.begins.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Cargo>>> {

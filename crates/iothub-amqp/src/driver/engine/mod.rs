@@ -1,5 +1,6 @@
 //! The seam to the AMQP engine, fe2o3-amqp: the only modules that name it, and where its errors become ours.
 
+mod begins;
 mod claims;
 mod conditions;
 mod connection;
