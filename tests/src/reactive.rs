@@ -67,8 +67,8 @@ pub struct Narrow {
     /// The code of the client's performative that it opens with, just before this is answered: attach is 0x12, and opens
     /// it from the second on, detach 0x16, end 0x17.
     pub opens_with: u8,
-    /// How a node's address ends. The first attach to one of those is answered only when the hub has detached the links that
-    /// the client sends by, and the client has answered that.
+    /// A link by its node's address, behind `from ` if the client receives by it. Its first attach is answered only when the
+    /// hub has detached the links that the client sends by, and the client has answered that.
     pub displaced_by: Option<&'static str>,
 }
 
@@ -317,7 +317,7 @@ impl Connection {
     fn is_displacing(&self, attach: &[&[u8]]) -> bool {
         self.narrow
             .and_then(|narrow| narrow.displaced_by)
-            .is_some_and(|end| address(attach).ends_with(end))
+            .is_some_and(|link| described(attach) == link)
     }
 
     /// Detaches what the client sends by.
@@ -342,7 +342,6 @@ impl Connection {
         let (name, handle) = (field(0).to_vec(), crate::frames::number(field(1)));
         self.attached += 1;
         let client_receives = field(2) == TRUE;
-        let address = address(list);
         let role: &[u8] = if client_receives { &[0x42] } else { TRUE };
         let count: &[u8] = if client_receives { &[0x43] } else { NULL };
         let reply = [
@@ -370,17 +369,12 @@ impl Connection {
             ];
             self.say(&frame_on(channel, &performative(0x13, &flow))).await?;
         }
-        let _ = self.seen.send(Seen::Attach(address.clone()));
-        // A receiver is remembered as what answers and calls are sent on.
-        let address = if client_receives {
-            format!("from {address}")
-        } else {
-            address
-        };
+        let _ = self.seen.send(Seen::Attach(address(list)));
         self.links.push(Link {
             channel,
             handle,
-            address,
+            // A receiver is remembered as what answers and calls are sent on.
+            address: described(list),
         });
         Ok(())
     }
@@ -530,6 +524,15 @@ fn address(attach: &[&[u8]]) -> String {
     // The address is a terminus' first field.
     let (inner, _) = fields(terminus.get(3..).unwrap_or_default());
     text(inner.first().copied().unwrap_or(NULL))
+}
+
+/// The same, behind `from ` if the client receives by it.
+fn described(attach: &[&[u8]]) -> String {
+    let address = address(attach);
+    match attach.get(2) {
+        Some(&TRUE) => format!("from {address}"),
+        _ => address,
+    }
 }
 
 /// The message-id of a message whose first section is its properties.

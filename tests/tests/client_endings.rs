@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use iothub_amqp::recovery::{Operation, Recovery};
 use iothub_amqp::supervisor::{
     Action, Cause, DeliveryId, Epoch, Input, LaneId, LaneKind, Lifetime, NotHanded, Outcome, Principal,
-    SignIn, SlotId, Supervisor, TicketId, TransferId, Verdict, Word,
+    Question, RequestId, SignIn, SlotId, Supervisor, TicketId, TransferId, Verdict, Word,
 };
 use iothub_amqp::{Accepted, Condition, Interruption, Lost, SendError};
 use iothub_tests::supervised::{
@@ -463,4 +463,60 @@ fn a_word_is_too_late_only_where_the_link_never_had_it() {
         let told: Vec<_> = actions(&mut supervisor).iter().filter_map(disposed).collect();
         assert_eq!(told, [(1, first), (2, Word::TooLate)]);
     }
+}
+
+/// Only an application is told what a twin says, and this one has said that it has no use for more.
+#[test]
+fn a_closing_waits_for_what_the_application_asks_the_twin_and_not_for_what_the_client_asks() {
+    let now = Instant::now();
+    let closed = |supervisor: &mut Supervisor| {
+        let deadline = now + 60 * SECOND;
+        supervisor.handle(Input::Close { deadline }, now);
+        let told = actions(supervisor);
+        told.iter()
+            .any(|action| matches!(action, Action::CloseGently { .. }))
+    };
+    let asked = |supervisor: &mut Supervisor| {
+        let told = actions(supervisor);
+        let found = told.iter().find_map(|action| match action {
+            Action::Ask {
+                request, question, ..
+            } => Some((*request, *question)),
+            _ => None,
+        });
+        found.unwrap_or_else(|| panic!("{told:?}"))
+    };
+    for own in [Question::Subscribe, Question::Get] {
+        let (mut supervisor, _) = shared(now);
+        let lane = subscribe(&mut supervisor, LaneKind::Twin, now);
+        let epoch = lane_up(&mut supervisor, lane.kind, now);
+        let (request, question) = asked(&mut supervisor);
+        assert_eq!(question, Question::Subscribe);
+        if own == Question::Get {
+            // What has changed before is read; later, whatever leaves a gap.
+            let (status, desired) = (204, None);
+            let answered = Input::Answered {
+                lane,
+                epoch,
+                request,
+                status,
+                desired,
+            };
+            supervisor.handle(answered, now);
+            assert_eq!(asked(&mut supervisor).1, own);
+        }
+        assert!(closed(&mut supervisor), "{own:?} has no answer");
+    }
+    let (mut supervisor, _) = shared(now);
+    let (slot, limit) = (SLOT, 60 * SECOND);
+    let request = Input::Request {
+        slot,
+        request: RequestId(2),
+        question: Question::Get,
+        deadline: now + limit,
+        limit,
+    };
+    supervisor.handle(request, now);
+    lane_up(&mut supervisor, LaneKind::Twin, now);
+    assert!(!closed(&mut supervisor));
 }

@@ -1,15 +1,18 @@
 //! Goal: what is too large for a link, or waits for its credit, comes to an end that is told; and what waits is bounded.
-//! Method: a hub of hand-written frames on loopback that says how much its links take; real time and short limits.
+//! Method: a hub of hand-written frames on loopback that says how much its links take, real time and short limits; and one in
+//! virtual time that gives no credit for a while.
 #![allow(clippy::unwrap_used, reason = "a test that fails here fails as it should")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use iothub_address::{DeviceId, HubHost, Identity};
-use iothub_amqp::{DeviceClient, Key, SettleError, TwinError};
+use iothub_amqp::{Batching, DeviceClient, Interruption, Key, Message, SendError, SettleError, TwinError};
+use iothub_emulator::{Fault, FaultKind};
 use iothub_sas::SharedKey;
 use iothub_tests::cloud::{Cloud, Seen};
 use iothub_tests::frames::{NULL, fields};
+use iothub_tests::memory::Memory;
 use iothub_tests::sections::{binary, entries, int, long, message, sections, uuid};
 use serde_json::json;
 
@@ -152,4 +155,38 @@ async fn a_patch_larger_than_the_link_takes_is_an_error_of_its_own_at_once() {
         cloud.send(TWIN, message(&properties, &annotations, &[], b""));
     });
     assert_eq!(reported, Ok(Some(2)));
+}
+
+/// The link has all three, and the first of them waits for credit: what the hub gets keeps its order.
+#[tokio::test(start_paused = true)]
+async fn a_message_whose_time_is_up_is_taken_back_from_between_those_that_wait_for_credit() {
+    let memory = Memory::start(1).await;
+    let drought = Duration::from_secs(120);
+    memory
+        .inject(Fault::new(FaultKind::WithholdCredit).duration(drought))
+        .await;
+    let client = memory
+        .device_by_plain(0)
+        .batching(Batching::Off)
+        .connect()
+        .await
+        .unwrap();
+    let queued = |body: &str| client.enqueue(Message::new(body)).unwrap();
+    let first = queued("first");
+    let second = async {
+        let outcome = client.send(Message::new("second")).await;
+        (outcome, memory.elapsed())
+    };
+    let ((second, told), third) = tokio::join!(second, async { queued("third").await });
+    assert!(
+        matches!(second, Err(SendError::NotSent(Interruption::TimedOut { .. }))),
+        "{second:?}"
+    );
+    assert!(told < drought);
+    first.await.unwrap();
+    third.unwrap();
+    assert_eq!(memory.bodies(), ["first", "third"]);
+    let statistics = client.statistics();
+    assert_eq!((statistics.links, statistics.resent), (1, 0), "{statistics:?}");
+    client.close().await.unwrap();
 }

@@ -11,7 +11,7 @@ use iothub_amqp::supervisor::{
     Action, Cause, Epoch, Input, LaneId, LaneKind, Lifetime, MAX_PUTS, Question, RequestId, SignIn, SlotId,
     Supervisor, TicketId,
 };
-use iothub_amqp::{Condition, Interruption, Lost, SendError, Status};
+use iothub_amqp::{Condition, Interruption, Lost, Phase, SendError, Status};
 use iothub_tests::supervised::{HOUR, LIMIT, actions, done, enqueue, join, obey, supervisor, telemetry};
 
 #[test]
@@ -470,4 +470,45 @@ fn sessions_that_end_in_a_row_are_begun_more_slowly_whichever_link_tells_of_it()
         }
         assert_eq!(waits, [true, false], "told by {tellers:?}");
     }
+}
+
+/// A hub takes so many tokens at a time, and here it answers none but lives: those who wait for their turn are not kept for ever.
+#[test]
+fn whoever_joins_behind_too_many_is_told_after_twelve_time_outs() {
+    const JOINING: u32 = 400;
+    let start = Instant::now();
+    let mut supervisor = shared(1, start);
+    for slot in 1..=JOINING {
+        join(&mut supervisor, slot, start);
+    }
+    let mut ended = BTreeMap::new();
+    let mut now = start;
+    while now <= start + 13 * LIMIT {
+        while let Some(action) = supervisor.poll_action() {
+            match action {
+                Action::Report(slot, Status::Ended { why }) => {
+                    assert_eq!(ended.insert(slot, (now - start, why)), None);
+                }
+                Action::PutToken { .. } => {}
+                action => drop(done(&action).map(|fact| supervisor.handle(fact, now))),
+            }
+        }
+        now += Duration::from_secs(1);
+        supervisor.handle_timeout(now);
+        enqueue(&mut supervisor, 0, (now - start).as_secs(), 10, now);
+    }
+    let after = 12 * LIMIT;
+    let all = |phase, after| Interruption::TimedOut { phase, after };
+    let (asked, bound): (Vec<_>, Vec<_>) = ended
+        .values()
+        .partition(|(at, why)| *at < after && *why == all(Phase::Token, LIMIT));
+    // Thirty at a time, each for one time-out; the twelfth thirty would have theirs just then.
+    assert_eq!((asked.len(), bound.len()), (11 * 30, 70));
+    assert!(
+        bound
+            .iter()
+            .all(|(at, why)| (*at, why) == (after, &all(Phase::Open, after))),
+        "{bound:?}"
+    );
+    assert_eq!(supervisor.statistics(SlotId(0)).unwrap().attempts, 1);
 }
