@@ -436,9 +436,9 @@ async fn what_waits_to_be_attached_on_a_session_that_ends_is_attached_on_the_nex
     let commands = tokio::spawn(async move { behind.commands().await.map(drop) });
     // It is asked for by then.
     client.send(Message::new("behind it")).await.unwrap();
-    cloud.end_session("/messages/events", "amqp:session:errant-link");
-    // Nor does the next session wait for it, if it is asked for there before it is dropped.
+    // The next session does not wait for it, if it is asked for there before it is dropped.
     cloud.hold_attaches("/nobody");
+    cloud.end_session("/messages/events", "amqp:session:errant-link");
     methods.abort();
     // At once, and not when its time to be attached is over.
     let attached = tokio::time::timeout(Duration::from_secs(10), commands);
