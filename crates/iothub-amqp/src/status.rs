@@ -37,7 +37,8 @@ pub enum Status {
         /// When messages go on.
         until: Instant,
     },
-    /// The connection is being replaced in good order, because its token comes to its end: once it is known what came of all
+    /// The connection is being replaced in good order, because its token comes to its end, or since the hub answers no more
+    /// tokens on it: once it is known what came of all
     /// that is on its way, or an operation timeout later. Messages and questions to the twin wait; words on what came do not.
     Renewing,
     /// The client is closing.

@@ -1,12 +1,13 @@
 //! What the slots of a connection share.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::error::Interruption;
 
 use super::backoff::Backoff;
 use super::line::Line;
+use super::puts::Puts;
 use super::{Action, Cause, Settings, SlotId};
 
 #[derive(Debug, Clone)]
@@ -55,66 +56,3 @@ impl Core {
         self.settings.window_bytes.saturating_sub(self.others_out + mine)
     }
 }
-
-/// The tokens that are on their way to the one `$cbs` node of a connection.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Puts {
-    waiting: VecDeque<SlotId>,
-    flying: BTreeMap<u32, Put>,
-    /// Counts those of all connections, so that a late answer is known for one.
-    last: u32,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Put {
-    pub(super) slot: SlotId,
-    pub(super) since: Instant,
-}
-
-impl Puts {
-    pub(super) fn queue(&mut self, slot: SlotId) {
-        self.waiting.push_back(slot);
-    }
-
-    /// The next one that may go, by its number.
-    pub(super) fn next(&mut self, now: Instant) -> Option<(u32, SlotId)> {
-        if self.flying.len() >= MAX_PUTS {
-            return None;
-        }
-        let slot = self.waiting.pop_front()?;
-        self.last += 1;
-        self.flying.insert(self.last, Put { slot, since: now });
-        Some((self.last, slot))
-    }
-
-    pub(super) fn answered(&mut self, put: u32) -> Option<Put> {
-        self.flying.remove(&put)
-    }
-
-    /// The oldest that has no answer.
-    pub(super) fn oldest(&self) -> Option<(u32, Put)> {
-        self.flying.first_key_value().map(|(number, put)| (*number, *put))
-    }
-
-    pub(super) fn forget(&mut self, slot: SlotId) {
-        self.waiting.retain(|waiting| *waiting != slot);
-        self.flying.retain(|_, put| put.slot != slot);
-    }
-
-    /// The connection is gone.
-    pub(super) fn clear(&mut self) {
-        self.waiting.clear();
-        self.flying.clear();
-    }
-
-    pub(super) fn slot(&self, put: u32) -> Option<SlotId> {
-        self.flying.get(&put).map(|put| put.slot)
-    }
-
-    pub(super) fn in_flight(&self) -> usize {
-        self.flying.len()
-    }
-}
-
-/// How many tokens may wait for the hub's answer at once.
-pub const MAX_PUTS: usize = 30;

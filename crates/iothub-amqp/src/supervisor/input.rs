@@ -249,7 +249,7 @@ pub struct Cause {
 
 impl Cause {
     /// The peer said so.
-    fn is_of_peer(&self) -> bool {
+    pub(super) fn is_of_peer(&self) -> bool {
         matches!(self.why, Interruption::Refused(_) | Interruption::Closed)
     }
 

@@ -83,6 +83,7 @@ impl Line {
 impl Core {
     /// Replaces the connection in good order: nothing new is sent, and it is closed once nothing flies.
     pub(super) fn retire(&mut self, now: Instant) {
+        self.puts.clear();
         self.line = Line::Retiring {
             deadline: now + self.settings.operation_timeout,
         };

@@ -23,6 +23,7 @@ mod line;
 mod loss;
 mod ordered;
 mod principal;
+mod puts;
 mod roster;
 mod slot;
 mod telemetry;
@@ -34,12 +35,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::config::MAX_DEVICES;
-use crate::error::{Interruption, Phase, SendError};
-use crate::recovery::Recovery;
+use crate::error::{Interruption, SendError};
 use crate::status::Statistics;
 
-pub use self::core::MAX_PUTS;
-use self::core::{Core, Puts};
+use self::core::Core;
 pub use action::{Action, Word};
 use backoff::{Backoff, Schedule};
 pub(crate) use batch::MAX_BATCH_BYTES;
@@ -49,6 +48,8 @@ use inbox::Opening;
 pub use input::{Cause, Input, NotHanded, Outcome, Question, TokenLife, Verdict};
 use line::Line;
 pub use principal::Principal;
+pub use puts::MAX_PUTS;
+use puts::Puts;
 use slot::{Leaving, Slot};
 pub use twin::{MAX_REQUESTS, MAX_UNTAKEN};
 
@@ -379,39 +380,6 @@ impl Supervisor {
             SignIn::Claims => MAX_DEVICES,
         };
         self.core.members < most
-    }
-
-    fn token_put(&mut self, conn: u32, put: u32, result: Result<(), Cause>, now: Instant) {
-        if conn != self.core.conn {
-            return;
-        }
-        if let Some(put) = self.core.puts.answered(put) {
-            self.with(put.slot, now, |slot, core, now| slot.token_put(core, result, now));
-        }
-    }
-
-    /// Puts tokens as the queue allows, and gives up on those that have no answer.
-    fn advance_puts(&mut self, now: Instant) {
-        if !self.core.is_up() {
-            return;
-        }
-        let after = self.core.settings.operation_timeout;
-        while let Some((number, put)) = self.core.puts.oldest()
-            && now >= put.since + after
-        {
-            self.core.puts.answered(number);
-            let phase = Phase::Token;
-            let why = Interruption::TimedOut { phase, after };
-            let recovery = Recovery::Reconnect;
-            self.with(put.slot, now, |slot, core, now| {
-                slot.not_put(core, Cause { why, recovery }, Some(put.since), now);
-            });
-            self.settle_faults(now);
-        }
-        while let Some((put, slot)) = self.core.is_up().then(|| self.core.puts.next(now)).flatten() {
-            let conn = self.core.conn;
-            self.core.act(Action::PutToken { conn, put, slot });
-        }
     }
 
     fn settle_faults(&mut self, now: Instant) {

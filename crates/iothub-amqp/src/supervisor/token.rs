@@ -18,7 +18,7 @@ pub(super) struct Token {
     have: Option<Held>,
     /// The credential is asked, until then.
     fetching: Option<Instant>,
-    /// Another one is with the hub, or in the queue for it, while links are up by the one before.
+    /// Another one, or the same once more, is with the hub or in the queue for it, while links are up by the one before.
     renewing: bool,
     /// Not asked again before then.
     again: Option<Instant>,
@@ -223,6 +223,20 @@ impl Slot {
             return self.wait_for_access(core, cause.why, now + pause);
         }
         core.fault = Some(cause);
+    }
+
+    pub(super) fn is_renewing(&self) -> bool {
+        self.token.renewing
+    }
+
+    /// Whether the token in use may be put once more.
+    pub(super) fn can_put_again(&self, now: Instant) -> bool {
+        let rests = !self.token.renewing && self.token.fetching.is_none();
+        rests && self.leaving.is_none() && self.token.is_fresh(now) && !self.token.has_ended(now)
+    }
+
+    pub(super) fn put_again(&mut self) {
+        self.token.renewing = true;
     }
 
     /// What the hub says to a token that has had its time is no last word: there is a new one to be had.
