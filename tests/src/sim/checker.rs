@@ -36,6 +36,8 @@ pub(super) struct Checker {
     /// How often the hub has taken each message, and the first times in their order.
     copies: BTreeMap<TicketId, u64>,
     firsts: Vec<TicketId>,
+    /// What came back and is to go first again, and what was on its way to the hub by then.
+    returned: BTreeMap<TicketId, BTreeSet<TicketId>>,
     /// What was to be transferred, and by which link.
     transfers: BTreeMap<TransferId, (Epoch, Vec<TicketId>)>,
     /// Those whose answer the present link still owes.
@@ -60,6 +62,7 @@ impl Checker {
             outcomes: BTreeMap::new(),
             copies: BTreeMap::new(),
             firsts: Vec::new(),
+            returned: BTreeMap::new(),
             transfers: BTreeMap::new(),
             out: BTreeSet::new(),
             flown: BTreeSet::new(),
@@ -89,6 +92,26 @@ impl Checker {
         *copies += 1;
         if *copies == 1 {
             self.firsts.push(ticket);
+            let overtakes = |(before, on_its_way): (&TicketId, &BTreeSet<TicketId>)| {
+                let waits = !self.copies.contains_key(before) && !self.outcomes.contains_key(before);
+                waits && !on_its_way.contains(&ticket)
+            };
+            self.hold(
+                !self.returned.range(..ticket).any(overtakes),
+                "a message overtakes one that came back",
+            );
+        }
+    }
+
+    /// The hub has these before it, and takes them or not: no order is owed to them until they are known to come back.
+    pub(super) fn before_the_hub(&mut self, tickets: &[TicketId]) {
+        self.returned.retain(|ticket, _| !tickets.contains(ticket));
+    }
+
+    /// The supervisor knows that they have come back, and has done what it does about that.
+    pub(super) fn came_back(&mut self, transfer: TransferId, on_its_way: &BTreeSet<TicketId>) {
+        for ticket in &self.transfers[&transfer].1 {
+            self.returned.insert(*ticket, on_its_way.clone());
         }
     }
 

@@ -234,7 +234,7 @@ impl World {
 
     fn take_back(&mut self, epoch: Epoch, transfer: TransferId) {
         let Some(lane) = self.lane(epoch) else { return };
-        let Some(at) = lane.offered.iter().position(|(offered, _)| *offered == transfer) else {
+        let Some(at) = lane.offered.iter().position(|(offered, _)| *offered >= transfer) else {
             return;
         };
         for (transfer, _) in lane.offered.split_off(at) {

@@ -272,9 +272,10 @@ impl World {
             outcome,
         };
         let rejected = |name: &str| Outcome::Rejected(Condition::new(name, None));
+        self.checker.before_the_hub(tickets);
         let unsettled = self.fault(self.plan.unsettled);
         let outcome = if tickets.iter().any(|ticket| self.poisoned.contains(ticket)) {
-            rejected("amqp:link:message-size-exceeded")
+            rejected(TOO_LARGE)
         } else if self.fault(self.plan.released) {
             Outcome::Released
         } else if self.fault(self.plan.busy) {
@@ -433,6 +434,18 @@ impl World {
         self.supervisor.handle(input.clone(), self.time());
         self.act();
         self.checker.told(&input);
+        if let Input::Settled {
+            transfer, outcome, ..
+        } = &input
+            && comes_back(outcome)
+        {
+            let on_its_way = self.events.values().filter_map(|event| match event {
+                Event::Arrive { tickets, .. } => Some(tickets),
+                _ => None,
+            });
+            let on_its_way = on_its_way.flatten().copied().collect();
+            self.checker.came_back(*transfer, &on_its_way);
+        }
     }
 
     /// A fact, after some time up to `wait`, behind the facts of its connection.
@@ -473,6 +486,15 @@ impl World {
     }
 }
 
+/// Whether the message is to be sent again.
+fn comes_back(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Accepted => false,
+        Outcome::Rejected(condition) => condition.name != TOO_LARGE,
+        Outcome::Released => true,
+    }
+}
+
 /// The lane that a fact is of.
 fn epoch_of(input: &Input) -> Option<Epoch> {
     match input {
@@ -491,6 +513,9 @@ pub(super) const LANE: LaneId = LaneId {
     slot: SLOT,
     kind: LaneKind::Telemetry,
 };
+
+/// What the hub says of what it refuses for good.
+const TOO_LARGE: &str = "amqp:link:message-size-exceeded";
 
 /// How long the world is given to come to rest, once nothing fails any more.
 const CALM: Duration = Duration::from_secs(3600);

@@ -300,6 +300,8 @@ impl Slot {
         };
         let until = now + wait;
         telemetry.feed = Feed::Paused { until };
+        // What is behind those that came back stays behind them, and does not go to a hub that is to be left alone.
+        self.take_back(core);
         if recovery == Recovery::Throttled {
             self.report(core, Status::Throttled { why, until });
         }
@@ -381,16 +383,23 @@ impl Slot {
         let why = Interruption::Stopped;
         let known = self.telemetry.ledger.drain_known();
         self.fail(core, known, &why);
+        let asked_for = self.take_back(core);
+        self.telemetry.expired.extend(asked_for);
+    }
+
+    /// Asks the lane for all that it may not have handed over yet: these tickets.
+    fn take_back(&mut self, core: &mut Core) -> Vec<TicketId> {
         let telemetry = &mut self.telemetry;
-        if let Some((transfer, tickets)) = telemetry.ledger.offered() {
-            telemetry.expired.extend(tickets);
-            telemetry.taken_back = Some(transfer);
-            core.act(Action::TakeBack {
-                lane: telemetry.lane.id,
-                epoch: telemetry.lane.epoch,
-                transfer,
-            });
-        }
+        let Some((transfer, tickets)) = telemetry.ledger.offered() else {
+            return Vec::new();
+        };
+        telemetry.taken_back = Some(transfer);
+        core.act(Action::TakeBack {
+            lane: telemetry.lane.id,
+            epoch: telemetry.lane.epoch,
+            transfer,
+        });
+        tickets
     }
 
     pub(super) fn fail_all(&mut self, core: &mut Core, why: &Interruption) {

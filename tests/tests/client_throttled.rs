@@ -1,0 +1,102 @@
+//! Goal: a hub that gives messages back, or says that it has too much to do, is left alone, by whatever link; what it gave back
+//! goes on first, and is known not to be there.
+//! Method: the supervisor itself, told facts in virtual time.
+#![allow(clippy::unwrap_used, reason = "a test that fails here fails as it should")]
+
+use std::time::Instant;
+
+use iothub_amqp::Condition;
+use iothub_amqp::supervisor::{
+    Action, Epoch, Input, LaneKind, NotHanded, Outcome, Principal, SignIn, Supervisor, TransferId,
+};
+use iothub_tests::supervised::{SLOT, actions, enqueue, joined, lane_up, telemetry, token};
+
+const THROTTLED: &str = "com.microsoft:device-container-throttled";
+
+/// A device whose link is up.
+fn device_up(now: Instant) -> (Supervisor, Epoch) {
+    let mut supervisor = joined(SignIn::Plain, Principal::Device, 1, now);
+    supervisor.handle(token(SLOT), now);
+    supervisor.handle(Input::Up { conn: 1 }, now);
+    let epoch = lane_up(&mut supervisor, LaneKind::Telemetry, now);
+    actions(&mut supervisor);
+    (supervisor, epoch)
+}
+
+fn handed(supervisor: &mut Supervisor, epoch: Epoch, transfer: u64, now: Instant) {
+    let input = Input::Handed {
+        lane: telemetry(0),
+        epoch,
+        transfer: TransferId(transfer),
+    };
+    supervisor.handle(input, now);
+}
+
+fn settled(supervisor: &mut Supervisor, epoch: Epoch, transfer: u64, outcome: Outcome, now: Instant) {
+    let input = Input::Settled {
+        lane: telemetry(0),
+        epoch,
+        transfer: TransferId(transfer),
+        outcome,
+    };
+    supervisor.handle(input, now);
+}
+
+fn withdrawn(supervisor: &mut Supervisor, epoch: Epoch, transfer: u64, now: Instant) {
+    let input = Input::NotHanded {
+        lane: telemetry(0),
+        epoch,
+        transfer: TransferId(transfer),
+        why: NotHanded::Withdrawn,
+    };
+    supervisor.handle(input, now);
+}
+
+fn rejected(name: &str) -> Outcome {
+    Outcome::Rejected(Condition::new(name, None))
+}
+
+/// The messages that are to be transferred, in order.
+fn transferred(told: &[Action]) -> Vec<u64> {
+    let tickets = |action: &Action| match action {
+        Action::Transfer { tickets, .. } => tickets.iter().map(|ticket| ticket.0).collect(),
+        _ => Vec::new(),
+    };
+    told.iter().flat_map(tickets).collect()
+}
+
+#[test]
+fn what_has_not_left_when_a_message_comes_back_waits_behind_it() {
+    let now = Instant::now();
+    for outcome in [
+        rejected(THROTTLED),
+        rejected("amqp:internal-error"),
+        Outcome::Released,
+    ] {
+        let (mut supervisor, epoch) = device_up(now);
+        (0..5).for_each(|ticket| enqueue(&mut supervisor, 0, ticket, 10, now));
+        assert_eq!(transferred(&actions(&mut supervisor)), [0, 1, 2, 3, 4]);
+        // The hub's credit is for two.
+        handed(&mut supervisor, epoch, 0, now);
+        handed(&mut supervisor, epoch, 1, now);
+        settled(&mut supervisor, epoch, 0, outcome.clone(), now);
+        let (lane, transfer) = (telemetry(0), TransferId(2));
+        let back = Action::TakeBack {
+            lane,
+            epoch,
+            transfer,
+        };
+        let told = actions(&mut supervisor);
+        assert!(told.contains(&back), "{outcome:?}: {told:?}");
+        // The next one had left by then, and comes back too.
+        handed(&mut supervisor, epoch, 2, now);
+        (3..5).for_each(|transfer| withdrawn(&mut supervisor, epoch, transfer, now));
+        settled(&mut supervisor, epoch, 1, Outcome::Accepted, now);
+        settled(&mut supervisor, epoch, 2, outcome.clone(), now);
+        let mut told = actions(&mut supervisor);
+        let until = supervisor.poll_timeout().unwrap();
+        supervisor.handle_timeout(until);
+        told.extend(actions(&mut supervisor));
+        assert_eq!(transferred(&told), [0, 2, 3, 4], "{outcome:?}");
+    }
+}
