@@ -3,15 +3,17 @@
 //! Method: the supervisor itself, told facts in virtual time.
 #![allow(clippy::unwrap_used, reason = "a test that fails here fails as it should")]
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use iothub_amqp::Condition;
+use iothub_amqp::recovery::Operation;
 use iothub_amqp::supervisor::{
-    Action, Epoch, Input, LaneKind, NotHanded, Outcome, Principal, SignIn, Supervisor, TransferId,
+    Action, Cause, Epoch, Input, LaneKind, NotHanded, Outcome, Principal, SignIn, Supervisor, TransferId,
 };
-use iothub_tests::supervised::{SLOT, actions, enqueue, joined, lane_up, telemetry, token};
+use iothub_amqp::{Condition, Interruption, Lost, Status};
+use iothub_tests::supervised::{SLOT, actions, enqueue, joined, lane_up, obey, telemetry, token};
 
 const THROTTLED: &str = "com.microsoft:device-container-throttled";
+const SECOND: Duration = Duration::from_secs(1);
 
 /// A device whose link is up.
 fn device_up(now: Instant) -> (Supervisor, Epoch) {
@@ -52,6 +54,11 @@ fn withdrawn(supervisor: &mut Supervisor, epoch: Epoch, transfer: u64, now: Inst
     supervisor.handle(input, now);
 }
 
+fn link_lost() -> Cause {
+    let why = Interruption::Refused(Condition::new("amqp:link:detach-forced", None));
+    Cause::ended(why, Operation::Link)
+}
+
 fn rejected(name: &str) -> Outcome {
     Outcome::Rejected(Condition::new(name, None))
 }
@@ -63,6 +70,14 @@ fn transferred(told: &[Action]) -> Vec<u64> {
         _ => Vec::new(),
     };
     told.iter().flat_map(tickets).collect()
+}
+
+fn statuses(told: &[Action]) -> Vec<Status> {
+    let status = |action: &Action| match action {
+        Action::Report(_, status) => Some(status.clone()),
+        _ => None,
+    };
+    told.iter().filter_map(status).collect()
 }
 
 #[test]
@@ -98,5 +113,84 @@ fn what_has_not_left_when_a_message_comes_back_waits_behind_it() {
         supervisor.handle_timeout(until);
         told.extend(actions(&mut supervisor));
         assert_eq!(transferred(&told), [0, 2, 3, 4], "{outcome:?}");
+    }
+}
+
+/// What fails in a pause, between the hub and the client.
+#[derive(Debug, Clone, Copy)]
+enum Fails {
+    Link,
+    Session,
+    Connection,
+}
+
+/// The hub throttles one message again and again: how long it is to be left alone then.
+fn throttled(supervisor: &mut Supervisor, epoch: Epoch, mut now: Instant) -> (Instant, Instant) {
+    enqueue(supervisor, 0, 0, 10, now);
+    for transfer in 0..5 {
+        handed(supervisor, epoch, transfer, now);
+        settled(supervisor, epoch, transfer, rejected(THROTTLED), now);
+        let said = statuses(&actions(supervisor));
+        let Some(Status::Throttled { until, .. }) = said.last() else {
+            panic!("{said:?}")
+        };
+        if transfer == 4 {
+            return (now, *until);
+        }
+        now = *until;
+        supervisor.handle_timeout(now);
+    }
+    unreachable!()
+}
+
+#[test]
+fn a_hub_that_throttles_is_left_alone_by_the_next_link_too() {
+    for fails in [Fails::Link, Fails::Session, Fails::Connection] {
+        let (mut supervisor, epoch) = device_up(Instant::now());
+        let (now, until) = throttled(&mut supervisor, epoch, Instant::now());
+        assert!(until > now + 60 * SECOND, "longer than any other pause");
+        let lane = telemetry(0);
+        let spoilt = Interruption::Refused(Condition::new("amqp:session:window-violation", None));
+        supervisor.handle(
+            match fails {
+                Fails::Link => Input::LaneLost {
+                    lane,
+                    epoch,
+                    cause: link_lost(),
+                },
+                Fails::Session => Input::LaneLost {
+                    lane,
+                    epoch,
+                    cause: Cause::ended(spoilt, Operation::Session),
+                },
+                Fails::Connection => Input::Lost {
+                    conn: 1,
+                    cause: Cause::ended(Interruption::Lost(Lost::Idle), Operation::Connection),
+                },
+            },
+            now,
+        );
+        let mut told = obey(&mut supervisor, now);
+        while supervisor.poll_timeout().unwrap() < until {
+            let at = supervisor.poll_timeout().unwrap();
+            supervisor.handle_timeout(at);
+            told.extend(obey(&mut supervisor, at));
+        }
+        let opened = told.iter().any(|action| matches!(action, Action::OpenLane(..)));
+        assert!(opened, "{fails:?}: {told:?}");
+        assert!(transferred(&told).is_empty(), "{fails:?}");
+        let said = statuses(&told);
+        assert!(
+            matches!(
+                said[..],
+                [Status::Recovering { .. }, Status::Throttled { until: then, .. }] if then == until
+            ),
+            "{fails:?}: {said:?}"
+        );
+        supervisor.handle_timeout(until);
+        let told = obey(&mut supervisor, until);
+        assert_eq!(transferred(&told), [0], "{fails:?}");
+        let said = statuses(&told);
+        assert!(matches!(said[..], [Status::Connected { .. }]), "{said:?}");
     }
 }

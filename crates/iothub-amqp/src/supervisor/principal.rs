@@ -35,7 +35,7 @@ impl Slot {
     /// Links may be attached from now on.
     pub(super) fn granted(&mut self, core: &mut Core, now: Instant) {
         self.access = Access::Granted;
-        self.telemetry.renewed();
+        self.telemetry.renewed(now);
         for lane in self.lanes_mut() {
             lane.state = LaneState::Down { until: now };
         }

@@ -397,8 +397,12 @@ impl Slot {
         self.leaving.is_some_and(|leaving| leaving.ending)
     }
 
-    /// All is well again. A loss may be over before anyone has looked, so what it was stays in sight.
+    /// All is well again, but where the hub is to be left alone yet. A loss may be over before anyone has looked, so what it
+    /// was stays in sight.
     pub(super) fn report_connected(&mut self, core: &mut Core) {
+        if let Some(status) = self.telemetry.throttling() {
+            return self.report(core, status);
+        }
         let after = match &self.status {
             Status::Recovering { why, .. } | Status::Throttled { why, .. } => Some(why.clone()),
             Status::Connected { after } => after.clone(),

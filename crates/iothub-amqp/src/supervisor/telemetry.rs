@@ -28,7 +28,7 @@ pub(super) struct Telemetry {
     settle_timed_out: bool,
     /// The most bytes of a batch: a line may be too slow for the largest to have its outcome in time, however often it is sent.
     batch_bytes: usize,
-    /// The hub said that it has too much to do.
+    /// The hub said that it has too much to do, and has accepted nothing since.
     throttled: bool,
     /// Tickets whose time is up while it is not known whether they were handed over.
     expired: BTreeSet<TicketId>,
@@ -45,6 +45,11 @@ enum Feed {
     /// Some came back: once nothing flies, and not before then, it goes on with the oldest.
     Paused {
         until: Instant,
+    },
+    /// The same, and the hub said that it has too much to do: by another link it would have as much.
+    Throttled {
+        until: Instant,
+        why: Interruption,
     },
 }
 
@@ -65,18 +70,46 @@ impl Telemetry {
         }
     }
 
-    /// A new connection has no past.
-    pub(super) fn renewed(&mut self) {
+    /// A new connection has no past, and the hub is the same.
+    pub(super) fn renewed(&mut self, now: Instant) {
         self.lane.forget_losses();
         self.refusals = 0;
         self.settle_timed_out = false;
-        self.throttled = false;
+        self.resume(now);
+    }
+
+    /// Ends a pause whose time is up, once nothing flies. Whether there was one to end.
+    fn resume(&mut self, now: Instant) -> bool {
+        let until = match self.feed {
+            Feed::Open => return false,
+            Feed::Paused { until } | Feed::Throttled { until, .. } => until,
+        };
+        let over = now >= until && self.ledger.nothing_out();
+        if over {
+            self.feed = Feed::Open;
+        }
+        over
+    }
+
+    /// That the hub is left alone, if it is and there is something to be sent to it.
+    pub(super) fn throttling(&self) -> Option<Status> {
+        match &self.feed {
+            Feed::Throttled { until, why } if self.wanted => Some(Status::Throttled {
+                why: why.clone(),
+                until: *until,
+            }),
+            _ => None,
+        }
     }
 
     pub(super) fn due(&self, settle_timeout: Duration) -> Option<Instant> {
         let settle = self.ledger.oldest_flying().map(|handed| handed + settle_timeout);
         let paused = match self.feed {
-            Feed::Paused { until } if self.lane.is_up() && self.ledger.nothing_out() => Some(until),
+            Feed::Paused { until } | Feed::Throttled { until, .. }
+                if self.lane.is_up() && self.ledger.nothing_out() =>
+            {
+                Some(until)
+            }
             _ => None,
         };
         [settle, paused, self.lane.due()].into_iter().flatten().min()
@@ -115,7 +148,7 @@ impl Slot {
     }
 
     pub(super) fn telemetry_up(&mut self, core: &mut Core, now: Instant) {
-        self.telemetry.feed = Feed::Open;
+        self.telemetry.resume(now);
         core.backoff.connected(now);
         self.ever_up = true;
         self.report_connected(core);
@@ -126,10 +159,7 @@ impl Slot {
         if !self.telemetry.lane.is_up() {
             return;
         }
-        if matches!(self.telemetry.feed, Feed::Paused { until } if now >= until)
-            && self.telemetry.ledger.nothing_out()
-        {
-            self.telemetry.feed = Feed::Open;
+        if self.telemetry.resume(now) {
             self.report_connected(core);
         }
         self.feed(core);
@@ -284,26 +314,27 @@ impl Slot {
         if !self.telemetry.lane.is_up() {
             return;
         }
-        let telemetry = &mut self.telemetry;
+        let throttled = recovery == Recovery::Throttled;
         // Those that flew together come back together, and count once.
-        let wait = match telemetry.feed {
-            Feed::Paused { .. } if recovery != Recovery::Throttled || telemetry.throttled => return,
-            _ if recovery == Recovery::Throttled => {
-                telemetry.throttled = true;
-                self.backoff.throttled(now)
-            }
-            _ => {
-                let tries = telemetry.refusals;
-                telemetry.refusals = tries.saturating_add(1);
-                self.backoff.pause(tries)
-            }
+        match self.telemetry.feed {
+            Feed::Throttled { .. } => return,
+            Feed::Paused { .. } if !throttled => return,
+            _ => {}
+        }
+        self.telemetry.feed = if throttled {
+            self.telemetry.throttled = true;
+            let until = now + self.backoff.throttled(now);
+            Feed::Throttled { until, why }
+        } else {
+            let tries = self.telemetry.refusals;
+            self.telemetry.refusals = tries.saturating_add(1);
+            let until = now + self.backoff.pause(tries);
+            Feed::Paused { until }
         };
-        let until = now + wait;
-        telemetry.feed = Feed::Paused { until };
         // What is behind those that came back stays behind them, and does not go to a hub that is to be left alone.
         self.take_back(core);
-        if recovery == Recovery::Throttled {
-            self.report(core, Status::Throttled { why, until });
+        if let Some(status) = self.telemetry.throttling() {
+            self.report(core, status);
         }
     }
 
@@ -345,7 +376,9 @@ impl Slot {
     /// Takes back what is on the link: it is gone, or is about to go.
     pub(super) fn requeue_all(&mut self, core: &mut Core, certainty: Certainty) {
         self.statistics.resent += self.telemetry.ledger.lost(certainty) as u64;
-        self.telemetry.feed = Feed::Open;
+        if matches!(self.telemetry.feed, Feed::Paused { .. }) {
+            self.telemetry.feed = Feed::Open;
+        }
         // Those whose time had come were only waiting for the lane's word.
         for ticket in std::mem::take(&mut self.telemetry.expired) {
             self.expired_unheard(core, ticket);
