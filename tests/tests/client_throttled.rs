@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use iothub_amqp::recovery::Operation;
 use iothub_amqp::supervisor::{
-    Action, Cause, Epoch, Input, LaneKind, NotHanded, Outcome, Principal, SignIn, Supervisor, TransferId,
+    Action, Cause, Epoch, Input, LaneKind, NotHanded, Outcome, Principal, SignIn, Supervisor, TicketId,
+    TransferId,
 };
-use iothub_amqp::{Condition, Interruption, Lost, Status};
+use iothub_amqp::{Condition, Interruption, Lost, Phase, SendError, Status};
 use iothub_tests::supervised::{SLOT, actions, enqueue, joined, lane_up, obey, telemetry, token};
 
 const THROTTLED: &str = "com.microsoft:device-container-throttled";
@@ -192,5 +193,55 @@ fn a_hub_that_throttles_is_left_alone_by_the_next_link_too() {
         assert_eq!(transferred(&told), [0], "{fails:?}");
         let said = statuses(&told);
         assert!(matches!(said[..], [Status::Connected { .. }]), "{said:?}");
+    }
+}
+
+/// The hub was busy and has it not, whatever its link did; only of a link of before nobody knows that.
+#[test]
+fn a_message_that_the_hub_gave_back_was_not_sent() {
+    let now = Instant::now();
+    let (slot, ticket, limit) = (SLOT, TicketId(0), 3 * SECOND);
+    for (lost_before, withdrawn) in [(false, false), (false, true), (true, false), (true, true)] {
+        let (mut supervisor, mut epoch) = device_up(now);
+        let (size, deadline) = (10, now + limit);
+        let input = Input::Enqueue {
+            slot,
+            ticket,
+            size,
+            deadline,
+            limit,
+        };
+        supervisor.handle(input, now);
+        handed(&mut supervisor, epoch, 0, now);
+        if lost_before {
+            let (lane, cause) = (telemetry(0), link_lost());
+            supervisor.handle(Input::LaneLost { lane, epoch, cause }, now);
+            epoch = lane_up(&mut supervisor, LaneKind::Telemetry, now);
+            handed(&mut supervisor, epoch, 1, now);
+        }
+        settled(
+            &mut supervisor,
+            epoch,
+            lost_before.into(),
+            rejected(THROTTLED),
+            now,
+        );
+        if withdrawn {
+            supervisor.handle(Input::Withdraw { slot, ticket }, now);
+        }
+        supervisor.handle_timeout(deadline);
+        let told = actions(&mut supervisor);
+        let completed = told.iter().find_map(|action| match action {
+            Action::Complete(_, result) => Some(result.clone()),
+            _ => None,
+        });
+        let phase = Phase::Credit;
+        let timed_out = Interruption::TimedOut { phase, after: limit };
+        match completed {
+            Some(Err(SendError::Unknown(_))) if lost_before => {}
+            Some(Err(SendError::NotSent(Interruption::Stopped))) if !lost_before && withdrawn => {}
+            Some(Err(SendError::NotSent(why))) if !lost_before && why == timed_out => {}
+            other => panic!("lost before: {lost_before}, withdrawn: {withdrawn}: {other:?}"),
+        }
     }
 }

@@ -466,7 +466,7 @@ pub enum SendError {
         /// The link's limit, in bytes.
         limit: u64,
     },
-    /// The message never left this machine: it may be sent again without fear of a duplicate.
+    /// The message never left this machine, or the hub gave it back: it may be sent again without fear of a duplicate.
     #[error("the message was not sent: {0}")]
     NotSent(Interruption),
     /// The message was handed over and its outcome is not known: the hub may have it. Sending it again may make a

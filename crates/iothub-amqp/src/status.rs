@@ -67,7 +67,7 @@ pub struct Statistics {
     pub accepted: u64,
     /// Messages that the hub rejected for good, or that were too large for its link.
     pub rejected: u64,
-    /// Messages that certainly never left.
+    /// Messages that never left, or that the hub gave back: it certainly has them not.
     pub not_sent: u64,
     /// Messages whose outcome is not known.
     pub unknown: u64,

@@ -49,7 +49,7 @@ struct Ticket {
     deadline: Option<Instant>,
     /// How long the deadline was away when it was set.
     limit: Duration,
-    /// Handed to an engine at least once: the hub may have it.
+    /// A link that is gone had it, and nobody said what came of it: the hub may have it, whatever another link brings.
     maybe: bool,
     /// Its batch was rejected: it goes alone from now on.
     single: bool,
@@ -144,18 +144,12 @@ impl Ledger {
 
     /// The engine has it: from now on the hub may.
     pub(super) fn handed(&mut self, id: TransferId, now: Instant) {
+        if let Some(transfer) = self.out.get_mut(id) {
+            transfer.handed.get_or_insert(now);
+            return;
+        }
         // Of a lane of before it is as true.
-        let tickets = match self.out.get_mut(id) {
-            Some(transfer) => {
-                transfer.handed.get_or_insert(now);
-                &transfer.tickets
-            }
-            None => match self.stale.get(&id) {
-                Some(tickets) => tickets,
-                None => return,
-            },
-        };
-        for ticket in tickets {
+        for ticket in self.stale.get(&id).into_iter().flatten() {
             if let Some(ticket) = self.tickets.get_mut(*ticket) {
                 ticket.maybe = true;
             }
@@ -210,7 +204,7 @@ impl Ledger {
             for ticket_id in &transfer.tickets {
                 if let Some(ticket) = self.tickets.get_mut(*ticket_id) {
                     ticket.out = None;
-                    ticket.maybe |= certainty == Certainty::FactsMayFollow;
+                    ticket.maybe |= transfer.handed.is_some() || certainty == Certainty::FactsMayFollow;
                     maybe += usize::from(ticket.maybe);
                     self.queued.insert(*ticket_id, ());
                 }
@@ -250,8 +244,9 @@ impl Ledger {
         let known: Vec<_> = self
             .tickets
             .iter()
-            .filter(|(_, ticket)| ticket.maybe || ticket.out.is_none())
-            .map(|(id, ticket)| (id, ticket.maybe))
+            .map(|(id, ticket)| (id, ticket.out, self.has_left(ticket)))
+            .filter(|(_, out, maybe)| *maybe || out.is_none())
+            .map(|(id, _, maybe)| (id, maybe))
             .collect();
         for (id, _) in &known {
             self.complete(*id);
@@ -303,10 +298,10 @@ impl Ledger {
             .first()
             .filter(|((deadline, _), ())| *deadline <= now)?;
         self.deadlines.remove((deadline, id));
-        let ticket = self.tickets.get_mut(id)?;
-        ticket.deadline = None;
+        self.tickets.get_mut(id)?.deadline = None;
+        let ticket = self.tickets.get(id)?;
         let known = match ticket.out {
-            _ if ticket.maybe => Overdue::Maybe,
+            _ if self.has_left(ticket) => Overdue::Maybe,
             Some(transfer) => Overdue::Offered(transfer),
             None => Overdue::NeverHanded,
         };
@@ -337,8 +332,9 @@ impl Ledger {
             .any(|(_, transfer)| transfer.handed.is_none())
     }
 
+    /// The hub may have it.
     pub(super) fn is_maybe(&self, id: TicketId) -> bool {
-        self.tickets.get(id).is_some_and(|ticket| ticket.maybe)
+        self.tickets.get(id).is_some_and(|ticket| self.has_left(ticket))
     }
 
     /// How much time it was given.
@@ -371,6 +367,12 @@ impl Ledger {
 
     pub(super) fn out(&self) -> (usize, usize) {
         (self.out.len(), self.out_bytes)
+    }
+
+    /// By the present link, or by one before: what the present one brought the hub can still give back.
+    fn has_left(&self, ticket: &Ticket) -> bool {
+        let out = ticket.out.and_then(|out| self.out.get(out));
+        ticket.maybe || out.is_some_and(|transfer| transfer.handed.is_some())
     }
 
     fn leave(&mut self, id: TransferId) -> Option<Transfer> {
