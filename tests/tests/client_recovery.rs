@@ -15,7 +15,10 @@ use iothub_amqp::{
 };
 use iothub_emulator::{Body, Emulator, Keys};
 use iothub_sas::{SharedKey, Signer, UnixTime};
+use iothub_tests::frames;
 use iothub_tests::reactive::{Answer, Hub, Seen};
+use iothub_tests::scripted::{Step, accept_and_play, listen};
+use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -45,6 +48,36 @@ async fn hub_that(first: Answer) -> Hub {
     .await
 }
 
+/// The hub detaches a link, and settles what had come by it only when the next one has sent under the same handle.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_word_that_comes_after_its_link_is_not_taken_for_one_on_the_next_link_s_message() {
+    let (listener, address) = listen().await.unwrap();
+    let hub = tokio::spawn(async move {
+        let mut peer = accept_and_play(&listener, Step::Transfer).await?;
+        peer.send(&frames::detach(Some(("amqp:link:detach-forced", "busy"))))
+            .await?;
+        for step in [Step::Attach, Step::Credit, Step::Transfer] {
+            peer.step(step).await?;
+        }
+        peer.send(&frames::accepted(0)).await?;
+        peer.send(&frames::rejected(
+            1,
+            "amqp:link:message-size-exceeded",
+            "too large",
+        ))
+        .await?;
+        peer.until_gone().await;
+        std::io::Result::Ok(())
+    });
+    let client = builder(address).connect().await.unwrap();
+    let sent = timeout(PATIENCE, client.send(Message::new("once")))
+        .await
+        .unwrap();
+    assert!(matches!(sent, Err(SendError::Rejected(_))), "{sent:?}");
+    drop(client);
+    hub.await.unwrap().unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_more_messages_fly_than_the_window_lets() {
     // Nothing is answered until the last of a window; what flew when the connection went is what is sent again.
@@ -59,7 +92,7 @@ async fn no_more_messages_fly_than_the_window_lets() {
         let tickets: Vec<_> = (0..10)
             .map(|_| client.enqueue(Message::new("flies")).unwrap())
             .collect();
-        for outcome in tokio::time::timeout(PATIENCE, join_all(tickets)).await.unwrap() {
+        for outcome in timeout(PATIENCE, join_all(tickets)).await.unwrap() {
             outcome.unwrap();
         }
         assert_eq!(client.statistics().resent, flying as u64, "window {asked}");
@@ -74,7 +107,7 @@ async fn a_message_that_flew_when_the_connection_was_cut_is_sent_again_before_ne
     let tickets: Vec<_> = ["one", "two", "three"]
         .map(|body| client.enqueue(Message::new(body)).unwrap())
         .into();
-    for outcome in tokio::time::timeout(PATIENCE, join_all(tickets)).await.unwrap() {
+    for outcome in timeout(PATIENCE, join_all(tickets)).await.unwrap() {
         outcome.unwrap();
     }
     let statistics = client.statistics();
@@ -192,7 +225,7 @@ async fn a_link_detached_with_each_condition_comes_to_what_the_table_says() {
         let ticket = client.enqueue(Message::new("x")).unwrap();
         match expected(name, said) {
             Comes::End => {
-                let error = tokio::time::timeout(PATIENCE, ticket).await.unwrap().unwrap_err();
+                let error = timeout(PATIENCE, ticket).await.unwrap().unwrap_err();
                 assert!(
                     matches!(&error, SendError::Unknown(Interruption::Refused(condition)) if condition.name == name),
                     "{name}: {error:?}"
@@ -202,10 +235,10 @@ async fn a_link_detached_with_each_condition_comes_to_what_the_table_says() {
             Comes::Pause => {
                 let mut status = client.status();
                 let throttled = |status: &Status| matches!(status, Status::Throttled { .. });
-                tokio::time::timeout(PATIENCE, status.wait_for(throttled)).await.unwrap().unwrap();
+                timeout(PATIENCE, status.wait_for(throttled)).await.unwrap().unwrap();
             }
             Comes::Back(connections, sessions) => {
-                tokio::time::timeout(PATIENCE, ticket).await.unwrap().unwrap();
+                timeout(PATIENCE, ticket).await.unwrap().unwrap();
                 client.close().await.unwrap();
                 let mut made = (0, 0);
                 while let Some(seen) = hub.seen.recv().await {
@@ -231,7 +264,7 @@ async fn a_session_that_is_ended_and_a_connection_that_is_closed_are_made_anew()
         let hub = hub_that(answer).await;
         let client = builder(hub.address).connect().await.unwrap();
         let sent = client.send(Message::new("x"));
-        tokio::time::timeout(PATIENCE, sent).await.unwrap().unwrap();
+        timeout(PATIENCE, sent).await.unwrap().unwrap();
         assert_eq!(client.statistics().attempts, attempts, "{answer:?}");
         client.close().await.unwrap();
     }
@@ -250,7 +283,7 @@ async fn when_a_settlement_never_comes_the_link_and_then_the_connection_are_repl
         .await
         .unwrap();
     let ticket = client.enqueue(Message::new("x")).unwrap();
-    tokio::time::timeout(PATIENCE, ticket).await.unwrap().unwrap();
+    timeout(PATIENCE, ticket).await.unwrap().unwrap();
     let statistics = client.statistics();
     assert_eq!(
         (statistics.attempts, statistics.links, statistics.resent),
@@ -260,12 +293,10 @@ async fn when_a_settlement_never_comes_the_link_and_then_the_connection_are_repl
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_no_credit_for_ever_the_queue_is_bounded_and_every_send_ends_in_time() {
-    let (listener, address) = iothub_tests::scripted::listen().await.unwrap();
+    let (listener, address) = listen().await.unwrap();
     let hub = tokio::spawn(async move {
-        let step = iothub_tests::scripted::Step::Attach;
-        let mut peer = iothub_tests::scripted::accept_and_play(&listener, step)
-            .await
-            .unwrap();
+        let step = Step::Attach;
+        let mut peer = accept_and_play(&listener, step).await.unwrap();
         peer.until_gone().await;
     });
     let limit = Duration::from_millis(400);
@@ -288,10 +319,7 @@ async fn with_no_credit_for_ever_the_queue_is_bounded_and_every_send_ends_in_tim
     assert!(queued.len() <= QUEUE && queued.len() > 1000, "{}", queued.len());
     // Closing in time, with each message's outcome known: none was handed over.
     let closing = client.close_within(Duration::from_millis(500));
-    tokio::time::timeout(PATIENCE, closing)
-        .await
-        .unwrap()
-        .unwrap_err();
+    timeout(PATIENCE, closing).await.unwrap().unwrap_err();
     for outcome in join_all(queued).await {
         assert!(
             matches!(outcome, Err(SendError::NotSent(Interruption::Stopped))),
@@ -339,10 +367,7 @@ async fn five_thousand_messages_do_not_stall_in_batches_or_without() {
         let tickets: Vec<_> = (0..5000)
             .map(|number| client.enqueue(Message::new(number.to_string())).unwrap())
             .collect();
-        for outcome in tokio::time::timeout(2 * PATIENCE, join_all(tickets))
-            .await
-            .unwrap()
-        {
+        for outcome in timeout(2 * PATIENCE, join_all(tickets)).await.unwrap() {
             outcome.unwrap();
         }
         let statistics = client.statistics();
@@ -363,7 +388,7 @@ async fn a_batch_that_is_rejected_sinks_the_bad_message_alone() {
     // Alone it is over what the hub takes, and under what its link takes.
     let sizes = [10, 10, 300 * 1024, 10, 10];
     let tickets = sizes.map(|size| client.enqueue(Message::new(vec![b'x'; size])).unwrap());
-    let outcomes = tokio::time::timeout(PATIENCE, join_all(tickets)).await.unwrap();
+    let outcomes = timeout(PATIENCE, join_all(tickets)).await.unwrap();
     for (size, outcome) in sizes.iter().zip(outcomes) {
         assert_eq!(outcome.is_ok(), *size == 10, "{outcome:?}");
     }
@@ -424,7 +449,7 @@ async fn nothing_is_left_of_a_client_that_was_closed_dropped_or_never_connected(
                 let _flying = client.enqueue(Message::new("x")).unwrap();
             }
             _ => {
-                let cut_short = tokio::time::timeout(Duration::from_millis(5), connecting);
+                let cut_short = timeout(Duration::from_millis(5), connecting);
                 drop(cut_short.await);
             }
         }
@@ -433,7 +458,7 @@ async fn nothing_is_left_of_a_client_that_was_closed_dropped_or_never_connected(
                 tokio::task::yield_now().await;
             }
         };
-        let rest = tokio::time::timeout(PATIENCE, settled).await;
+        let rest = timeout(PATIENCE, settled).await;
         assert!(rest.is_ok(), "end {end}: {} tasks are left", tasks() - before);
     }
 }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
+use tokio::task::unconstrained;
 
 use super::engine::{Delivery, End, HandError, Link, Outgoing};
 use super::{Facts, LaneOrder, tell};
@@ -27,9 +28,11 @@ pub(super) async fn run(
         flying: FuturesUnordered::new(),
     };
     let end = lane.serve(&mut link, &mut orders).await;
-    // What came before the end still counts.
-    while let Some(Some((transfer, Ok(outcome)))) = lane.flying.next().now_or_never() {
-        lane.settled(transfer, outcome);
+    // What came before the end still counts, however much it is, and whichever of those on their way the end has already.
+    while let Some(Some((transfer, landed))) = unconstrained(lane.flying.next()).now_or_never() {
+        if let Ok(outcome) = landed {
+            lane.settled(transfer, outcome);
+        }
     }
     drop(lane);
     match end {

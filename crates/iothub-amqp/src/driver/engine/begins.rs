@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::inward::{first_fields, performative};
+use super::performative::{ATTACH, BEGIN, END, first_fields, performative};
 
 /// Those of one connection; clones are the same.
 #[derive(Debug, Clone, Default)]
@@ -81,10 +81,6 @@ pub(super) fn end(channel: u16) -> [u8; 12] {
     let [high, low] = channel.to_be_bytes();
     [0, 0, 0, 12, 2, 0, high, low, 0x00, 0x53, END, 0x45]
 }
-
-const BEGIN: u8 = 0x11;
-const ATTACH: u8 = 0x12;
-const END: u8 = 0x17;
 
 #[cfg(test)]
 mod tests {

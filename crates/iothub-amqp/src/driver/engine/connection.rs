@@ -271,6 +271,8 @@ fn begin_failed(error: BeginError, fuse: &Fuse) -> ConnectError {
     let why = match error {
         BeginError::RemoteEndedWithError(error) => Interruption::Refused(condition(error)),
         BeginError::RemoteEnded => Interruption::Closed,
+        // The peer allows fewer sessions than a hub does.
+        BeginError::LocalChannelMaxReached => return ConnectError::ConnectionFull,
         BeginError::ConnectionStopped(reason) => connection_stopped(reason, fuse).why,
         _ => lost(fuse).why,
     };

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::inward::{first_fields, performative};
+use super::performative::{BEGIN, CLOSE, END, first_fields, performative};
 
 /// What this side has ended; the connection's, and clones are the same.
 #[derive(Debug, Clone, Default)]
@@ -53,6 +53,12 @@ impl Answers {
         }
     }
 
+    /// This side's channel of the session that the peer has on this one.
+    pub(super) fn ours(&self, frame: &[u8]) -> Option<u16> {
+        let (channel, ..) = performative(frame)?;
+        self.ours.get(&channel).copied()
+    }
+
     /// Takes note of a frame that has come; what is to be passed on in its place, if that is not itself.
     pub(super) fn hear(&mut self, frame: &[u8]) -> Option<[u8; PLAIN]> {
         let (channel, code, fields) = performative(frame)?;
@@ -80,9 +86,6 @@ impl Answers {
 const PLAIN: usize = 12;
 /// A list without a field.
 const EMPTY: u8 = 0x45;
-const BEGIN: u8 = 0x11;
-const END: u8 = 0x17;
-const CLOSE: u8 = 0x18;
 
 #[cfg(test)]
 mod tests {

@@ -5,17 +5,16 @@
 
 use iothub_frame::{Violation, walk};
 
+use super::performative::{OPEN, performative};
+
 /// Halves the idle time-out in an `open` (§2.7.1); true if the frame is one.
 pub(super) fn halve_idle_time_out(frame: &mut [u8]) -> Result<bool, Violation> {
-    let [_, _, _, _, offset, AMQP, ..] = *frame else {
-        return Ok(false);
-    };
-    let body = frame.get_mut(usize::from(offset) * 4..).unwrap_or_default();
-    let fields = match body {
-        [0x00, 0x53, OPEN, fields @ ..] => fields,
-        [0x00, 0x80, 0, 0, 0, 0, 0, 0, 0, OPEN, fields @ ..] => fields,
+    let size = match performative(frame) {
+        Some((_, OPEN, fields)) => fields.len(),
         _ => return Ok(false),
     };
+    let begin = frame.len() - size;
+    let fields = frame.get_mut(begin..).unwrap_or_default();
     let mut at = match fields.first() {
         Some(0xc0) => 3,
         Some(0xd0) => 9,
@@ -28,20 +27,18 @@ pub(super) fn halve_idle_time_out(frame: &mut [u8]) -> Result<bool, Violation> {
         at = walk::check_value(fields, at)?;
     }
     match fields.get_mut(at..) {
+        // Nothing is "never".
+        Some([0x52, 0, ..] | [0x70, 0, 0, 0, 0, ..]) => {}
         Some([0x52, millis, ..]) => *millis = (*millis / 2).max(1),
         Some([0x70, a, b, c, d, ..]) => {
             let millis = u32::from_be_bytes([*a, *b, *c, *d]);
-            // Nothing would be "never".
-            let half = if millis == 0 { 0 } else { (millis / 2).max(1) };
-            [*a, *b, *c, *d] = half.to_be_bytes();
+            [*a, *b, *c, *d] = (millis / 2).max(1).to_be_bytes();
         }
         _ => {} // there is none
     }
     Ok(true)
 }
 
-const AMQP: u8 = 0;
-const OPEN: u8 = 0x10;
 /// Its position among the fields.
 const IDLE_TIME_OUT: usize = 4;
 
@@ -72,6 +69,8 @@ mod tests {
                 &[0x70, 0x00, 0x01, 0xd4, 0xc0][..],
             ),
             (&[0x52, 100], &[0x52, 50]),
+            (&[0x52, 0], &[0x52, 0]),
+            (&[0x52, 1], &[0x52, 1]),
             (&[0x70, 0, 0, 0, 0], &[0x70, 0, 0, 0, 0]),
             (&[0x70, 0, 0, 0, 1], &[0x70, 0, 0, 0, 1]),
             (&[0x43], &[0x43]),

@@ -16,6 +16,8 @@ use super::begins::{Begins, Fate, end};
 use super::farewells::Answers;
 use super::heartbeat::halve_idle_time_out;
 use super::manifest::{Links, Manifest};
+use super::performative::{DETACH, END, TRANSFER, first_fields, frame_size, performative, uint};
+use super::words::{Word, Words};
 
 /// A stream whose incoming messages are sound.
 #[derive(Debug)]
@@ -28,6 +30,7 @@ pub(super) struct Inward<S> {
     /// What has arrived of messages that are not whole, by channel and handle.
     partial: Partial,
     answers: Answers,
+    words: Words,
     /// The peer's `open` is here.
     opened: bool,
     begins: Begins,
@@ -47,6 +50,7 @@ impl<S> Inward<S> {
                 links: manifest.links(),
             },
             answers: Answers::to(manifest.farewells()),
+            words: manifest.words(),
             opened: false,
             begins: manifest.begins(),
             unsaid: Vec::new(),
@@ -73,6 +77,17 @@ impl<S> Inward<S> {
                     continue;
                 }
             }
+            let late = self.words.judge(frame, self.answers.ours(frame));
+            if late != Word::Passes {
+                tracing::debug!("a word on what a link has sent that is gone is left out");
+                let instead = match late {
+                    Word::Instead(frame) => frame,
+                    _ => Vec::new(),
+                };
+                self.replace(size, &instead);
+                self.passed += instead.len();
+                continue;
+            }
             match Transfer::in_frame(frame)? {
                 Some(transfer) => transfer.check(&mut self.partial)?,
                 None => self.partial.forget(frame),
@@ -96,33 +111,11 @@ impl<S> Inward<S> {
     }
 }
 
-/// How many bytes a frame or protocol header takes that begins here, once its own head is there.
-pub(super) fn frame_size(bytes: &[u8]) -> Option<usize> {
-    match *bytes.first_chunk::<8>()? {
-        [b'A', b'M', b'Q', b'P', ..] => Some(8),
-        [a, b, c, d, ..] => Some(u32::from_be_bytes([a, b, c, d]) as usize),
-    }
-}
-
-/// The channel of a frame, its performative's code, and its fields, with what stands behind them; `None` for what is not of
-/// AMQP's own frames.
-pub(super) fn performative(frame: &[u8]) -> Option<(u16, u8, &[u8])> {
-    let [_, _, _, _, offset, AMQP, high, low, ..] = *frame else {
-        return None;
-    };
-    let body = frame.get(usize::from(offset) * 4..)?;
-    let (code, fields) = match body {
-        [0x00, 0x53, code, fields @ ..] | [0x00, 0x80, 0, 0, 0, 0, 0, 0, 0, code, fields @ ..] => {
-            (*code, fields)
-        }
-        _ => return None,
-    };
-    Some((u16::from_be_bytes([high, low]), code, fields))
-}
-
 pub(super) struct Transfer<'a> {
     pub(super) link: (u16, u32),
     pub(super) more: bool,
+    /// Its delivery, if that is not settled.
+    pub(super) awaits_word: Option<u32>,
     aborted: bool,
     payload: &'a [u8],
 }
@@ -140,6 +133,7 @@ impl<'a> Transfer<'a> {
             _ => end, // an empty list, which the engine refuses
         };
         let mut handle = 0;
+        let (mut delivery, mut settled) = (None, false);
         let (mut more, mut aborted) = (false, false);
         for field in 0..=ABORTED {
             if at >= end {
@@ -149,6 +143,8 @@ impl<'a> Transfer<'a> {
             let value = fields.get(at..next).unwrap_or_default();
             match field {
                 HANDLE => handle = uint(value),
+                DELIVERY if value != [NULL] => delivery = Some(uint(value)),
+                SETTLED => settled = matches!(value, [0x41] | [0x56, 1]),
                 MORE => more = matches!(value, [0x41] | [0x56, 1]),
                 ABORTED => aborted = matches!(value, [0x41] | [0x56, 1]),
                 _ => {}
@@ -158,6 +154,7 @@ impl<'a> Transfer<'a> {
         Ok(Some(Self {
             link: (channel, handle),
             more,
+            awaits_word: delivery.filter(|_| !settled),
             aborted,
             payload: fields.get(end..).unwrap_or_default(),
         }))
@@ -221,29 +218,6 @@ impl Partial {
     }
 }
 
-/// The first fields of a list.
-pub(super) fn first_fields<const N: usize>(list: &[u8]) -> Result<[&[u8]; N], Violation> {
-    let mut at = match list.first() {
-        Some(0xc0) => 3,
-        _ => 9,
-    };
-    let mut fields = [&list[..0]; N];
-    for field in &mut fields {
-        let next = walk::check_value(list, at)?;
-        *field = list.get(at..next).unwrap_or_default();
-        at = next;
-    }
-    Ok(fields)
-}
-
-pub(super) fn uint(value: &[u8]) -> u32 {
-    match *value {
-        [0x52, small] => u32::from(small),
-        [0x70, a, b, c, d] => u32::from_be_bytes([a, b, c, d]),
-        _ => 0,
-    }
-}
-
 impl<S: AsyncWrite + Unpin> Inward<S> {
     /// Writes what this side has to say here, between the engine's frames: it reads only when it has written one whole.
     fn say(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
@@ -297,13 +271,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Inward<S> {
     }
 }
 
-const AMQP: u8 = 0;
-const TRANSFER: u8 = 0x14;
-const DETACH: u8 = 0x16;
-const END: u8 = 0x17;
 /// The positions of a transfer's fields.
 const HANDLE: usize = 0;
+const DELIVERY: usize = 1;
+const SETTLED: usize = 4;
 const MORE: usize = 5;
+const NULL: u8 = 0x40;
 const ABORTED: usize = 9;
 
 /// The most bytes of a message that comes in parts: the largest that an event hub takes is 1 MiB, to which it adds what it has
@@ -372,12 +345,25 @@ mod tests {
         );
     }
 
+    /// The engine reads it in each encoding of its descriptor.
+    #[test]
+    fn a_transfer_by_its_name_is_walked_too() {
+        let nested = [0x00; 4_500];
+        let plain = transfer(LAST, &nested);
+        let name = b"\x00\xa3\x12amqp:transfer:list";
+        let body = [&name[..], &plain[8 + 3..]].concat();
+        let size = u32::try_from(8 + body.len()).unwrap();
+        let named = [&size.to_be_bytes()[..], &plain[4..8], &body].concat();
+        assert_eq!(check(&[named]), Err(Violation::Depth));
+    }
+
     /// Part of a message of so many bytes, on this handle.
     fn part(handle: u32, size: usize) -> Transfer<'static> {
         const ZEROES: &[u8] = &[0; 1 << 20];
         Transfer {
             link: (1, handle),
             more: true,
+            awaits_word: None,
             aborted: false,
             payload: &ZEROES[..size],
         }

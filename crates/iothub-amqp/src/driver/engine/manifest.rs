@@ -18,7 +18,11 @@ use iothub_frame::Violation;
 
 use super::begins::Begins;
 use super::farewells::Farewells;
-use super::inward::{Transfer, first_fields, performative, uint};
+use super::inward::Transfer;
+use super::performative::{
+    ATTACH, BEGIN, CLOSE, DETACH, END, FLOW, TRANSFER, first_fields, performative, uint,
+};
+use super::words::Words;
 
 /// Judges what is written on one connection.
 #[derive(Debug)]
@@ -51,6 +55,7 @@ pub(super) struct Manifest {
     loads: Arc<Mutex<BTreeMap<String, Arc<Cargo>>>>,
     links: Links,
     farewells: Farewells,
+    words: Words,
     begins: Begins,
 }
 
@@ -87,11 +92,13 @@ impl Gate {
             BEGIN => {
                 self.manifest.farewells.leaves(channel, code);
                 self.sessions.insert(channel, Handles::default());
+                self.manifest.words.forget(channel);
                 self.manifest.begins.leaves(channel);
                 true
             }
             END => {
                 self.manifest.farewells.leaves(channel, code);
+                self.manifest.words.forget(channel);
                 self.sessions.remove(&channel).is_some()
             }
             CLOSE => {
@@ -151,10 +158,16 @@ fn on_session(
             if let Some(cargo) = cargo.as_ref().filter(|_| !transfer.more) {
                 cargo.left.fetch_add(1, Ordering::Release);
             }
+            if let Some(delivery) = transfer.awaits_word {
+                manifest.words.leaves(transfer.link, delivery);
+            }
         }
         DETACH => {
             let [handle] = first_fields(fields)?;
             let handle = uint(handle);
+            if let Some((channel, ..)) = performative(frame) {
+                manifest.words.detached((channel, handle));
+            }
             if let Some(cargo) = attached.remove(&handle).flatten() {
                 // From here on the engine may give the handle to another link, long before this one's task has ended.
                 cargo.is_missed();
@@ -205,6 +218,11 @@ impl Manifest {
     /// What counts the connection's links.
     pub(super) fn links(&self) -> Links {
         self.links.clone()
+    }
+
+    /// What takes note of deliveries that await a word.
+    pub(super) fn words(&self) -> Words {
+        self.words.clone()
     }
 
     /// What takes note of this side's farewells.
@@ -264,13 +282,6 @@ impl HeldBack {
     }
 }
 
-const BEGIN: u8 = 0x11;
-const ATTACH: u8 = 0x12;
-const FLOW: u8 = 0x13;
-const TRANSFER: u8 = 0x14;
-const DETACH: u8 = 0x16;
-const END: u8 = 0x17;
-const CLOSE: u8 = 0x18;
 const NULL: u8 = 0x40;
 
 #[cfg(test)]

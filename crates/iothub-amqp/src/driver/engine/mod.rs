@@ -12,9 +12,11 @@ mod inward;
 mod links;
 mod manifest;
 mod outward;
+mod performative;
 mod receiver;
 mod rumour;
 mod sender;
+mod words;
 
 pub(crate) use claims::{Claims, Gone, Put};
 pub(crate) use conditions::End;

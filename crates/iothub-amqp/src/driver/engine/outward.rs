@@ -6,8 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::inward::frame_size;
 use super::manifest::{Gate, Manifest};
+use super::performative::frame_size;
 
 /// A stream on which nothing leaves of what has ended.
 #[derive(Debug)]
