@@ -509,3 +509,15 @@ async fn the_statistics_of_a_client_stay_when_it_has_left() {
     assert_eq!((statistics.accepted, statistics.links), (1, 1), "{statistics:?}");
     within(connection.close()).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_gives_no_device_to_a_connection_that_has_ended() {
+    let cloud = Cloud::start().await;
+    let pool = Pool::open(builder(&cloud), 2).await.unwrap();
+    within(pool.connections()[0].clone().close()).await.unwrap();
+    for number in 0..2 {
+        let device = pool.device(identity(&format!("d{number}")), key());
+        let client = within(device.connect()).await.unwrap();
+        within(client.send(Message::new("x"))).await.unwrap();
+    }
+}

@@ -552,3 +552,29 @@ fn a_closing_waits_for_what_the_application_asks_the_twin_and_not_for_what_the_c
     lane_up(&mut supervisor, LaneKind::Twin, now);
     assert!(!closed(&mut supervisor));
 }
+
+#[test]
+fn who_closes_again_with_less_patience_waits_no_longer_than_that() {
+    let start = Instant::now();
+    let mut supervisor = joined(SignIn::Plain, Principal::Device, 1, start);
+    supervisor.handle(token(SLOT), start);
+    supervisor.handle(Input::Up { conn: 1 }, start);
+    lane_up(&mut supervisor, LaneKind::Telemetry, start);
+    enqueue(&mut supervisor, 0, 1, 10, start);
+    for patience in [3600, 2, 60] {
+        let deadline = start + patience * SECOND;
+        supervisor.handle(Input::Close { deadline }, start);
+    }
+    // The message has no outcome, and the hub says nothing to the farewell either.
+    loop {
+        let now = supervisor.poll_timeout().expect("it closes");
+        assert!(now <= start + 2 * SECOND, "{:?}", now - start);
+        supervisor.handle_timeout(now);
+        if actions(&mut supervisor)
+            .iter()
+            .any(|action| matches!(action, Action::Finished(_)))
+        {
+            return;
+        }
+    }
+}

@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use iothub_address::{DeviceId, HubHost, Identity};
-use iothub_amqp::{Batching, DeviceClient, Interruption, Key, Message, SendError, SettleError, TwinError};
+use iothub_amqp::{
+    Batching, DeviceClient, Interruption, Key, Message, Recover, Schedule, SendError, SettleError, TwinError,
+};
 use iothub_emulator::{Fault, FaultKind};
 use iothub_sas::SharedKey;
 use iothub_tests::cloud::{Cloud, Seen};
 use iothub_tests::frames::{NULL, fields};
-use iothub_tests::memory::Memory;
+use iothub_tests::memory::{Memory, identity};
 use iothub_tests::sections::{binary, entries, int, long, message, sections, uuid};
 use serde_json::json;
 
@@ -189,4 +191,31 @@ async fn a_message_whose_time_is_up_is_taken_back_from_between_those_that_wait_f
     let statistics = client.statistics();
     assert_eq!((statistics.links, statistics.resent), (1, 0), "{statistics:?}");
     client.close().await.unwrap();
+}
+
+/// As who means for ever may say it.
+#[tokio::test(start_paused = true)]
+async fn a_time_that_no_clock_can_count_to_is_long_and_breaks_nothing() {
+    let ever = Duration::MAX;
+    let memory = Memory::start(2).await;
+    let schedule = Schedule::default().spread(Duration::ZERO).longest(ever);
+    let connection = memory
+        .connection_builder()
+        .operation_timeout(ever)
+        .recovery(Recover::On(schedule))
+        .open()
+        .await
+        .unwrap();
+    let device = async |number| {
+        let connecting = connection
+            .device(identity(number), memory.credential())
+            .queue_timeout(ever);
+        connecting.connect().await.unwrap()
+    };
+    let (client, other) = (device(0).await, device(1).await);
+    client.enqueue(Message::new("queued")).unwrap().await.unwrap();
+    client.send(Message::new("sent")).await.unwrap();
+    client.close_within(ever).await.unwrap();
+    other.send(Message::new("beside it")).await.unwrap();
+    connection.close_within(ever).await.unwrap();
 }

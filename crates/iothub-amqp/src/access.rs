@@ -224,14 +224,14 @@ macro_rules! service_settings {
         /// Bounds each step that waits for the peer. Default [`OPERATION_TIMEOUT`](crate::OPERATION_TIMEOUT).
         #[must_use]
         pub fn operation_timeout(mut self, limit: std::time::Duration) -> Self {
-            self.access.operation_timeout = limit;
+            self.access.operation_timeout = crate::config::within_reason(limit);
             self
         }
 
         /// After how long without a frame the peer counts as gone. Default [`IDLE_TIMEOUT`](crate::IDLE_TIMEOUT).
         #[must_use]
         pub fn idle_timeout(mut self, limit: std::time::Duration) -> Self {
-            self.access.idle_timeout = limit;
+            self.access.idle_timeout = crate::config::within_reason(limit);
             self
         }
 

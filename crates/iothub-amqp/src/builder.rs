@@ -8,7 +8,9 @@ use iothub_address::{AmqpUrl, ConnectionString, HubHost, HubName, Identity, Node
 use iothub_sas::{SasToken, SharedKey, Signer};
 use rustls_pki_types::CertificateDer;
 
-use crate::config::{IDLE_TIMEOUT, MAX_WINDOW, OPERATION_TIMEOUT, QUEUE_TIMEOUT, WINDOW, WINDOW_BYTES};
+use crate::config::{
+    IDLE_TIMEOUT, MAX_WINDOW, OPERATION_TIMEOUT, QUEUE_TIMEOUT, WINDOW, WINDOW_BYTES, within_reason,
+};
 use crate::driver::connection::Plan;
 use crate::driver::names::Names;
 use crate::error::ConnectError;
@@ -244,21 +246,21 @@ impl DeviceClientBuilder {
     /// Bounds each step that waits for the peer. Default [`OPERATION_TIMEOUT`].
     #[must_use]
     pub fn operation_timeout(mut self, limit: Duration) -> Self {
-        self.operation_timeout = limit;
+        self.operation_timeout = within_reason(limit);
         self
     }
 
     /// After how long without a frame the peer counts as gone. Default [`IDLE_TIMEOUT`].
     #[must_use]
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
-        self.idle_timeout = limit;
+        self.idle_timeout = within_reason(limit);
         self
     }
 
     /// How long an enqueued message may wait for its outcome. Default [`QUEUE_TIMEOUT`]. Longer bridges longer outages.
     #[must_use]
     pub fn queue_timeout(mut self, limit: Duration) -> Self {
-        self.queue_timeout = limit;
+        self.queue_timeout = within_reason(limit);
         self
     }
 

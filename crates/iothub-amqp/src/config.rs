@@ -9,6 +9,13 @@ use std::time::Duration;
 /// sooner.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A time that is to be waited, as long as the clock can count: who says [`Duration::MAX`] means for ever, and gets a century.
+pub(crate) fn within_reason(limit: Duration) -> Duration {
+    limit.min(CENTURY)
+}
+
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// After how long without a frame the peer counts as gone. Default 120 s, which is what Microsoft's C# SDK sets; the
 /// peer is asked for a frame in half of it.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(120);

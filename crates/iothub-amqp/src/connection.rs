@@ -8,7 +8,9 @@ use iothub_address::{HubHost, Identity, Resource};
 use rustls_pki_types::CertificateDer;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::{IDLE_TIMEOUT, MAX_WINDOW, OPERATION_TIMEOUT, QUEUE_TIMEOUT, WINDOW, WINDOW_BYTES};
+use crate::config::{
+    IDLE_TIMEOUT, MAX_WINDOW, OPERATION_TIMEOUT, QUEUE_TIMEOUT, WINDOW, WINDOW_BYTES, within_reason,
+};
 use crate::device::Counters;
 use crate::driver::command::Command;
 use crate::driver::connection::Plan;
@@ -234,14 +236,14 @@ impl ConnectionBuilder {
     /// Bounds each step that waits for the peer. Default [`OPERATION_TIMEOUT`].
     #[must_use]
     pub fn operation_timeout(mut self, limit: Duration) -> Self {
-        self.operation_timeout = limit;
+        self.operation_timeout = within_reason(limit);
         self
     }
 
     /// After how long without a frame the peer counts as gone. Default [`IDLE_TIMEOUT`].
     #[must_use]
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
-        self.idle_timeout = limit;
+        self.idle_timeout = within_reason(limit);
         self
     }
 
@@ -349,7 +351,7 @@ impl DeviceBuilder {
 
     /// How long an enqueued message may wait for its outcome. Default [`QUEUE_TIMEOUT`].
     pub fn queue_timeout(mut self, limit: Duration) -> Self {
-        self.queue_timeout = limit;
+        self.queue_timeout = within_reason(limit);
         self
     }
 
@@ -385,7 +387,9 @@ impl DeviceBuilder {
         let reserved = match &self.place {
             Place::On(connection) => connection.inner.counters.join().map(|slot| (slot, connection)),
             Place::OnOneOf(connections) => {
-                let mut by_load: Vec<_> = connections.iter().collect();
+                // One that has ended takes nobody, and has nobody.
+                let alive = |connection: &&Connection| !connection.inner.commands.is_closed();
+                let mut by_load: Vec<_> = connections.iter().filter(alive).collect();
                 by_load.sort_by_key(|connection| connection.devices());
                 by_load
                     .into_iter()

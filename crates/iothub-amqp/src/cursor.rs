@@ -49,7 +49,7 @@ impl Cursor {
     pub(crate) fn new(from: Position) -> Self {
         let next = match from {
             Position::Sequence(first) => Some(first),
-            Position::AfterSequence(last) => last.checked_add(1),
+            Position::AfterSequence(last) => Some(last.saturating_add(1)),
             _ => None,
         };
         Self { from, next }
@@ -69,7 +69,10 @@ impl Cursor {
     /// The selector of what is still to come, as Event Hubs reads it.
     pub(crate) fn selector(&self) -> String {
         if let Some(next) = self.next {
-            return format!("amqp.annotation.x-opt-sequence-number > '{}'", next - 1);
+            return format!(
+                "amqp.annotation.x-opt-sequence-number > '{}'",
+                next.saturating_sub(1)
+            );
         }
         match &self.from {
             Position::Latest => "amqp.annotation.x-opt-offset > '@latest'".to_owned(),

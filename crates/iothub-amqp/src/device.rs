@@ -352,6 +352,9 @@ impl DeviceClient {
     pub fn enqueue(&self, message: Message) -> Result<Ticket, EnqueueError> {
         let weight = message.weight();
         let shared = &self.shared;
+        if let Some(why) = shared.ended.get() {
+            return Err(EnqueueError::Ended(why.clone()));
+        }
         let place = shared.room.take(weight).ok_or_else(|| match shared.ended.get() {
             Some(why) => EnqueueError::Ended(why.clone()),
             None => EnqueueError::QueueFull,

@@ -140,9 +140,9 @@ pub enum ConnectError {
     /// A root certificate that was added is not one.
     #[error("a root certificate can't be read: {0}")]
     BadRoot(String),
-    /// The connection has as many devices as a hub takes on one: 999. Take another connection, or a
+    /// The connection has as many devices as a hub takes on one, 999, or the peer allows fewer sessions. Take another connection, or a
     /// [`Pool`](crate::Pool).
-    #[error("the connection has 999 devices, and no hub takes more")]
+    #[error("the connection takes no more devices: it has 999, or as many sessions as the peer allows")]
     ConnectionFull,
     /// A connection of many devices is signed in by claims-based security, and this device is not.
     #[error("a device that signs in by SASL PLAIN or a certificate needs a connection of its own")]

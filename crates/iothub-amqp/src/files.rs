@@ -147,7 +147,7 @@ impl fmt::Debug for FileNotification {
 ///
 /// # Cancel safety
 /// Dropping it, or a clone of it, settles nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UploadedFile {
     /// The device.
@@ -162,6 +162,18 @@ pub struct UploadedFile {
     pub last_updated_at: Option<SystemTime>,
     /// When the hub wrote this.
     pub enqueued_at: Option<SystemTime>,
+}
+
+impl fmt::Debug for UploadedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UploadedFile")
+            .field("device", &self.device)
+            .field("blob_name", &self.blob_name)
+            .field("size", &self.size)
+            .field("last_updated_at", &self.last_updated_at)
+            .field("enqueued_at", &self.enqueued_at)
+            .finish_non_exhaustive()
+    }
 }
 
 fn file(message: &ReceivedMessage) -> Result<UploadedFile, ReportError> {
@@ -205,6 +217,12 @@ mod tests {
         let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_464_816_161);
         assert_eq!(file.last_updated_at, Some(at));
         assert!(file.enqueued_at > file.last_updated_at);
+        // Where it is may be signed.
+        let debug = format!("{file:?}");
+        assert!(
+            debug.contains("myfile.jpg") && !debug.contains("core.windows.net"),
+            "{debug}"
+        );
         assert!(super::file(&message(CONTENT_TYPE, "{}")).is_err());
     }
 }

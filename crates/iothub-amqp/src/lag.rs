@@ -35,8 +35,12 @@ impl Progress {
         let Some(last) = self.last_enqueued else {
             return Some(0);
         };
-        let next = self.sequence_number.map(|number| number + 1).or(self.first)?;
-        Some(u64::try_from(last - next + 1).unwrap_or(0))
+        let next = self
+            .sequence_number
+            .map(|number| number.saturating_add(1))
+            .or(self.first)?;
+        let lag = i128::from(last) - i128::from(next) + 1;
+        Some(u64::try_from(lag).unwrap_or(0))
     }
 }
 
@@ -60,5 +64,11 @@ mod tests {
         assert_eq!(progress(None, Some(9), Some(0)).lag(), Some(10));
         assert_eq!(progress(None, Some(9), None).lag(), None);
         assert_eq!(progress(None, None, None).lag(), Some(0));
+        // Numbers that a peer may say.
+        assert_eq!(progress(Some(i64::MAX), Some(0), None).lag(), Some(0));
+        assert_eq!(
+            progress(Some(i64::MIN), Some(i64::MAX), None).lag(),
+            Some(u64::MAX)
+        );
     }
 }

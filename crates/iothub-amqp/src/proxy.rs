@@ -228,6 +228,42 @@ impl Proxies {
     /// # Errors
     /// As [`Proxy::parse`], and [`ProxyError::Variable`].
     pub fn from_environment(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, ProxyError> {
+        let Some(Named { proxy, exceptions }) = Named::in_environment(lookup)? else {
+            return Ok(Self::none());
+        };
+        Ok(Self {
+            proxy: Some(Proxy::parse(proxy.expose())?),
+            exceptions,
+        })
+    }
+
+    /// The proxy for connections to this place. What the environment names for others may be of any kind.
+    pub(crate) fn of_environment(
+        lookup: impl Fn(&str) -> Option<OsString>,
+        (host, port): (&HubHost, u16),
+    ) -> Result<Option<Proxy>, ProxyError> {
+        match Named::in_environment(lookup)? {
+            Some(named) if !named.exceptions.hold(host, port) => Proxy::parse(named.proxy.expose()).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The proxy for connections to this place.
+    #[must_use]
+    pub fn of(&self, host: &HubHost, port: u16) -> Option<&Proxy> {
+        let proxy = self.proxy.as_ref()?;
+        (!self.exceptions.hold(host, port)).then_some(proxy)
+    }
+}
+
+/// What the environment says, before it is known whether it is needed.
+struct Named {
+    proxy: Secret,
+    exceptions: Exceptions,
+}
+
+impl Named {
+    fn in_environment(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Option<Self>, ProxyError> {
         let first = |names: [&'static str; 2]| {
             let mut set = names
                 .into_iter()
@@ -242,23 +278,16 @@ impl Proxies {
             }
         };
         let Some(proxy) = first(["HTTPS_PROXY", "https_proxy"])? else {
-            return Ok(Self::none());
+            return Ok(None);
         };
         let exceptions = match first(["NO_PROXY", "no_proxy"])? {
             Some(list) => Exceptions::parse(list.expose()),
             None => Exceptions::default(),
         };
-        Ok(Self {
-            proxy: Some(Proxy::parse(proxy.expose())?),
+        Ok(Some(Self {
+            proxy,
             exceptions: exceptions.and_this_machine(),
-        })
-    }
-
-    /// The proxy for connections to this place.
-    #[must_use]
-    pub fn of(&self, host: &HubHost, port: u16) -> Option<&Proxy> {
-        let proxy = self.proxy.as_ref()?;
-        (!self.exceptions.hold(host, port)).then_some(proxy)
+        }))
     }
 }
 

@@ -52,7 +52,7 @@ pub(crate) fn time(text: &str) -> Option<SystemTime> {
         "" | "Z" | "z" => 0,
         zone => {
             let (hours, minutes) = zone.get(1..)?.split_once(':')?;
-            let minutes = hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?;
+            let minutes = i64::from(hours.parse::<u8>().ok()?) * 60 + i64::from(minutes.parse::<u8>().ok()?);
             match zone.as_bytes().first()? {
                 b'+' => minutes,
                 b'-' => -minutes,
@@ -91,6 +91,7 @@ mod tests {
             "2023-13-01T00:00:00Z",
             "2023-11-14T22:13:2",
             "2023-11-14T22:13:20X",
+            "2023-11-14T22:13:20+999999999999999999:00",
         ] {
             assert_eq!(time(bad), None, "{bad}");
         }

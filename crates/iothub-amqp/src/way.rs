@@ -55,11 +55,11 @@ impl Way {
             (false, Transport::Amqp) => AMQPS_PORT,
             (false, Transport::WebSocket) => HTTPS_PORT,
         });
-        let proxies = match &self.proxies {
-            Some(proxies) => proxies.clone(),
-            None => {
-                Proxies::from_environment(|name| std::env::var_os(name)).map_err(ConnectError::BadProxy)?
-            }
+        let proxy = match &self.proxies {
+            _ if self.plain_tcp => None, // it goes no farther than this machine
+            Some(proxies) => proxies.of(place, port).cloned(),
+            None => Proxies::of_environment(|name| std::env::var_os(name), (place, port))
+                .map_err(ConnectError::BadProxy)?,
         };
         let tls = if self.plain_tcp {
             None
@@ -68,7 +68,7 @@ impl Way {
         };
         Ok(Route {
             network: Arc::clone(&self.network),
-            proxy: proxies.of(place, port).cloned(),
+            proxy,
             endpoint: Endpoint {
                 host: place.as_str().to_owned(),
                 port,

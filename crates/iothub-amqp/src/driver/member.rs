@@ -134,14 +134,11 @@ impl Member {
     }
 
     /// Gives events to who reads them.
-    pub(super) fn put(&mut self, lane: LaneId, epoch: Epoch, events: Vec<Event>) {
+    pub(super) fn put(&mut self, lane: LaneId, events: Vec<Event>) {
         if let Some(stream) = self.streams.get_mut(&lane.kind)
             && let Items::Events(tray) = &mut stream.items
         {
-            let room = tray.put(events);
-            if room > 0 {
-                self.order(lane, epoch, LaneOrder::Room(room));
-            }
+            tray.put(events);
         }
     }
 

@@ -462,7 +462,7 @@ impl Owner {
     fn deliver(&mut self, lane: LaneId, epoch: Epoch, delivery: DeliveryId) {
         let member = self.members.get_mut(&lane.slot);
         let taken = match (member, self.carried.take()) {
-            (Some(member), Some(Carried::Events(events))) => return member.put(lane, epoch, events),
+            (Some(member), Some(Carried::Events(events))) => return member.put(lane, events),
             (Some(member), Some(carried)) => {
                 let stream = member.streams.get(&lane.kind);
                 stream.is_some_and(|stream| stream.items.deliver(epoch, delivery, carried))

@@ -66,14 +66,13 @@ impl Tray {
         self.places.saturating_sub(self.taken)
     }
 
-    /// Takes what has come, and says how much of it has taken no place.
-    pub(super) fn put(&mut self, events: Vec<Event>) -> u32 {
+    /// Takes what has come. What comes again takes a place too until it is read: there is no end to it where the other side repeats itself.
+    pub(super) fn put(&mut self, events: Vec<Event>) {
         let mut items = Vec::with_capacity(events.len());
-        let mut none = 0;
         for event in events {
+            self.taken += 1;
             match self.cursor.take(event.sequence_number) {
                 Seen::Before => {
-                    none += 1;
                     items.push(Item::Duplicate(event.sequence_number));
                     continue;
                 }
@@ -83,14 +82,12 @@ impl Tray {
                 }),
                 Seen::Next => {}
             }
-            self.taken += 1;
             items.push(Item::Event(Box::new(event)));
         }
         self.send(items);
-        none
     }
 
-    /// The reader has taken so many events.
+    /// The reader has taken so many.
     pub(super) fn took(&mut self, events: u32) {
         self.taken = self.taken.saturating_sub(events);
     }

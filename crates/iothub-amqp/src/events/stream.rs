@@ -139,7 +139,7 @@ impl Reader {
                 first: match from {
                     Position::Earliest => Some(state.first),
                     Position::Sequence(first) => Some(*first),
-                    Position::AfterSequence(last) => Some(last + 1),
+                    Position::AfterSequence(last) => Some(last.saturating_add(1)),
                     _ => None,
                 },
             },
@@ -151,6 +151,11 @@ impl Reader {
         self.progress.enqueued_at = Some(event.enqueued_at);
         let known = event.last_enqueued.unwrap_or(event.sequence_number);
         self.progress.last_enqueued = self.progress.last_enqueued.max(Some(known));
+        self.left_a_place();
+    }
+
+    /// What was taken leaves room for another.
+    fn left_a_place(&mut self) {
         self.untold += 1;
         if self.untold >= self.worth {
             self.listening.took(std::mem::take(&mut self.untold));
@@ -195,10 +200,15 @@ impl Events {
                 first: from,
                 last: to - 1,
             }),
-            Item::Duplicate(sequence_number) => Read::Duplicate(Duplicate {
-                partition,
-                sequence_number,
-            }),
+            Item::Duplicate(sequence_number) => {
+                if let Some(reader) = self.readers.get_mut(&partition) {
+                    reader.left_a_place();
+                }
+                Read::Duplicate(Duplicate {
+                    partition,
+                    sequence_number,
+                })
+            }
             Item::Ended(why) => Read::Ended(Ended {
                 partition,
                 why: EventsError::of_end(partition, why),

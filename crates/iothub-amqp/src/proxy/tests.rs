@@ -119,6 +119,21 @@ fn the_environment_names_the_proxy_in_either_case() {
 }
 
 #[test]
+fn a_proxy_of_a_kind_that_is_not_spoken_is_in_nobody_s_way_who_does_not_need_it() {
+    let of = |no_proxy, host: &str| {
+        let (place, set) = (
+            HubHost::parse(host).unwrap(),
+            [("HTTPS_PROXY", "socks5://x"), ("NO_PROXY", no_proxy)],
+        );
+        Proxies::of_environment(environment(&set), (&place, 5671)).map(|proxy| proxy.is_some())
+    };
+    assert_eq!(of("", "hub.example"), Err(ProxyError::Scheme));
+    assert_eq!(of("hub.example", "hub.example"), Ok(false));
+    assert_eq!(of("*", "hub.example"), Ok(false));
+    assert_eq!(of("", "localhost"), Ok(false));
+}
+
+#[test]
 fn this_machine_is_reached_without_the_proxy_of_the_environment_and_by_one_that_is_given() {
     for host in ["localhost", "127.0.0.1", "127.9.9.9", "::1", "hub.localhost"] {
         assert_eq!(via(&[("HTTPS_PROXY", "p")], host), None, "{host}");

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::config::within_reason;
+
 /// How eagerly connections are made anew.
 ///
 /// Whatever it says, no more than six attempts are made within a minute.
@@ -25,7 +27,7 @@ impl Schedule {
     /// with many devices it makes a hub that restarts see all of them at once.
     #[must_use]
     pub fn spread(mut self, spread: Duration) -> Self {
-        self.spread = spread;
+        self.spread = within_reason(spread);
         self
     }
 
@@ -33,21 +35,21 @@ impl Schedule {
     /// Default 1 s.
     #[must_use]
     pub fn first(mut self, first: Duration) -> Self {
-        self.first = first;
+        self.first = within_reason(first);
         self
     }
 
     /// The most that any attempt waits. Default 60 s.
     #[must_use]
     pub fn longest(mut self, longest: Duration) -> Self {
-        self.longest = longest;
+        self.longest = within_reason(longest);
         self
     }
 
     /// After a connection has held this long, the next loss counts as the first. Default 60 s.
     #[must_use]
     pub fn healthy(mut self, healthy: Duration) -> Self {
-        self.healthy = healthy;
+        self.healthy = within_reason(healthy);
         self
     }
 }

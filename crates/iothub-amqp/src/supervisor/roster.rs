@@ -48,11 +48,15 @@ impl Supervisor {
         if self.core.settings.lifetime == Lifetime::OfItsSlots {
             return self.close(deadline, now);
         }
-        if slot.leaving.is_none() {
+        // One that closes again may have less patience, and no more.
+        if slot.leaving.is_none_or(|leaving| deadline < leaving.closed_by) {
             self.going.insert(id);
             self.with(id, now, |slot, core, now| {
                 slot.report(core, Status::Closing);
-                slot.leaving = Some(Leaving::by(deadline, now));
+                slot.leaving = Some(Leaving {
+                    ending: slot.is_ending(),
+                    ..Leaving::by(deadline, now)
+                });
             });
         }
     }
@@ -126,7 +130,7 @@ impl Supervisor {
     }
 
     pub(super) fn close(&mut self, deadline: Instant, now: Instant) {
-        if self.closing.is_some() || self.core.line.is_ended() {
+        if self.core.line.is_ended() || self.closing.is_some_and(|closing| closing.closed_by <= deadline) {
             return;
         }
         self.closing = Some(Leaving::by(deadline, now));

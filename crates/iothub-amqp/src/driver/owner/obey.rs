@@ -7,13 +7,14 @@ use tokio::time::Instant;
 use super::super::command::Command;
 use super::super::member::{Ended, Member};
 use super::Owner;
+use crate::config::within_reason;
 use crate::error::{ConnectError, SubscribeError};
 use crate::supervisor::{Input, SignIn};
 
 impl Owner {
     /// Tells the supervisor, which is to be asked then what follows.
     pub(super) fn obey(&mut self, command: Command, now: Instant) {
-        let by = |limit| (now + limit).into_std();
+        let by = |limit| (now + within_reason(limit)).into_std();
         let input = match command {
             Command::Join {
                 slot,
@@ -35,10 +36,12 @@ impl Owner {
                 let Some(member) = self.members.get_mut(&slot) else {
                     return;
                 };
-                member.closers.extend(reply);
-                if member.close_limit.is_zero() {
-                    member.close_limit = limit;
+                // Who drops the last handle shortens no closing that is under way; who closes it again may.
+                if reply.is_none() && !member.close_limit.is_zero() {
+                    return;
                 }
+                member.closers.extend(reply);
+                shorten(&mut member.close_limit, limit);
                 Input::Leave {
                     slot,
                     deadline: by(limit),
@@ -146,10 +149,15 @@ impl Owner {
     }
 
     pub(super) fn close(&mut self, limit: Duration) {
-        if self.close_limit.is_zero() {
-            self.close_limit = limit;
-        }
-        let deadline = (Instant::now() + limit).into_std();
+        shorten(&mut self.close_limit, limit);
+        let deadline = (Instant::now() + within_reason(limit)).into_std();
         self.tell(Input::Close { deadline });
+    }
+}
+
+/// The shortest time that a closer gives is everybody's.
+fn shorten(all: &mut Duration, limit: Duration) {
+    if all.is_zero() || limit < *all {
+        *all = limit;
     }
 }
