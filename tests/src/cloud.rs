@@ -409,6 +409,10 @@ impl State {
                     .await?;
             }
             0x12 => {
+                // The properties of a link (AMQP 1.0 §2.7.3); told before the answer, after which a test may ask.
+                if let Some(model) = entries(field(13)).get("com.microsoft:model-id") {
+                    tell(Seen::Model(address_of(&list).0, text(model)));
+                }
                 let (address, client_receives) = connection
                     .attach(channel, &list, &self.credits, &self.largest)
                     .await?;
@@ -422,10 +426,6 @@ impl State {
                         .links
                         .retain(|link| (link.channel, link.handle) != (channel, handle));
                     connection.detach(channel, handle, condition).await?;
-                }
-                // The properties of a link (AMQP 1.0 §2.7.3).
-                if let Some(model) = entries(field(13)).get("com.microsoft:model-id") {
-                    tell(Seen::Model(address.clone(), text(model)));
                 }
                 tell(Seen::Attach(address, client_receives));
             }
