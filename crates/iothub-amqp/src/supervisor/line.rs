@@ -188,7 +188,8 @@ impl Supervisor {
         let mut live = self.slots.values_mut().filter(|slot| slot.ended.is_none());
         match (live.next(), live.next()) {
             (Some(alone), None) if was_up => {
-                if !alone.stolen_too_often(&cause.why, now) {
+                let taken = alone.all_of(self.core.conn);
+                if !alone.stolen_too_often(&cause.why, taken, now) {
                     return alone.mend(cause, now);
                 }
                 let (why, recovery) = (Interruption::Stolen, Recovery::GiveUp);

@@ -84,7 +84,7 @@ impl Slot {
         if self.is_last_word(&why) {
             return self.end_stream(core, kind, why);
         }
-        if self.stolen_too_often(&why, now) {
+        if self.stolen_too_often(&why, epoch, now) {
             return self.give_up(core, Interruption::Stolen);
         }
         if recovery == Recovery::GiveUp || !core.settings.recover || !self.ever_up {
@@ -195,21 +195,45 @@ impl Slot {
         self.relinking(core, why, Recovery::Reconnect, until);
     }
 
-    /// Another client took the link or, where that is the way in, the connection; not for the first time.
-    pub(super) fn stolen_too_often(&mut self, why: &Interruption, now: Instant) -> bool {
+    /// Another client took this or, where that is the way in, the connection; not for the first time.
+    ///
+    /// Whoever takes one link takes all, and each tells so by itself: what was there already when the last theft counted went with
+    /// it. So two clients are found out at the third visit, however many links they have, and whichever of them tell.
+    pub(super) fn stolen_too_often(&mut self, why: &Interruption, taken: Epoch, now: Instant) -> bool {
         if !matches!(why, Interruption::Refused(condition) if is_theft(condition)) {
             return false;
         }
-        self.thefts.push_back(now);
+        if self.thefts.back().is_none_or(|last| taken > last.newest) {
+            let newest = self.lanes_mut().map(|lane| lane.epoch).fold(taken, Epoch::max);
+            self.thefts.push_back(Theft { at: now, newest });
+        }
         while self
             .thefts
             .front()
-            .is_some_and(|theft| now.saturating_duration_since(*theft) > THEFTS_WINDOW)
+            .is_some_and(|theft| now.saturating_duration_since(theft.at) > THEFTS_WINDOW)
         {
             self.thefts.pop_front();
         }
         self.thefts.len() >= MAX_THEFTS
     }
+
+    /// What is taken with its connection.
+    pub(super) fn all_of(&mut self, conn: u32) -> Epoch {
+        let none = Epoch {
+            conn,
+            ..Epoch::default()
+        };
+        let up = self.lanes_mut().filter(|lane| lane.is_up());
+        up.map(|lane| lane.epoch).fold(none, Epoch::max)
+    }
+}
+
+/// Another client took what this one had.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Theft {
+    at: Instant,
+    /// The newest link that was there, or was asked for.
+    newest: Epoch,
 }
 
 /// Two clients that share an identity take the link from each other, each as often as it comes back.

@@ -12,6 +12,7 @@ use super::inbox::{Inbox, Opening};
 use super::lane::{Attachments, Lane, LaneState, Watched};
 use super::ledger::Certainty;
 use super::line::Line;
+use super::loss::Theft;
 use super::telemetry::Telemetry;
 use super::token::Token;
 use super::twin::Twin;
@@ -36,8 +37,8 @@ pub(super) struct Slot {
     join_by: Instant,
     pub(super) leaving: Option<Leaving>,
     pub(super) ended: Option<Interruption>,
-    /// When another client took a link, within the last minute.
-    pub(super) thefts: VecDeque<Instant>,
+    /// Within the last minute.
+    pub(super) thefts: VecDeque<Theft>,
     /// Why the last connection, session or link ended.
     pub(super) last_loss: Option<Interruption>,
     pub(super) status: Status,
