@@ -5,17 +5,23 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use iothub_amqp::recovery::Operation;
+use iothub_amqp::recovery::{Operation, Recovery};
 use iothub_amqp::supervisor::{
-    Action, Cause, Epoch, Input, LaneId, LaneKind, Lifetime, SignIn, SlotId, Supervisor,
+    Action, Cause, Epoch, Input, LaneId, LaneKind, Lifetime, Principal, SignIn, SlotId, Supervisor,
 };
 use iothub_amqp::{Condition, Interruption, Status};
-use iothub_tests::supervised::{SLOT, join, obey, subscribe, supervisor};
+use iothub_tests::supervised::{
+    HOUR, SLOT, actions, done, enqueue, join, joined, lane_up, obey, subscribe, supervisor, telemetry, token,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn refused(name: &str, operation: Operation) -> Cause {
     Cause::ended(Interruption::Refused(Condition::new(name, None)), operation)
+}
+
+fn unauthorized(operation: Operation) -> Cause {
+    refused("amqp:unauthorized-access", operation)
 }
 
 fn ended(actions: &[Action]) -> Option<(SlotId, Interruption)> {
@@ -113,5 +119,128 @@ fn a_client_that_takes_all_links_at_once_has_come_once() {
                 is_left_to_the_thief_at_the_third_visit(device, (backwards, connection));
             }
         }
+    }
+}
+
+/// The credential of the first device gives none until then; all else is done.
+fn without_credential(supervisor: &mut Supervisor, until: Instant, mut now: Instant) -> Vec<Action> {
+    let mut all = Vec::new();
+    while now < until {
+        for action in actions(supervisor) {
+            let fact = match action {
+                Action::FetchToken(SLOT) => {
+                    let why = Interruption::NoConnection("the vault is restarted".to_owned());
+                    let recovery = Recovery::Reconnect;
+                    let result = Err(Cause { why, recovery });
+                    Some(Input::Token { slot: SLOT, result })
+                }
+                _ => done(&action),
+            };
+            fact.into_iter().for_each(|fact| supervisor.handle(fact, now));
+            all.push(action);
+        }
+        now = supervisor.poll_timeout().map_or(until, |due| due.min(until));
+        supervisor.handle_timeout(now);
+    }
+    all
+}
+
+/// Until it is asked for a token.
+fn asked_for_a_token(supervisor: &mut Supervisor) -> Instant {
+    loop {
+        let now = supervisor.poll_timeout().unwrap();
+        supervisor.handle_timeout(now);
+        if actions(supervisor).contains(&Action::FetchToken(SLOT)) {
+            return now;
+        }
+    }
+}
+
+#[test]
+fn what_is_said_of_the_old_token_while_the_new_one_is_on_its_way_is_no_last_word() {
+    for devices in [1, 2] {
+        let start = Instant::now();
+        let mut supervisor = shared(devices, start);
+        without_credential(&mut supervisor, start + HOUR, start);
+        let now = asked_for_a_token(&mut supervisor);
+        supervisor.handle(token(SLOT), now);
+        let told = actions(&mut supervisor);
+        assert!(
+            matches!(told[..], [Action::PutToken { slot: SLOT, .. }]),
+            "{told:?}"
+        );
+        // The hub has not seen the new one, and ends what the old one was for.
+        let lane = telemetry(0);
+        let mut epoch = Epoch {
+            conn: 1,
+            session: 0,
+            lane: 1,
+        };
+        let cause = unauthorized(Operation::Link);
+        let lost = |epoch| Input::LaneLost {
+            lane,
+            epoch,
+            cause: cause.clone(),
+        };
+        supervisor.handle(lost(epoch), now);
+        for action in &told {
+            supervisor.handle(done(action).unwrap(), now);
+        }
+        let mut told = Vec::new();
+        let (mut now, until) = (now, now + 60 * SECOND);
+        while now < until {
+            told.extend(obey(&mut supervisor, now));
+            now = supervisor.poll_timeout().map_or(until, |due| due.min(until));
+            supervisor.handle_timeout(now);
+        }
+        assert_eq!(ended(&told), None);
+        for action in told {
+            if let Action::OpenLane(opened, anew) = action
+                && opened == lane
+            {
+                epoch = anew;
+            }
+        }
+        assert_ne!((epoch.conn, epoch.session), (1, 0), "it is back");
+        // Said of the new one it is.
+        supervisor.handle(lost(epoch), now);
+        assert_eq!(ended(&actions(&mut supervisor)), Some((SLOT, cause.why)));
+    }
+}
+
+/// Whoever signs in by the connection has a new one for a new token, and leaves the old one when nothing flies any more.
+#[test]
+fn what_is_said_of_the_old_token_while_the_connection_is_replaced_is_no_last_word() {
+    for of_link in [true, false] {
+        let start = Instant::now();
+        let mut supervisor = joined(SignIn::Plain, Principal::Device, 1, start);
+        supervisor.handle(token(SLOT), start);
+        supervisor.handle(Input::Up { conn: 1 }, start);
+        let epoch = lane_up(&mut supervisor, LaneKind::Telemetry, start);
+        without_credential(&mut supervisor, start + HOUR, start);
+        let now = asked_for_a_token(&mut supervisor);
+        enqueue(&mut supervisor, 0, 1, 10, now);
+        supervisor.handle(token(SLOT), now);
+        let (lane, conn) = (telemetry(0), 1);
+        supervisor.handle(
+            if of_link {
+                let cause = unauthorized(Operation::Link);
+                Input::LaneLost { lane, epoch, cause }
+            } else {
+                let cause = unauthorized(Operation::Connection);
+                Input::Lost { conn, cause }
+            },
+            now,
+        );
+        let told = actions(&mut supervisor);
+        assert_eq!(ended(&told), None, "of the link: {of_link}");
+        let mut told = obey(&mut supervisor, now);
+        let (mut now, until) = (now, now + 60 * SECOND);
+        while now < until {
+            supervisor.handle_timeout(now);
+            told.extend(obey(&mut supervisor, now));
+            now = supervisor.poll_timeout().map_or(until, |due| due.min(until));
+        }
+        assert!(told.contains(&Action::Dial { conn: 2 }), "of the link: {of_link}");
     }
 }

@@ -190,7 +190,7 @@ impl Supervisor {
             (Some(alone), None) if was_up => {
                 let taken = alone.all_of(self.core.conn);
                 if !alone.stolen_too_often(&cause.why, taken, now) {
-                    return alone.mend(cause, now);
+                    return alone.mend(&self.core, cause, now);
                 }
                 let (why, recovery) = (Interruption::Stolen, Recovery::GiveUp);
                 Cause { why, recovery }

@@ -80,7 +80,7 @@ impl Slot {
         if !core.is_up() && !retiring || self.is_ending() {
             return; // it goes with its connection, or session
         }
-        let Cause { why, recovery } = self.mend(cause, now);
+        let Cause { why, recovery } = self.mend(core, cause, now);
         if self.is_last_word(&why) {
             return self.end_stream(core, kind, why);
         }

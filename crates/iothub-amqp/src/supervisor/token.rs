@@ -239,8 +239,8 @@ impl Slot {
         self.token.renewing = true;
     }
 
-    /// What the hub says to a token that has had its time is no last word: there is a new one to be had.
-    pub(super) fn mend(&self, cause: Cause, now: Instant) -> Cause {
+    /// What the hub says to a token that has had its time is no last word: there is a new one to be had, or on its way.
+    pub(super) fn mend(&self, core: &Core, cause: Cause, now: Instant) -> Cause {
         let Cause { why, recovery } = cause;
         let unauthorised = matches!(&why, Interruption::Refused(condition) if condition.name == UNAUTHORIZED);
         if unauthorised && self.token.has_ended(now) {
@@ -249,7 +249,9 @@ impl Slot {
             return Cause { why, recovery };
         }
         let renews = self.token.have.is_some_and(|held| held.renew_at.is_some());
-        let recovery = if unauthorised && renews && !self.token.is_fresh(now) && self.ever_up {
+        // A new one is with the hub, or waits for its connection: this was said of the one before.
+        let is_of_old = self.token.renewing || core.line.is_retiring() || !self.token.is_fresh(now);
+        let recovery = if unauthorised && renews && is_of_old && self.ever_up {
             Recovery::Reconnect
         } else {
             recovery
