@@ -11,7 +11,8 @@ use iothub_amqp::supervisor::{
 };
 use iothub_amqp::{Condition, Interruption, Status};
 use iothub_tests::supervised::{
-    HOUR, SLOT, actions, done, enqueue, join, joined, lane_up, obey, subscribe, supervisor, telemetry, token,
+    HOUR, LIMIT, SLOT, actions, done, enqueue, join, joined, lane_up, obey, subscribe, supervisor, telemetry,
+    token,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -242,5 +243,27 @@ fn what_is_said_of_the_old_token_while_the_connection_is_replaced_is_no_last_wor
             now = supervisor.poll_timeout().map_or(until, |due| due.min(until));
         }
         assert!(told.contains(&Action::Dial { conn: 2 }), "of the link: {of_link}");
+    }
+}
+
+/// The machine stands still for a while, and afterwards what has come is told before the time.
+#[test]
+fn a_connection_that_is_lost_when_its_credential_is_too_late_is_made_anew_with_the_next_token() {
+    for seed in 0..20 {
+        let start = Instant::now();
+        let mut supervisor = supervisor(SignIn::Claims, Lifetime::OfItsSlots, seed, start);
+        join(&mut supervisor, 0, start);
+        obey(&mut supervisor, start);
+        let mut now = asked_for_a_token(&mut supervisor) + LIMIT;
+        let cause = Cause::ended(Interruption::Closed, Operation::Connection);
+        supervisor.handle(Input::Lost { conn: 1, cause }, now);
+        let until = now + 60 * SECOND;
+        let mut told = obey(&mut supervisor, now);
+        while now < until && !told.contains(&Action::Dial { conn: 2 }) {
+            now = supervisor.poll_timeout().expect("there is something to wait for");
+            supervisor.handle_timeout(now);
+            told.extend(obey(&mut supervisor, now));
+        }
+        assert!(now < until, "seed {seed}: {told:?}");
     }
 }

@@ -147,7 +147,8 @@ impl Slot {
 
     /// Not let in yet: tries again then.
     fn wait_for_access(&mut self, core: &mut Core, why: Interruption, until: Instant) {
-        if core.is_up() && core.settings.sign_in == SignIn::Claims {
+        // Of a connection that has just gone nothing is to be had any more.
+        if self.access != Access::None {
             self.access = Access::Down { until };
         }
         self.last_loss = Some(why.clone());
