@@ -2,12 +2,12 @@
 //! Method: the supervisor itself, told facts in virtual time.
 #![allow(clippy::unwrap_used, reason = "a test that fails here fails as it should")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use iothub_amqp::recovery::{Operation, Recovery};
 use iothub_amqp::supervisor::{
-    Action, Cause, Epoch, Input, LaneId, LaneKind, Lifetime, Principal, SignIn, SlotId, Supervisor,
+    Action, Cause, Epoch, Input, LaneId, LaneKind, Lifetime, Principal, SignIn, SlotId, Supervisor, TokenLife,
 };
 use iothub_amqp::{Condition, Interruption, Status};
 use iothub_tests::supervised::{
@@ -265,5 +265,102 @@ fn a_connection_that_is_lost_when_its_credential_is_too_late_is_made_anew_with_t
             told.extend(obey(&mut supervisor, now));
         }
         assert!(now < until, "seed {seed}: {told:?}");
+    }
+}
+
+/// A token that the credential gives.
+fn token_for(slot: SlotId, left: Duration, renews: bool) -> Input {
+    let result = Ok(TokenLife { left, renews });
+    Input::Token { slot, result }
+}
+
+/// A hub that takes 25 s for each token, thirty at a time, for a while.
+#[test]
+fn a_token_that_grew_old_in_the_queue_is_replaced_and_not_put() {
+    const DEVICES: u32 = 160;
+    const LIFE: Duration = Duration::from_secs(100);
+    let start = Instant::now();
+    let mut supervisor = supervisor(SignIn::Claims, Lifetime::UntilClosed, 1, start);
+    for slot in 0..DEVICES {
+        join(&mut supervisor, slot, start);
+    }
+    let mut now = start;
+    let mut given = BTreeMap::new();
+    let mut answers = Vec::new();
+    let mut up = BTreeSet::new();
+    while now < start + 5 * 60 * SECOND {
+        while let Some(action) = supervisor.poll_action() {
+            match action {
+                Action::FetchToken(slot) => {
+                    given.insert(slot, now);
+                    supervisor.handle(token_for(slot, LIFE, true), now);
+                }
+                Action::PutToken { conn, put, slot } => {
+                    let age = now - given[&slot];
+                    // It has a tenth of its life in any case.
+                    assert!(age <= 90 * SECOND, "{age:?}");
+                    let slow = now < start + 110 * SECOND;
+                    let wait = if slow { 25 * SECOND } else { Duration::ZERO };
+                    answers.push((now + wait, conn, put));
+                }
+                Action::OpenLane(lane, epoch) => {
+                    let limit = 0;
+                    supervisor.handle(Input::LaneUp { lane, epoch, limit }, now);
+                    up.insert(lane.slot);
+                }
+                Action::Report(slot, Status::Ended { why }) => panic!("{slot:?}: {why:?}"),
+                action => done(&action)
+                    .into_iter()
+                    .for_each(|fact| supervisor.handle(fact, now)),
+            }
+        }
+        answers.sort_unstable();
+        if let Some(&(at, conn, put)) = answers.first()
+            && at <= now
+        {
+            answers.remove(0);
+            let result = Ok(());
+            supervisor.handle(Input::TokenPut { conn, put, result }, now);
+            continue;
+        }
+        let next = answers.first().map_or(now + SECOND, |(at, ..)| *at);
+        now = supervisor.poll_timeout().map_or(next, |due| due.min(next));
+        supervisor.handle_timeout(now);
+    }
+    assert_eq!(up.len(), DEVICES as usize);
+}
+
+#[test]
+fn a_token_that_had_its_time_when_the_hub_looked_at_it_is_replaced() {
+    for devices in [1, 2] {
+        let start = Instant::now();
+        let mut supervisor = shared(devices, start);
+        let cause = Cause::ended(Interruption::Closed, Operation::Connection);
+        // By then no token is new.
+        let now = start + HOUR;
+        supervisor.handle(Input::Lost { conn: 1, cause }, now);
+        let now = asked_for_a_token(&mut supervisor);
+        supervisor.handle(token_for(SLOT, 20 * SECOND, true), now);
+        supervisor.handle(Input::Up { conn: 2 }, now);
+        let told = actions(&mut supervisor);
+        let put = told.iter().find_map(|action| match action {
+            Action::PutToken { put, slot: SLOT, .. } => Some(*put),
+            _ => None,
+        });
+        let (conn, put) = (2, put.unwrap());
+        let mut now = now + 18 * SECOND;
+        let result = Err(unauthorized(Operation::PutToken));
+        supervisor.handle(Input::TokenPut { conn, put, result }, now);
+        let mut told = obey(&mut supervisor, now);
+        assert_eq!(ended(&told), None);
+        let until = now + 60 * SECOND;
+        while now < until {
+            now = supervisor.poll_timeout().map_or(until, |due| due.min(until));
+            supervisor.handle_timeout(now);
+            told.extend(obey(&mut supervisor, now));
+        }
+        let opened = |action: &Action| matches!(action, Action::OpenLane(lane, _) if *lane == telemetry(0));
+        assert!(told.iter().any(opened), "{told:?}");
+        assert!(told.contains(&Action::FetchToken(SLOT)));
     }
 }

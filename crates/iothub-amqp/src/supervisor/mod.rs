@@ -297,8 +297,8 @@ impl Supervisor {
         self.advance_leaving(now);
         self.advance_line(now);
         self.settle_faults(now);
-        self.without_slots(now);
         self.advance_puts(now);
+        self.without_slots(now);
         self.feed_the_hungry(now);
     }
 

@@ -127,8 +127,14 @@ impl Supervisor {
             self.settle_faults(now);
         }
         while let Some((put, slot)) = self.core.is_up().then(|| self.core.puts.next(now)).flatten() {
-            let conn = self.core.conn;
-            self.core.act(Action::PutToken { conn, put, slot });
+            if self.slots.get(&slot).is_some_and(|slot| slot.can_put(now)) {
+                let conn = self.core.conn;
+                self.core.act(Action::PutToken { conn, put, slot });
+            } else {
+                self.core.puts.flying.remove(&put);
+                self.with(slot, now, |slot, _, now| slot.put_too_late(now));
+                self.settle_faults(now);
+            }
         }
     }
 

@@ -189,8 +189,21 @@ impl Slot {
                     self.granted(core, now);
                 }
             }
-            Err(cause) if cause.recovery == Recovery::GiveUp => self.give_up(core, cause.why),
-            Err(cause) => self.not_put(core, cause, None, now),
+            Err(cause) => {
+                let cause = self.mend(core, cause, now);
+                if cause.recovery == Recovery::GiveUp {
+                    return self.give_up(core, cause.why);
+                }
+                self.not_put(core, cause, None, now);
+            }
+        }
+    }
+
+    /// Its turn in the queue has come, and it would not be used for anything else any more: another one is to be had.
+    pub(super) fn put_too_late(&mut self, now: Instant) {
+        self.token.renewing = false;
+        if self.access == Access::Putting {
+            self.access = Access::Down { until: now };
         }
     }
 
@@ -230,10 +243,15 @@ impl Slot {
         self.token.renewing
     }
 
+    /// Whether the token is worth being put.
+    pub(super) fn can_put(&self, now: Instant) -> bool {
+        self.token.is_fresh(now) && !self.token.has_ended(now)
+    }
+
     /// Whether the token in use may be put once more.
     pub(super) fn can_put_again(&self, now: Instant) -> bool {
         let rests = !self.token.renewing && self.token.fetching.is_none();
-        rests && self.leaving.is_none() && self.token.is_fresh(now) && !self.token.has_ended(now)
+        rests && self.leaving.is_none() && self.can_put(now)
     }
 
     pub(super) fn put_again(&mut self) {
