@@ -364,3 +364,39 @@ fn a_token_that_had_its_time_when_the_hub_looked_at_it_is_replaced() {
         assert!(told.contains(&Action::FetchToken(SLOT)));
     }
 }
+
+#[test]
+fn a_device_that_has_ended_does_not_vouch_for_the_others_with_its_token() {
+    const OTHER: SlotId = SlotId(1);
+    let start = Instant::now();
+    let mut supervisor = supervisor(SignIn::Claims, Lifetime::UntilClosed, 1, start);
+    join(&mut supervisor, OTHER.0, start);
+    supervisor.handle_timeout(start);
+    actions(&mut supervisor);
+    supervisor.handle(token_for(OTHER, 24 * HOUR, false), start);
+    obey(&mut supervisor, start);
+    join(&mut supervisor, SLOT.0, start);
+    obey(&mut supervisor, start);
+    let epoch = Epoch {
+        conn: 1,
+        session: 0,
+        lane: 1,
+    };
+    let (lane, cause) = (telemetry(OTHER.0), refused("amqp:not-found", Operation::Link));
+    supervisor.handle(Input::LaneLost { lane, epoch, cause }, start);
+    let told = actions(&mut supervisor);
+    assert!(matches!(ended(&told), Some((OTHER, _))), "{told:?}");
+    let now = start + 2 * HOUR;
+    let cause = Cause::ended(Interruption::Closed, Operation::Connection);
+    supervisor.handle(Input::Lost { conn: 1, cause }, now);
+    let told = without_credential(&mut supervisor, now + 300 * SECOND, now);
+    assert!(told.contains(&Action::FetchToken(SLOT)), "{told:?}");
+    let dials = |action: &Action| matches!(action, Action::Dial { .. });
+    assert!(!told.iter().any(dials), "nobody has a token: {told:?}");
+    let (mut now, mut told) = (now + 300 * SECOND, Vec::new());
+    while !told.contains(&Action::Dial { conn: 2 }) {
+        told.extend(obey(&mut supervisor, now));
+        now = supervisor.poll_timeout().unwrap();
+        supervisor.handle_timeout(now);
+    }
+}

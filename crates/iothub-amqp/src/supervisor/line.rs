@@ -101,7 +101,7 @@ impl Supervisor {
     pub(super) fn advance_line(&mut self, now: Instant) {
         match self.core.line {
             Line::Down { until } if now >= until => self.begin_attempt(now),
-            Line::AwaitingToken if self.slots.values().any(|slot| slot.token.is_fresh(now)) => self.dial(now),
+            Line::AwaitingToken if self.has_a_token(now) => self.dial(now),
             Line::Dialling { deadline } if now >= deadline => {
                 let after = DIAL_STEPS * self.core.settings.operation_timeout;
                 let phase = Phase::Open;
@@ -136,12 +136,18 @@ impl Supervisor {
             return;
         }
         let needs_no_token = self.core.settings.sign_in == SignIn::Certificate;
-        if needs_no_token || self.slots.values().any(|slot| slot.token.is_fresh(now)) {
+        if needs_no_token || self.has_a_token(now) {
             self.dial(now);
         } else {
             self.core.line = Line::AwaitingToken;
             self.each_slot(now, |slot, core, now| slot.fetch_token(core, now));
         }
+    }
+
+    /// Whether anybody who needs a connection has what opens one.
+    fn has_a_token(&self, now: Instant) -> bool {
+        let mut slots = self.slots.values();
+        slots.any(|slot| slot.ended.is_none() && slot.token.is_fresh(now))
     }
 
     fn dial(&mut self, now: Instant) {
