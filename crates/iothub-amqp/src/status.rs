@@ -75,11 +75,11 @@ pub struct Statistics {
     pub resent: u64,
     /// Acceptances of a message that had been accepted, or given up, before: duplicates that are known.
     pub duplicates: u64,
-    /// Transfers, each of one message or one batch.
+    /// Transfers that links took, each of one message or one batch.
     pub transfers: u64,
     /// Connections that were tried, the first among them.
     pub attempts: u64,
-    /// Links that were attached, the first among them.
+    /// Links for what is sent that were attached, the first among them.
     pub links: u64,
     /// Tokens that were put to a `$cbs` node and accepted.
     pub tokens_put: u64,

@@ -142,18 +142,22 @@ impl Ledger {
         Some((id, tickets))
     }
 
-    /// The engine has it: from now on the hub may.
-    pub(super) fn handed(&mut self, id: TransferId, now: Instant) {
+    /// The engine has it: from now on the hub may. Whether it is a transfer that is remembered.
+    pub(super) fn handed(&mut self, id: TransferId, now: Instant) -> bool {
         if let Some(transfer) = self.out.get_mut(id) {
             transfer.handed.get_or_insert(now);
-            return;
+            return true;
         }
+        let Some(tickets) = self.stale.get(&id) else {
+            return false;
+        };
         // Of a lane of before it is as true.
-        for ticket in self.stale.get(&id).into_iter().flatten() {
+        for ticket in tickets {
             if let Some(ticket) = self.tickets.get_mut(*ticket) {
                 ticket.maybe = true;
             }
         }
+        true
     }
 
     /// Accepted, whatever lane says so: the tickets that this completes, and how many had completed before.

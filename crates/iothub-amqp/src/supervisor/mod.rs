@@ -209,9 +209,7 @@ impl Supervisor {
             Input::Closed { conn, result } => self.closed(conn, result, now),
             Input::SessionEnded { slot } => self.session_ended(slot, now),
             Input::Handed { lane, transfer, .. } => {
-                self.stir(lane.slot, now, |slot, _| {
-                    slot.telemetry.ledger.handed(transfer, now)
-                });
+                self.stir(lane.slot, now, |slot, _| slot.handed(transfer, now));
             }
             Input::Settled {
                 lane,
@@ -347,6 +345,7 @@ impl Supervisor {
     #[must_use]
     pub fn statistics(&self, slot: SlotId) -> Option<Statistics> {
         self.slots.get(&slot).map(|slot| Statistics {
+            waiting: slot.telemetry.ledger.len(),
             attempts: self.core.attempts,
             ..slot.statistics
         })

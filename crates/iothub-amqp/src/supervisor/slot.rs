@@ -121,7 +121,6 @@ impl Slot {
         if self.ended.is_none() {
             self.advance_lanes(core, now);
         }
-        self.statistics.waiting = self.telemetry.ledger.len();
     }
 
     pub(super) fn due(&self, core: &Core) -> Option<Instant> {
@@ -193,10 +192,8 @@ impl Slot {
         if self.settle_overdue(now) {
             return self.settle_timed_out(core, now);
         }
-        let before = self.telemetry.lane.epoch;
         let (session, attachments) = (self.session, &mut self.attachments);
         let mut watched = self.telemetry.lane.advance(core, session, attachments, now);
-        self.statistics.links += u64::from(self.telemetry.lane.epoch != before);
         self.advance_feed(core, now);
         if self.is_there() {
             for inbox in self.inboxes.values_mut() {

@@ -148,6 +148,7 @@ impl Slot {
     }
 
     pub(super) fn telemetry_up(&mut self, core: &mut Core, now: Instant) {
+        self.statistics.links += 1;
         self.telemetry.resume(now);
         core.backoff.connected(now);
         self.ever_up = true;
@@ -201,7 +202,6 @@ impl Slot {
             let Some((transfer, tickets)) = taken else {
                 return self.wait_for_turn(core);
             };
-            self.statistics.transfers += 1;
             core.act(Action::Transfer {
                 lane: id,
                 epoch,
@@ -221,6 +221,10 @@ impl Slot {
         if waits && core.members > 1 && !core.hungry.contains(&self.id) {
             core.hungry.push_back(self.id);
         }
+    }
+
+    pub(super) fn handed(&mut self, transfer: TransferId, now: Instant) {
+        self.statistics.transfers += u64::from(self.telemetry.ledger.handed(transfer, now));
     }
 
     pub(super) fn not_handed(&mut self, core: &mut Core, epoch: Epoch, transfer: TransferId, why: NotHanded) {
