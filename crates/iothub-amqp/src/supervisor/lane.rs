@@ -112,6 +112,11 @@ impl Lane {
         matches!(self.state, LaneState::Up { .. })
     }
 
+    /// It is to be attached, or is being attached.
+    pub(super) fn is_coming(&self) -> bool {
+        matches!(self.state, LaneState::Down { .. } | LaneState::Opening { .. })
+    }
+
     pub(super) fn due(&self) -> Option<Instant> {
         match self.state {
             LaneState::Down { until } | LaneState::Opening { deadline: until } => Some(until),

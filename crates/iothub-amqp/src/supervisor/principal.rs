@@ -36,13 +36,13 @@ impl Slot {
     pub(super) fn granted(&mut self, core: &mut Core, now: Instant) {
         self.access = Access::Granted;
         self.telemetry.renewed(now);
-        for lane in self.lanes_mut() {
-            lane.state = LaneState::Down { until: now };
-        }
         if self.is_service() {
             core.backoff.connected(now);
             self.ever_up = true;
             self.report_connected(core);
+        }
+        for lane in self.lanes_mut() {
+            lane.state = LaneState::Down { until: now };
         }
     }
 

@@ -208,6 +208,10 @@ impl Slot {
         if let Some(twin) = &mut self.twin {
             twin.advance(core, now);
         }
+        // What was to come back may be there now, or not wanted any more.
+        if self.is_service() && matches!(self.status, Status::Recovering { .. } | Status::Throttled { .. }) {
+            self.report_connected(core);
+        }
         if let Watched::TimedOut { since, after } = watched {
             let phase = Phase::Attach;
             self.suspect(core, Interruption::TimedOut { phase, after }, Some(since), now);
@@ -271,9 +275,6 @@ impl Slot {
                     inbox.up(core);
                 }
             }
-        }
-        if self.is_service() {
-            self.report_connected(core);
         }
     }
 
@@ -398,6 +399,10 @@ impl Slot {
     /// All is well again, but where the hub is to be left alone yet. A loss may be over before anyone has looked, so what it
     /// was stays in sight.
     pub(super) fn report_connected(&mut self, core: &mut Core) {
+        // A service is told of each of its links, and a device of the one for what it sends.
+        if self.is_service() && self.lanes_mut().any(|lane| lane.is_coming()) {
+            return;
+        }
         if let Some(status) = self.telemetry.throttling() {
             return self.report(core, status);
         }
