@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use iothub_amqp::recovery::{Operation, Recovery};
 use iothub_amqp::supervisor::{
-    Action, Cause, Epoch, Input, LaneId, LaneKind, Lifetime, Principal, SignIn, SlotId, Supervisor, TokenLife,
+    Action, Cause, Epoch, Input, LaneId, LaneKind, Lifetime, Principal, Question, RequestId, SignIn, SlotId,
+    Supervisor, TokenLife,
 };
 use iothub_amqp::{Condition, Interruption, Status};
 use iothub_tests::supervised::{
@@ -398,5 +399,120 @@ fn a_device_that_has_ended_does_not_vouch_for_the_others_with_its_token() {
         told.extend(obey(&mut supervisor, now));
         now = supervisor.poll_timeout().unwrap();
         supervisor.handle_timeout(now);
+    }
+}
+
+/// What the hub is asked of the twin just now.
+fn asked(told: &[Action]) -> Option<(RequestId, Question)> {
+    told.iter().find_map(|action| match action {
+        Action::Ask {
+            request, question, ..
+        } => Some((*request, *question)),
+        _ => None,
+    })
+}
+
+/// A device with its twin's links up, and these.
+fn with_twin(now: Instant) -> (Supervisor, LaneId, Epoch) {
+    let mut supervisor = shared(1, now);
+    let lane = subscribe(&mut supervisor, LaneKind::Twin, now);
+    let epoch = lane_up(&mut supervisor, lane.kind, now);
+    (supervisor, lane, epoch)
+}
+
+/// When the next question is put, and what it is.
+fn next_question(supervisor: &mut Supervisor, until: Instant) -> Option<(Instant, RequestId, Question)> {
+    let mut now = supervisor.poll_timeout()?;
+    while now <= until {
+        supervisor.handle_timeout(now);
+        if let Some((request, question)) = asked(&actions(supervisor)) {
+            return Some((now, request, question));
+        }
+        now = supervisor.poll_timeout()?;
+    }
+    None
+}
+
+#[test]
+fn a_twin_that_lags_behind_what_was_told_of_it_is_read_again_more_and_more_slowly() {
+    let start = Instant::now();
+    let (mut supervisor, lane, epoch) = with_twin(start);
+    let answer = |supervisor: &mut Supervisor, request, status, desired, now| {
+        let answered = Input::Answered {
+            lane,
+            epoch,
+            request,
+            status,
+            desired,
+        };
+        supervisor.handle(answered, now);
+    };
+    let (request, question) = asked(&actions(&mut supervisor)).unwrap();
+    assert_eq!(question, Question::Subscribe);
+    answer(&mut supervisor, request, 204, None, start);
+    let version = 5;
+    supervisor.handle(Input::Changed { lane, epoch, version }, start);
+    // What is new may be followed by what is newer: once more at once, and then in full jitter on 1, 2, 4, … 60 s.
+    let (first, _) = asked(&actions(&mut supervisor)).unwrap();
+    answer(&mut supervisor, first, 200, Some(4), start);
+    let (mut request, _) = asked(&actions(&mut supervisor)).unwrap();
+    let mut now = start;
+    for step in [1, 2, 4, 8, 16, 32, 60, 60] {
+        answer(&mut supervisor, request, 200, Some(4), now);
+        assert_eq!(asked(&actions(&mut supervisor)), None, "not without a pause");
+        let (at, next, _) = next_question(&mut supervisor, now + step * SECOND).unwrap();
+        (now, request) = (at, next);
+    }
+    answer(&mut supervisor, request, 200, Some(5), now);
+    let (slot, whole) = (SLOT, true);
+    let told = actions(&mut supervisor);
+    assert!(
+        told.contains(&Action::DeliverDesired { slot, version, whole }),
+        "{told:?}"
+    );
+    assert_eq!(next_question(&mut supervisor, now + 60 * SECOND), None);
+}
+
+#[test]
+fn a_hub_that_throttles_a_twin_s_question_is_asked_on_the_slower_schedule_and_one_that_refuses_no_more() {
+    for of in [Question::Subscribe, Question::Get] {
+        for status in [429, 404] {
+            let now = Instant::now();
+            let (mut supervisor, lane, epoch) = with_twin(now);
+            let mut answer = |status, now| {
+                let (request, question) = asked(&actions(&mut supervisor)).unwrap();
+                let desired = None;
+                let answered = Input::Answered {
+                    lane,
+                    epoch,
+                    request,
+                    status,
+                    desired,
+                };
+                supervisor.handle(answered, now);
+                question
+            };
+            if of == Question::Get {
+                answer(204, now);
+            }
+            assert_eq!(answer(status, now), of);
+            let told = actions(&mut supervisor);
+            let ends = told.iter().any(|action| {
+                matches!(
+                    action,
+                    Action::Subscribed(_, Err(_)) | Action::StreamEnded(_, Interruption::Refused(_))
+                )
+            });
+            assert_eq!(ends, status == 404, "{of:?}: {told:?}");
+            let next = next_question(&mut supervisor, now + 60 * SECOND);
+            if ends {
+                assert_eq!(next, None);
+            } else {
+                // Between half of the first step of 10 s and all of it.
+                let (at, _, question) = next.unwrap();
+                assert!((5 * SECOND..=10 * SECOND).contains(&(at - now)), "{:?}", at - now);
+                assert_eq!(question, of);
+            }
+        }
     }
 }

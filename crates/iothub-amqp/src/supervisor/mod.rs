@@ -267,7 +267,7 @@ impl Supervisor {
                 ..
             } => {
                 if let Some(twin) = &mut slot.twin {
-                    twin.answered(core, epoch, request, (status, desired), now);
+                    twin.answered(core, &mut slot.backoff, epoch, request, (status, desired), now);
                 }
             }
             Input::Changed { epoch, version, .. } => {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Interruption, Phase, SubscribeError, TwinError};
 use crate::recovery::token_condition;
 
+use super::backoff::Backoff;
 use super::core::Core;
 use super::inbox::Opening;
 use super::lane::Lane;
@@ -266,6 +267,7 @@ impl Twin {
     pub(super) fn answered(
         &mut self,
         core: &mut Core,
+        backoff: &mut Backoff,
         epoch: Epoch,
         request: RequestId,
         (status, version): (i32, Option<i64>),
@@ -298,7 +300,7 @@ impl Twin {
                     core.act(Action::Subscribed(self.lane.id, Ok(())));
                 }
             }
-            Step::Subscribing(asked)
+            Step::Subscribing(asked) | Step::Reading(asked)
                 if asked == request && (400..500).contains(&status) && !PASSING.contains(&status) =>
             {
                 let opening = desired.opening.is_some();
@@ -311,6 +313,7 @@ impl Twin {
                 });
             }
             Step::Reading(asked) if asked == request && good => self.read(core, version, now),
+            _ if status == THROTTLED => desired.again(now + backoff.throttled(now)),
             _ => self.retry(core, now),
         }
     }
@@ -322,8 +325,8 @@ impl Twin {
         let Some(version) = version else {
             return self.retry(core, now); // no twin without a version
         };
-        desired.tries = 0;
-        if desired.version != Some(version) {
+        let is_news = desired.version != Some(version);
+        if is_news {
             desired.version = Some(version);
             desired.untaken += 1;
             core.act(Action::DeliverDesired {
@@ -332,7 +335,11 @@ impl Twin {
                 whole: true,
             });
         }
-        // What the hub told of meanwhile may be newer than what was read.
+        // What the hub told of meanwhile may be newer than what was read, and a while in coming to where it reads.
+        if desired.told > version && !is_news {
+            return self.retry(core, now);
+        }
+        desired.tries = 0;
         desired.step = if desired.told > version {
             Step::Gap { from: now }
         } else {
@@ -373,12 +380,8 @@ impl Twin {
     /// A question of our own came to nothing: again, after a while.
     fn retry(&mut self, core: &mut Core, now: Instant) {
         let Some(desired) = &mut self.desired else { return };
-        let from = now + core.backoff.pause(desired.tries.saturating_add(1));
         desired.tries = desired.tries.saturating_add(1);
-        desired.step = match desired.step {
-            Step::Unsubscribed { .. } | Step::Subscribing(_) => Step::Unsubscribed { from },
-            _ => Step::Gap { from },
-        };
+        desired.again(now + core.backoff.pause(desired.tries));
     }
 
     /// The link is gone: what only reads is asked again, what changes something may have done so.
@@ -447,6 +450,14 @@ impl Desired {
     fn has_room(&self) -> bool {
         self.untaken < MAX_UNTAKEN
     }
+
+    /// The last question is put once more, from then on.
+    fn again(&mut self, from: Instant) {
+        self.step = match self.step {
+            Step::Unsubscribed { .. } | Step::Subscribing(_) => Step::Unsubscribed { from },
+            _ => Step::Gap { from },
+        };
+    }
 }
 
 impl Request {
@@ -460,7 +471,8 @@ impl Request {
 }
 
 /// Statuses under 500 that pass: a time-out and throttling.
-const PASSING: [i32; 2] = [408, 429];
+const PASSING: [i32; 2] = [408, THROTTLED];
+const THROTTLED: i32 = 429;
 
 /// The most questions of one device that have no answer.
 pub const MAX_REQUESTS: usize = 64;
