@@ -110,6 +110,10 @@ impl Checker {
 
     /// The supervisor knows that they have come back, and has done what it does about that.
     pub(super) fn came_back(&mut self, transfer: TransferId, on_its_way: &BTreeSet<TicketId>) {
+        // Without recovery a batch of them goes once more, each alone, and nothing waits for that.
+        if !self.settings.recover {
+            return;
+        }
         for ticket in &self.transfers[&transfer].1 {
             self.returned.insert(*ticket, on_its_way.clone());
         }
