@@ -520,4 +520,9 @@ async fn a_pool_gives_no_device_to_a_connection_that_has_ended() {
         let client = within(device.connect()).await.unwrap();
         within(client.send(Message::new("x"))).await.unwrap();
     }
+    within(pool.connections()[1].clone().close()).await.unwrap();
+    let none = within(pool.device(identity("d2"), key()).connect()).await;
+    let Err(ConnectError::Ended(Interruption::Stopped)) = none else {
+        panic!("{none:?}")
+    };
 }

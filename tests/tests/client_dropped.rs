@@ -436,3 +436,18 @@ async fn what_is_dropped_on_a_connection_or_a_pool_disturbs_none_of_its_devices(
 
 /// What is on its way through the memory is there.
 const SOON: Duration = Duration::from_millis(10);
+
+/// Neither the handle that goes with the future nor its being the last shortens it.
+#[tokio::test(start_paused = true)]
+async fn a_closing_that_nobody_waits_for_has_the_time_that_it_was_given() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let memory = Memory::start(1).await;
+    let client = memory.device(0).connect().await.unwrap();
+    memory.down();
+    let ticket = client.enqueue(Message::new("late")).unwrap();
+    let waited = timeout(Duration::from_secs(1), client.close_within(10 * MINUTE)).await;
+    assert!(waited.is_err(), "{waited:?}");
+    sleep(3 * MINUTE).await;
+    memory.up();
+    ticket.await.unwrap();
+}

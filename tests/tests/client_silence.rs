@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use iothub_address::{DeviceId, HubHost, Identity};
-use iothub_amqp::supervisor::{Action, Lifetime, SignIn, SlotId, Supervisor};
-use iothub_amqp::{Connection, Key, Message, Status};
+use iothub_amqp::recovery::Recovery;
+use iothub_amqp::supervisor::{Action, Cause, Input, Lifetime, SignIn, SlotId, Supervisor, TokenLife};
+use iothub_amqp::{Condition, Connection, Interruption, Key, Message, Status};
 use iothub_emulator::{Fault, FaultKind};
 use iothub_sas::SharedKey;
 use iothub_tests::faults::Pipes;
@@ -262,4 +263,50 @@ async fn a_device_whose_tokens_are_taken_and_not_answered_leaves_idle_ones_in_pe
         assert_eq!((statistics.attempts, statistics.links), (1, 1), "{statistics:?}");
     }
     connection.close().await.unwrap();
+}
+
+/// One device has a token of its application's, which is not renewed; another's is, and has no answer.
+#[test]
+fn a_token_that_is_not_renewed_and_was_put_once_more_in_vain_is_due_at_no_time() {
+    let start = Instant::now();
+    let (fixed, other) = (SlotId(0), SlotId(1));
+    let mut supervisor = supervisor(SignIn::Claims, Lifetime::UntilClosed, 1, start);
+    for slot in [fixed, other] {
+        join(&mut supervisor, slot.0, start);
+    }
+    let (mut now, mut at_once, mut puts) = (start, 0, 0);
+    while now < start + HOUR {
+        let told = actions(&mut supervisor);
+        let nothing_told = told.is_empty();
+        for action in told {
+            let fact = match action {
+                Action::FetchToken(slot) if slot == fixed => {
+                    let (left, renews) = (2 * HOUR, false);
+                    let result = Ok(TokenLife { left, renews });
+                    Some(Input::Token { slot, result })
+                }
+                Action::PutToken { slot, .. } if slot == other && now > start => None,
+                Action::PutToken { conn, put, slot } if slot == fixed && now > start => {
+                    puts += 1;
+                    let why = Interruption::Refused(Condition::new("amqp:internal-error", None));
+                    let recovery = Recovery::Retry;
+                    let result = Err(Cause { why, recovery });
+                    Some(Input::TokenPut { conn, put, result })
+                }
+                action => done(&action),
+            };
+            if let Some(fact) = fact {
+                supervisor.handle(fact, now);
+            }
+        }
+        if !nothing_told {
+            continue;
+        }
+        let due = supervisor.poll_timeout().unwrap();
+        at_once = if due <= now { at_once + 1 } else { 0 };
+        assert!(at_once < 20, "it spins at {:?}", now - start);
+        now = now.max(due);
+        supervisor.handle_timeout(now);
+    }
+    assert!(puts > 0);
 }

@@ -245,3 +245,32 @@ fn a_message_that_the_hub_gave_back_was_not_sent() {
         }
     }
 }
+
+/// Credit came just when the lane was asked to give it back.
+#[test]
+fn a_message_whose_time_was_up_when_the_hub_gave_it_back_does_not_go_again() {
+    let now = Instant::now();
+    let (slot, ticket, limit) = (SLOT, TicketId(0), 3 * SECOND);
+    let (mut supervisor, epoch) = device_up(now);
+    let (size, deadline) = (10, now + limit);
+    let input = Input::Enqueue {
+        slot,
+        ticket,
+        size,
+        deadline,
+        limit,
+    };
+    supervisor.handle(input, now);
+    supervisor.handle_timeout(deadline);
+    let told = actions(&mut supervisor);
+    let is_taken_back = |action: &Action| matches!(action, Action::TakeBack { .. });
+    assert!(told.iter().any(is_taken_back), "{told:?}");
+    handed(&mut supervisor, epoch, 0, deadline);
+    settled(&mut supervisor, epoch, 0, Outcome::Released, deadline);
+    supervisor.handle_timeout(deadline);
+    let told = actions(&mut supervisor);
+    let goes_again = |action: &Action| matches!(action, Action::Transfer { .. });
+    assert!(!told.iter().any(goes_again), "{told:?}");
+    let not_sent = |action: &Action| matches!(action, Action::Complete(_, Err(SendError::NotSent(_))));
+    assert!(told.iter().any(not_sent), "{told:?}");
+}

@@ -390,6 +390,9 @@ impl DeviceBuilder {
                 // One that has ended takes nobody, and has nobody.
                 let alive = |connection: &&Connection| !connection.inner.commands.is_closed();
                 let mut by_load: Vec<_> = connections.iter().filter(alive).collect();
+                if by_load.is_empty() {
+                    return Err(ConnectError::Ended(Interruption::Stopped));
+                }
                 by_load.sort_by_key(|connection| connection.devices());
                 by_load
                     .into_iter()

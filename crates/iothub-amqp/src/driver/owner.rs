@@ -73,8 +73,7 @@ pub(crate) async fn run(parts: Parts) {
                 Some(command) => owner.obey_all(command, &mut commands),
                 None => {
                     orphaned = true;
-                    let limit = owner.plan.limit;
-                    owner.close(limit);
+                    owner.close_orphaned();
                 }
             },
             () = sleep_until(due_at), if due.is_some() => {

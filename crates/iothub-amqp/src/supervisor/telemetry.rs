@@ -236,12 +236,19 @@ impl Slot {
                 NotHanded::TooLarge { size, limit } if !is_batch => {
                     self.refuse_too_large(core, ticket, size, limit);
                 }
-                _ if self.telemetry.expired.contains(&ticket) => self.expired_unheard(core, ticket),
-                _ => self
-                    .telemetry
-                    .ledger
-                    .requeue(&[ticket], matches!(why, NotHanded::TooLarge { .. })),
+                _ => self.requeue(core, vec![ticket], matches!(why, NotHanded::TooLarge { .. })),
             }
+        }
+    }
+
+    /// The hub has them not: they go again, those whose time was not up before.
+    fn requeue(&mut self, core: &mut Core, tickets: Vec<TicketId>, single: bool) {
+        let expired = &self.telemetry.expired;
+        let (late, again): (Vec<_>, Vec<_>) =
+            tickets.into_iter().partition(|ticket| expired.contains(ticket));
+        self.telemetry.ledger.requeue(&again, single);
+        for ticket in late {
+            self.expired_unheard(core, ticket);
         }
     }
 
@@ -284,12 +291,12 @@ impl Slot {
             .map_or(Recovery::Retry, |condition| classify(condition, Operation::Send));
         let again = core.settings.recover && recovery != Recovery::GiveUp;
         if again {
-            self.telemetry.ledger.requeue(&tickets, false);
+            self.requeue(core, tickets, false);
             let why = condition.map_or(Interruption::Closed, Interruption::Refused);
             self.pause(core, recovery, why, now);
         } else if is_batch {
             // Which of them is meant is not said: each gets a word of its own.
-            self.telemetry.ledger.requeue(&tickets, true);
+            self.requeue(core, tickets, true);
         } else {
             for ticket in tickets {
                 let error = condition.clone().map_or(SendError::Released, SendError::Rejected);

@@ -60,7 +60,11 @@ impl Token {
     pub(super) fn due(&self, access: Access, line: &Line) -> Option<Instant> {
         let idle = self.fetching.is_none() && !self.renewing;
         let renewal = match (access, line) {
-            (Access::Granted, Line::Up) if idle => self.have.and_then(|held| held.renew_at).max(self.again),
+            // A token that is not renewed is due at no time, whatever came of putting it once more.
+            (Access::Granted, Line::Up) if idle => {
+                let renew_at = self.have.and_then(|held| held.renew_at);
+                renew_at.map(|at| self.again.map_or(at, |again| again.max(at)))
+            }
             (Access::None, Line::AwaitingToken) if idle => self.again,
             _ => None,
         };

@@ -49,6 +49,8 @@ pub(super) struct Desired {
     /// Changes that the application has not taken.
     untaken: usize,
     tries: u32,
+    /// The hub said that it has too much to do, and has answered well to nothing since.
+    throttled: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +90,7 @@ impl Twin {
             step: Step::Unsubscribed { from: now },
             untaken: 0,
             tries: 0,
+            throttled: false,
         });
     }
 
@@ -291,6 +294,9 @@ impl Twin {
             return core.act(Action::CompleteRequest(request, result));
         }
         let Some(desired) = &mut self.desired else { return };
+        if good && std::mem::take(&mut desired.throttled) {
+            backoff.unthrottled();
+        }
         match desired.step {
             Step::Subscribing(asked) if asked == request && good => {
                 desired.tries = 0;
@@ -313,7 +319,10 @@ impl Twin {
                 });
             }
             Step::Reading(asked) if asked == request && good => self.read(core, version, now),
-            _ if status == THROTTLED => desired.again(now + backoff.throttled(now)),
+            _ if status == THROTTLED => {
+                desired.throttled = true;
+                desired.again(now + backoff.throttled(now));
+            }
             _ => self.retry(core, now),
         }
     }

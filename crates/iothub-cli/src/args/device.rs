@@ -26,7 +26,7 @@ pub(crate) enum Device {
 /// Send messages, and know that the hub has them.
 ///
 /// Each message is one line on standard output once its outcome is known: accepted, rejected, released, too-large,
-/// not-sent (it never left this machine) or unknown (the hub may have it).
+/// not-sent (it never left this machine, or the hub gave it back) or unknown (the hub may have it).
 ///
 /// The credential is what --local, --url-file or another flag says, or else the environment variable
 /// IOTHUB_DEVICE_CONNECTION_STRING, or else the context in use ('iothub context'). Of a connection string's key tokens are

@@ -148,6 +148,15 @@ impl Owner {
         self.tell(input);
     }
 
+    /// Nobody has a handle any more. What is closing already keeps the time that it was given.
+    pub(super) fn close_orphaned(&mut self) {
+        if self.close_limit.is_zero() {
+            let given = self.members.values().map(|member| member.close_limit);
+            let limit = given.fold(self.plan.limit, Duration::max);
+            self.close(limit);
+        }
+    }
+
     pub(super) fn close(&mut self, limit: Duration) {
         shorten(&mut self.close_limit, limit);
         let deadline = (Instant::now() + within_reason(limit)).into_std();
