@@ -315,7 +315,12 @@ impl Session {
     /// Each passes on what it has heard before the end. What was to be opened meanwhile is not.
     async fn over(mut self, how: Over, mut openings: mpsc::UnboundedReceiver<Opening>) -> Ended {
         let _ = timeout(super::REASON_TIMEOUT, async {
-            while self.lanes.join_next().await.is_some() {}
+            while let Some(ended) = self.lanes.join_next().await {
+                // Which of them is heard first is chance. One that has a reason of its own had it before.
+                if matches!(&ended, Ok((_, _, Some(end))) if end.of == Operation::Link) {
+                    self.lane_ended(ended);
+                }
+            }
         })
         .await;
         let mut bereft = self.running;
