@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use iothub_amqp::supervisor::{
-    Action, DeliveryId, Epoch, Input, LaneId, LaneKind, Lifetime, Outcome, Principal, Settings, SignIn,
-    SlotId, SlotSettings, Supervisor, TicketId, TokenLife, Verdict,
+    Action, DeliveryId, Epoch, Input, LaneId, LaneKind, Lifetime, Outcome, Principal, RequestId, Settings,
+    SignIn, SlotId, SlotSettings, Supervisor, TicketId, TokenLife, Verdict,
 };
 use iothub_amqp::{Batching, Schedule};
 
@@ -206,4 +206,33 @@ pub fn token(slot: SlotId) -> Input {
     };
     let result = Ok(life);
     Input::Token { slot, result }
+}
+
+/// A connection of so many devices, all of whose links are up.
+#[must_use]
+pub fn shared(devices: u32, now: Instant) -> Supervisor {
+    let mut supervisor = supervisor(SignIn::Claims, Lifetime::UntilClosed, 1, now);
+    for slot in 0..devices {
+        join(&mut supervisor, slot, now);
+    }
+    obey(&mut supervisor, now);
+    supervisor
+}
+
+/// The hub's answer to a question of the twin's, and what version of the desired properties that has.
+pub fn answered(
+    supervisor: &mut Supervisor,
+    (lane, epoch): (LaneId, Epoch),
+    request: RequestId,
+    (status, desired): (i32, Option<i64>),
+    now: Instant,
+) {
+    let input = Input::Answered {
+        lane,
+        epoch,
+        request,
+        status,
+        desired,
+    };
+    supervisor.handle(input, now);
 }

@@ -10,10 +10,11 @@ use iothub_address::{DeviceId, HubHost, Identity};
 use iothub_amqp::recovery::{Recovery, classify_connect};
 use iothub_amqp::{
     ConnectError, Connection, DeviceClient, Interruption, Key, MAX_DEVICES, Message, Phase, Pool, Recover,
-    Schedule, SendError, Status,
+    Schedule, SendError, Status, SubscribeError,
 };
 use iothub_sas::SharedKey;
 use iothub_tests::cloud::{Cloud, Seen};
+use tokio::task::JoinHandle;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -353,6 +354,18 @@ async fn a_lost_connection_is_made_anew_once_for_all_its_devices() {
     assert_eq!(connections(&cloud.rest()), 1);
 }
 
+/// Methods are subscribed to, and the hub holds back its answer to the attach.
+async fn subscribing_held(
+    cloud: &mut Cloud,
+    client: &DeviceClient,
+) -> JoinHandle<Result<(), SubscribeError>> {
+    cloud.hold_attaches("/methods/devicebound");
+    let client = client.clone();
+    let subscribing = tokio::spawn(async move { client.methods().await.map(drop) });
+    within(cloud.find(|seen| matches!(seen, Seen::Held).then_some(()))).await;
+    subscribing
+}
+
 /// The session's end is heard first of by the link that was being attached, and nobody wants that any more.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_ends_while_a_dropped_subscription_is_attached_is_begun_anew() {
@@ -360,12 +373,7 @@ async fn a_session_that_ends_while_a_dropped_subscription_is_attached_is_begun_a
         let mut cloud = Cloud::start().await;
         let connection = builder(&cloud).open().await.unwrap();
         let client = device(&connection, "dev").await;
-        cloud.hold_attaches("/methods/devicebound");
-        let subscribing = tokio::spawn({
-            let client = client.clone();
-            async move { client.methods().await.map(drop) }
-        });
-        within(cloud.find(|seen| matches!(seen, Seen::Held).then_some(()))).await;
+        let subscribing = subscribing_held(&mut cloud, &client).await;
         subscribing.abort();
         assert!(subscribing.await.unwrap_err().is_cancelled());
         cloud.end_session("/messages/events", reason);
@@ -382,12 +390,7 @@ async fn a_session_that_ends_while_a_link_is_attached_costs_that_session_only() 
         let mut cloud = Cloud::start().await;
         let connection = builder(&cloud).open().await.unwrap();
         let client = device(&connection, "dev").await;
-        cloud.hold_attaches("/methods/devicebound");
-        let subscribing = tokio::spawn({
-            let client = client.clone();
-            async move { client.methods().await.map(drop) }
-        });
-        within(cloud.find(|seen| matches!(seen, Seen::Held).then_some(()))).await;
+        let subscribing = subscribing_held(&mut cloud, &client).await;
         cloud.end_session("/messages/events", reason);
         cloud.answer_held();
         within(subscribing).await.unwrap().unwrap();

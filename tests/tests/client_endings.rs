@@ -12,8 +12,8 @@ use iothub_amqp::supervisor::{
 };
 use iothub_amqp::{Accepted, Condition, Interruption, Lost, SendError};
 use iothub_tests::supervised::{
-    SLOT, actions, arrives, enqueue, join, joined, lane_opens, lane_up, obey, subscribe, supervisor, token,
-    word,
+    SLOT, actions, answered, arrives, enqueue, join, joined, lane_opens, lane_up, obey, subscribe,
+    supervisor, token, word,
 };
 
 const TELEMETRY: LaneId = LaneId {
@@ -526,15 +526,7 @@ fn a_closing_waits_for_what_the_application_asks_the_twin_and_not_for_what_the_c
         assert_eq!(question, Question::Subscribe);
         if own == Question::Get {
             // What has changed before is read; later, whatever leaves a gap.
-            let (status, desired) = (204, None);
-            let answered = Input::Answered {
-                lane,
-                epoch,
-                request,
-                status,
-                desired,
-            };
-            supervisor.handle(answered, now);
+            answered(&mut supervisor, (lane, epoch), request, (204, None), now);
             assert_eq!(asked(&mut supervisor).1, own);
         }
         assert!(closed(&mut supervisor), "{own:?} has no answer");

@@ -12,8 +12,8 @@ use iothub_amqp::supervisor::{
 };
 use iothub_amqp::{Condition, Interruption, Status};
 use iothub_tests::supervised::{
-    HOUR, LIMIT, SLOT, actions, done, enqueue, join, joined, lane_up, obey, subscribe, supervisor, telemetry,
-    token,
+    HOUR, LIMIT, SLOT, actions, answered, done, enqueue, join, joined, lane_up, obey, shared, subscribe,
+    supervisor, telemetry, token,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -31,16 +31,6 @@ fn ended(actions: &[Action]) -> Option<(SlotId, Interruption)> {
         Action::Report(slot, Status::Ended { why }) => Some((*slot, why.clone())),
         _ => None,
     })
-}
-
-/// A connection of so many devices, all of whose links are up.
-fn shared(devices: u32, now: Instant) -> Supervisor {
-    let mut supervisor = supervisor(SignIn::Claims, Lifetime::UntilClosed, 1, now);
-    for slot in 0..devices {
-        join(&mut supervisor, slot, now);
-    }
-    obey(&mut supervisor, now);
-    supervisor
 }
 
 /// Links of the first device.
@@ -438,14 +428,7 @@ fn a_twin_that_lags_behind_what_was_told_of_it_is_read_again_more_and_more_slowl
     let start = Instant::now();
     let (mut supervisor, lane, epoch) = with_twin(start);
     let answer = |supervisor: &mut Supervisor, request, status, desired, now| {
-        let answered = Input::Answered {
-            lane,
-            epoch,
-            request,
-            status,
-            desired,
-        };
-        supervisor.handle(answered, now);
+        answered(supervisor, (lane, epoch), request, (status, desired), now);
     };
     let (request, question) = asked(&actions(&mut supervisor)).unwrap();
     assert_eq!(question, Question::Subscribe);
@@ -481,15 +464,7 @@ fn a_hub_that_throttles_a_twin_s_question_is_asked_on_the_slower_schedule_and_on
             let (mut supervisor, lane, epoch) = with_twin(now);
             let mut answer = |status, now| {
                 let (request, question) = asked(&actions(&mut supervisor)).unwrap();
-                let desired = None;
-                let answered = Input::Answered {
-                    lane,
-                    epoch,
-                    request,
-                    status,
-                    desired,
-                };
-                supervisor.handle(answered, now);
+                answered(&mut supervisor, (lane, epoch), request, (status, None), now);
                 question
             };
             if of == Question::Get {

@@ -12,7 +12,9 @@ use iothub_amqp::supervisor::{
     Supervisor, TicketId,
 };
 use iothub_amqp::{Condition, Interruption, Lost, Phase, SendError, Status};
-use iothub_tests::supervised::{HOUR, LIMIT, actions, done, enqueue, join, obey, supervisor, telemetry};
+use iothub_tests::supervised::{
+    HOUR, LIMIT, actions, done, enqueue, join, obey, shared, supervisor, telemetry,
+};
 
 #[test]
 fn no_more_than_30_tokens_wait_for_the_hub_and_each_answer_makes_room_for_one() {
@@ -161,16 +163,6 @@ fn a_thousand_clients_come_back_to_a_hub_that_restarts_without_a_rush() {
         last <= Duration::from_secs(180),
         "the last is back after {last:?}"
     );
-}
-
-/// A connection of so many devices, all of whose links are up.
-fn shared(devices: u32, now: Instant) -> Supervisor {
-    let mut supervisor = supervisor(SignIn::Claims, Lifetime::UntilClosed, 1, now);
-    for slot in 0..devices {
-        join(&mut supervisor, slot, now);
-    }
-    obey(&mut supervisor, now);
-    supervisor
 }
 
 fn transfers(actions: &[Action], slot: u32) -> usize {

@@ -26,6 +26,20 @@ fn device_up(now: Instant) -> (Supervisor, Epoch) {
     (supervisor, epoch)
 }
 
+/// A message is to be sent within this time; by when that is.
+fn enqueued(supervisor: &mut Supervisor, limit: Duration, now: Instant) -> Instant {
+    let deadline = now + limit;
+    let input = Input::Enqueue {
+        slot: SLOT,
+        ticket: TicketId(0),
+        size: 10,
+        deadline,
+        limit,
+    };
+    supervisor.handle(input, now);
+    deadline
+}
+
 fn handed(supervisor: &mut Supervisor, epoch: Epoch, transfer: u64, now: Instant) {
     let input = Input::Handed {
         lane: telemetry(0),
@@ -203,15 +217,7 @@ fn a_message_that_the_hub_gave_back_was_not_sent() {
     let (slot, ticket, limit) = (SLOT, TicketId(0), 3 * SECOND);
     for (lost_before, withdrawn) in [(false, false), (false, true), (true, false), (true, true)] {
         let (mut supervisor, mut epoch) = device_up(now);
-        let (size, deadline) = (10, now + limit);
-        let input = Input::Enqueue {
-            slot,
-            ticket,
-            size,
-            deadline,
-            limit,
-        };
-        supervisor.handle(input, now);
+        let deadline = enqueued(&mut supervisor, limit, now);
         handed(&mut supervisor, epoch, 0, now);
         if lost_before {
             let (lane, cause) = (telemetry(0), link_lost());
@@ -250,17 +256,9 @@ fn a_message_that_the_hub_gave_back_was_not_sent() {
 #[test]
 fn a_message_whose_time_was_up_when_the_hub_gave_it_back_does_not_go_again() {
     let now = Instant::now();
-    let (slot, ticket, limit) = (SLOT, TicketId(0), 3 * SECOND);
+    let limit = 3 * SECOND;
     let (mut supervisor, epoch) = device_up(now);
-    let (size, deadline) = (10, now + limit);
-    let input = Input::Enqueue {
-        slot,
-        ticket,
-        size,
-        deadline,
-        limit,
-    };
-    supervisor.handle(input, now);
+    let deadline = enqueued(&mut supervisor, limit, now);
     supervisor.handle_timeout(deadline);
     let told = actions(&mut supervisor);
     let is_taken_back = |action: &Action| matches!(action, Action::TakeBack { .. });
